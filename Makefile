@@ -1,0 +1,56 @@
+# make quickstart   environment, data, a small training, its test and a table
+# make test         environment and all tests
+# make soak         a training killed 20 times, compared with one left alone (10 minutes, CamVid)
+# make lint         ruff
+# make clean        remove the environment and what quickstart and the tests wrote (not data/)
+#
+# Each step leaves a stamp and is done again only when what it depends on has changed.
+# Another Python: make PYTHON=python3.12 quickstart. A CPU or CUDA build of PyTorch: README.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+# How many tests run side by side; each uses one thread.
+JOBS ?= 2
+
+.PHONY: help install quickstart test soak lint clean
+.DELETE_ON_ERROR:
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+install: $(VENV)/.installed
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { \
+	  echo "error: Python 3.10 or later is needed and '$(PYTHON)' is not one:" \
+	       "name yours, as in  make PYTHON=python3.12 quickstart" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install --quiet --upgrade pip
+	@touch $@
+
+$(VENV)/.installed: setup.py requirements/tested.txt $(VENV)/.created
+	$(PIP) install -c requirements/tested.txt -e '.[lite]'
+	PIP='$(PIP)' PYTHON=$(BIN)/python tools/check_opencv.sh
+	@touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed
+	$(PIP) install -c requirements/tested.txt -e '.[lite,test]'
+	@touch $@
+
+quickstart: $(VENV)/.installed
+	$(BIN)/python tools/quickstart.py
+
+test: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+
+soak: $(VENV)/.installed-test
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.soak
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+
+clean:
+	rm -rf $(VENV) work_dirs/quickstart .pytest_cache .ruff_cache build *.egg-info
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

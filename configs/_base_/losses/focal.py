@@ -1,0 +1,2 @@
+# Softmax focal loss.
+loss_decode = [dict(type='SoftmaxFocalLoss', gamma=2.0)]

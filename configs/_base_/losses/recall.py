@@ -1,0 +1,2 @@
+# Recall loss (Tian et al.), recall of the batch.
+loss_decode = [dict(type='RecallLoss')]

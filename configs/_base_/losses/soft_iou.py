@@ -1,0 +1,2 @@
+# Soft Jaccard per class.
+loss_decode = [dict(type='SoftIoULoss')]

@@ -1,0 +1,3 @@
+_base_ = 'mmseg::_base_/models/deeplabv3_r50-d8.py'
+# A mean over the labelled pixels, as every loss of this package takes it.
+model = dict(auxiliary_head=dict(loss_decode=dict(avg_non_ignore=True)))

@@ -1,0 +1,3 @@
+# MMSegmentation's 20k iterations, with the hooks of this project.
+_base_ = ['mmseg::_base_/schedules/schedule_20k.py', '../run_hooks.py']
+default_hooks = _base_.run_hooks

@@ -1,0 +1,64 @@
+"""CalibrationMetric against a softmax of the same logits and torchmetrics' calibration error."""
+import argparse
+
+import torch
+from mmseg.registry import METRICS
+
+from mmseg_balance.benchmarking.batches import training_batch
+from mmseg_balance.benchmarking.timing import Contender, compare, time_in_turns
+
+BASELINE = 'softmax'
+SHAPES = ((19, 512, 1024), (150, 512, 512))
+NUM_BINS = 10
+
+
+def data_sample(logits: torch.Tensor, labels: torch.Tensor) -> dict:
+    """One image as a segmentor hands it to a metric."""
+    fields = dict(seg_logits=logits, gt_sem_seg=labels[None], pred_sem_seg=logits.argmax(0)[None])
+    return {name: {'data': data} for name, data in fields.items()}
+
+
+def contenders(logits: torch.Tensor, labels: torch.Tensor) -> list[Contender]:
+    """Each takes one image; the metrics keep their sums."""
+    metric = METRICS.build(dict(type='CalibrationMetric', num_bins=NUM_BINS, prefix='calibration'))
+    sample = data_sample(logits, labels)
+    chosen = [
+        Contender(BASELINE, 'PyTorch', lambda: logits.softmax(0)),
+        Contender('CalibrationMetric', 'ours', lambda: metric.process(None, [sample]))]
+    try:
+        from torchmetrics.classification import MulticlassCalibrationError
+    except ImportError:
+        return chosen
+    theirs = MulticlassCalibrationError(
+        len(logits), n_bins=NUM_BINS, ignore_index=255, validate_args=False).to(logits.device)
+
+    def update_and_compute() -> None:
+        theirs.reset()  # it keeps every pixel; computing each image keeps it from filling memory
+        theirs.update(logits[None], labels[None])
+        theirs.compute()
+
+    name = 'torchmetrics MulticlassCalibrationError (ECE of the top class alone)'
+    return [*chosen, Contender(name, 'torchmetrics', update_and_compute)]
+
+
+def measure(shape: tuple[int, int, int], args: argparse.Namespace) -> list[dict]:
+    """One row for each: milliseconds an image, ratio to a softmax."""
+    with torch.no_grad():
+        logits, labels = training_batch((1, *shape), args.device, seed=args.seed)
+        logits, labels = logits.detach()[0], labels[0]
+        times = time_in_turns(contenders(logits, labels), args.repeat, args.clock,
+                              device=args.device, seed=args.seed, title=str(shape))
+    return [{'metric': name, 'ms / image': timing.seconds * 1e3, 'ratio': timing.ratio,
+             'quartiles': '{:.3g}–{:.3g}'.format(*timing.spread)}
+            for name, timing in compare(times, BASELINE).items()]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--shape', type=int, nargs=3, action='append', metavar=('C', 'H', 'W'),
+                        help='of one image\'s logits; repeat for several (default: two usual ones)')
+
+
+def run(args: argparse.Namespace) -> list[dict]:
+    """A table for each shape."""
+    return [dict(title='one image, ' + ' x '.join(map(str, shape)),
+                 rows=measure(tuple(shape), args)) for shape in args.shape or SHAPES]

@@ -1,0 +1,117 @@
+"""The circumstances of a measurement, its table on the terminal, its JSON file."""
+import json
+import os
+import platform
+from datetime import datetime, timezone
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+PACKAGES = ('torch', 'triton', 'numpy', 'mmengine', 'mmsegmentation', 'torchmetrics')
+WIDTH_OF_FILES = 120
+
+
+def circumstances(device: str, clock: str, seed: int) -> dict:
+    """Device, versions, date, seed and how busy the machine was."""
+    name = torch.cuda.get_device_name() if device == 'cuda' else processor()
+    return dict(
+        device=device, device_name=name, cores=os.cpu_count(), threads=torch.get_num_threads(),
+        clock=clock, load_average=[round(load, 2) for load in os.getloadavg()], seed=seed,
+        date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        python=platform.python_version(), versions=versions())
+
+
+def processor() -> str:
+    """The processor's own name, where the system tells it."""
+    info = Path('/proc/cpuinfo')
+    lines = info.read_text().splitlines() if info.is_file() else []
+    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
+    return f'{names[0]} ({platform.machine()})' if names else platform.machine()
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of what the numbers depend on."""
+    found = {}
+    for package in PACKAGES:
+        try:
+            found[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def show(rows: list[dict], title: str) -> None:
+    """Print rows with equal keys as a table."""
+    table = Table(title=title, title_justify='left')
+    for key in rows[0]:
+        table.add_column(key, justify='left' if isinstance(rows[0][key], str) else 'right')
+    for row in rows:
+        table.add_row(*map(_text, row.values()))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=WIDTH_OF_FILES)
+    console.print(table)
+
+
+def markdown(rows: list[dict]) -> str:
+    """Rows with equal keys as a Markdown table.
+
+    Example:
+        >>> print(markdown([{'loss': 'a', 'ratio': 1.5}]))
+        | loss | ratio |
+        |---|---|
+        | a | 1.5 |
+    """
+    lines = ['| ' + ' | '.join(rows[0]) + ' |', '|' + '---|' * len(rows[0])]
+    lines += ['| ' + ' | '.join(map(_text, row.values())) + ' |' for row in rows]
+    return '\n'.join(lines)
+
+
+def write(path: Path, benchmark: str, facts: dict, tables: list[dict]) -> None:
+    """Write the measurement; each table is ``{'title': …, 'rows': […]}``."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record = dict(benchmark=benchmark, circumstances=facts, tables=tables)
+    path.write_text(json.dumps(record, indent=1, default=_plain) + '\n', encoding='utf-8')
+
+
+def write_markdown(path: Path, section: str, facts: dict, tables: list[dict]) -> None:
+    """Write the tables with the circumstances above them.
+
+    Args:
+        path: a file; if it has the lines ``<!-- benchmark: section -->`` and, further down,
+            ``<!-- end -->``, only what is between them is replaced.
+        section: such as ``losses cpu``.
+        facts: of :func:`circumstances`.
+        tables: each ``{'title': …, 'rows': […]}``.
+    """
+    found = ', '.join(f'{name} {version}' for name, version in facts['versions'].items())
+    lines = [f"{facts['device_name']}, {facts['threads']} of {facts['cores']} cores, "
+             f"{facts['clock']} clock, load average {facts['load_average'][0]} at the start, seed "
+             f"{facts['seed']}, {facts['date'][:10]}; Python {facts['python']}, {found}."]
+    for table in tables:
+        lines += ['', f"**{table['title']}**", '', markdown(table['rows'])]
+    text, start, end = '\n'.join(lines), f'<!-- benchmark: {section} -->', '<!-- end -->'
+    page = path.read_text(encoding='utf-8') if path.is_file() else ''
+    if start in page:
+        before, rest = page.split(start, 1)
+        text = f'{before}{start}\n{text}\n{end}{rest.split(end, 1)[1]}'
+    else:
+        text += '\n'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding='utf-8')
+
+
+def _plain(value):
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f'{type(value).__name__} does not go into JSON')
+
+
+def _text(value) -> str:
+    if value is None:
+        return ''
+    return f'{value:.4g}' if isinstance(value, float) else str(value)

@@ -1,0 +1,108 @@
+"""Times of contenders that take turns, so that a busy machine is busy for all of them."""
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+CLOCKS = {
+    'wall': time.perf_counter,
+    'thread': time.thread_time,  # leaves out the time that other programs had; for one thread
+}
+
+
+class Contender(NamedTuple):
+    """One of those who take turns.
+
+    Args:
+        name: what the table calls it.
+        kind: ``'ours'``, or whose it is.
+        run: the work that is timed.
+        prepare: work before it that is not.
+    """
+
+    name: str
+    kind: str
+    run: Callable[[], object]
+    prepare: Callable[[], object] = lambda: None
+
+
+class Timing(NamedTuple):
+    """Median seconds of a contender, and the median of its ratios to the baseline."""
+
+    seconds: float
+    ratio: float
+    spread: tuple[float, float]
+
+
+def time_in_turns(contenders: list[Contender], rounds: int, clock: str = 'wall',
+                  warmup: int = 1, device: str = 'cpu', seed: int = 0,
+                  title: str = '') -> dict[str, list[float]]:
+    """Seconds of each contender in each round; in a round each runs once, in random order.
+
+    Args:
+        contenders: who takes turns; one that raises is left out of the result.
+        rounds: rounds that count.
+        clock: a name in ``CLOCKS``.
+        warmup: rounds before them that do not.
+        device: ``'cuda'`` waits for the GPU before each reading.
+        seed: of the orders.
+        title: what the progress bar says.
+    """
+    read, order = CLOCKS[clock], random.Random(seed)
+    times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    for turn in _with_progress(rounds + warmup, title):
+        for contender in order.sample(contenders, len(contenders)):
+            if contender.name not in times:
+                continue
+            try:
+                seconds = _seconds(contender, read, device)
+            except Exception as error:  # a contender that cannot do this is a finding, not the end
+                print(f'{contender.name} is left out: {type(error).__name__}: '
+                      f'{str(error).splitlines()[0][:80]}')
+                del times[contender.name]
+                continue
+            if turn >= warmup:
+                times[contender.name].append(seconds)
+    return times
+
+
+def compare(times: dict[str, list[float]], baseline: str) -> dict[str, Timing]:
+    """Medians, and medians and quartiles of the ratios within a round.
+
+    Example:
+        >>> compare({'a': [1., 2., 4.], 'b': [2., 4., 4.]}, 'a')['b']
+        Timing(seconds=4.0, ratio=2.0, spread=(1.5, 2.0))
+    """
+    result = {}
+    for name, seconds in times.items():
+        ratios = sorted(own / base for own, base in zip(seconds, times[baseline], strict=True))
+        quartiles = (statistics.quantiles(ratios, n=4, method='inclusive') if len(ratios) > 1
+                     else ratios * 3)
+        result[name] = Timing(statistics.median(seconds), statistics.median(ratios),
+                              (quartiles[0], quartiles[2]))
+    return result
+
+
+def _seconds(contender: Contender, read: Callable[[], float], device: str) -> float:
+    contender.prepare()
+    _wait_for(device)
+    start = read()
+    contender.run()
+    _wait_for(device)
+    return read() - start
+
+
+def _wait_for(device: str) -> None:
+    if device == 'cuda':
+        torch.cuda.synchronize()
+
+
+def _with_progress(rounds: int, title: str) -> Iterator[int]:
+    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
+               TimeRemainingColumn())
+    with Progress(*columns, transient=True) as progress:
+        yield from progress.track(range(rounds), description=title)

@@ -1,0 +1,107 @@
+"""The whole of a comparison: plan, runs, results.json, tables, report."""
+import argparse
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
+
+from mmseg_balance.comparison.collection import collect, environment
+from mmseg_balance.comparison.execution import Job, execute, make_jobs
+from mmseg_balance.comparison.merging import prepare_base
+from mmseg_balance.comparison.plan import plan_runs
+from mmseg_balance.comparison.processes import Launcher
+from mmseg_balance.comparison.progress import Progress
+from mmseg_balance.comparison.report import write_report
+from mmseg_balance.comparison.results import load_results, save_results
+from mmseg_balance.comparison.strips import collect_strips, fixed_images
+from mmseg_balance.comparison.tables import write_tables
+
+INTERRUPTED = 130  # the shell's exit status after Ctrl-C
+
+
+def main(args: argparse.Namespace, tools: Path, command: str) -> int:
+    """Runs the comparison of parsed arguments; returns the exit status.
+
+    0: all finished; 1: some runs failed; 130: stopped, to be gone on with by the same command.
+    """
+    if args.report_only:
+        write_files(args.work_dir)
+        return 0
+    init_default_scope('mmseg')
+    base = prepare_base(args.config, args.cfg_options, args.iters)
+    roots = [Path(args.config).resolve().parent, tools.parent / 'configs']
+    runs = plan_runs(args.losses, args.samplers, args.seeds, roots)
+    train_set, test_set = (open_data(base, split) for split in ('train', 'test'))
+    jobs = make_jobs(runs, base, args.work_dir, fixed_images(test_set, args.images))
+    launcher = Launcher(tools, args.launcher, args.gpus)
+    facts = {'setting': setting(args.config, base, train_set, test_set),
+             'environment': environment(), 'command': command}
+
+    def publish() -> None:
+        save_results({**gather(args, jobs), **facts}, args.work_dir)
+        write_files(args.work_dir)
+
+    try:
+        with Progress(len(jobs)) as progress:
+            execute(jobs, launcher, args.work_dir, progress, publish)
+    except KeyboardInterrupt:
+        publish()
+        print('stopped; the same command goes on from here')
+        return INTERRUPTED
+    publish()
+    print(f'report: {args.work_dir / "report.html"}')
+    return int(any(not job.folder.is_finished(job.hash) for job in jobs))
+
+
+def open_data(config: Config, split: str):
+    """Builds a data set, so that a missing one is noticed before any training.
+
+    Raises:
+        ValueError: its files are not there, or there are none.
+    """
+    try:
+        dataset = DATASETS.build(config[f'{split}_dataloader'].dataset)
+    except FileNotFoundError as error:
+        raise ValueError(
+            f'{split}_dataloader.dataset: {error.filename or error} does not exist; put the data '
+            'set there, or set data_root to where it is.') from error
+    if not len(dataset):
+        raise ValueError(f'{split}_dataloader.dataset has no image; check data_root, data_prefix '
+                         'and the suffixes of its files.')
+    return dataset
+
+
+def gather(args: argparse.Namespace, jobs: list[Job]) -> dict:
+    """The runs and the pictures, for results.json."""
+    order = list(dict.fromkeys(job.run.method for job in jobs))
+    results = collect(args.work_dir, jobs[0].base_hash, order)
+    return {**results, 'strips': collect_strips(results, args.work_dir, args.strips)}
+
+
+def setting(path: str, base: Config, train_set, test_set) -> dict:
+    """What all runs have in common, in words."""
+    loop = base.train_cfg
+    iterations = loop.get('max_iters')
+    length = f'{iterations} iterations' if iterations else f'{loop.get("max_epochs")} epochs'
+    batch = base.train_dataloader.get('batch_size', '?')
+    return {
+        'config': path, 'length': f'{length} of {batch} images per process',
+        'train_images': len(train_set), 'test_images': len(test_set),
+        'data': data_name(test_set),
+    }
+
+
+def data_name(dataset) -> str:
+    """Name of a data set: its class's, or for MMSegmentation's general one its folder's."""
+    name = type(dataset).__name__
+    if name == 'BaseSegDataset' and getattr(dataset, 'data_root', None):
+        return Path(dataset.data_root).name
+    return name.removesuffix('Dataset')
+
+
+def write_files(work_dir: Path) -> None:
+    """Tables and report from results.json alone (and the pictures that it names)."""
+    results = load_results(work_dir)
+    write_tables(results, work_dir)
+    write_report(results, work_dir)

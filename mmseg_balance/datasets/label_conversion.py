@@ -1,0 +1,124 @@
+"""Labels of a public release to the 8-bit PNG files that MMSegmentation reads."""
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.utils import track_parallel_progress, track_progress
+
+from mmseg_balance.datasets.synthia import CLASSES, LABEL_FOLDER
+
+IGNORED = 255
+# The sequences' own number for the class that RAND-CITYSCAPES has at 22.
+SEQUENCE_LANE_MARKING = 12
+LANE_MARKING = CLASSES.index('lane marking')
+
+
+def convert_sbd(root: str | Path, num_workers: int = 2) -> int:
+    """Write ``root/labels/*.png`` from ``root/cls/*.mat``; return the number of files.
+
+    Args:
+        root: The folder ``dataset`` of the release's ``benchmark.tgz``.
+        num_workers: Processes.
+
+    Raises:
+        FileNotFoundError: No ``cls/*.mat`` there.
+    """
+    root = Path(root)
+    sources = _found(root, root.glob('cls/*.mat'), 'cls/*.mat')
+    (root / 'labels').mkdir(exist_ok=True)
+    _track(_convert_sbd_file, sources, num_workers)
+    return len(sources)
+
+
+def convert_synthia(root: str | Path, num_workers: int = 2) -> int:
+    """Write 8-bit labels beside the 16-bit ones of SYNTHIA; return the number of files.
+
+    The class is the first channel; 0 (void) becomes 255 and class c becomes c − 1, an index into
+    :data:`~mmseg_balance.datasets.synthia.CLASSES`.
+
+    Args:
+        root: Folder with the unpacked archives.
+        num_workers: Processes.
+
+    Raises:
+        FileNotFoundError: No ``GT/LABELS`` there.
+    """
+    root = Path(root)
+    sources = _found(root, root.glob('**/GT/LABELS/**/*.png'), '**/GT/LABELS/**/*.png')
+    _track(_convert_synthia_file, sources, num_workers)
+    return len(sources)
+
+
+def split_synthia(root: str | Path, seed: int = 0) -> dict[str, int]:
+    """Draw ``train.txt``, ``val.txt`` and ``test.txt`` with 70, 10 and 20 % of the images.
+
+    Tian et al. used 4400, 624 and 1272 images of the summer sequences and did not publish which.
+
+    Returns:
+        Images in each split.
+    """
+    root = Path(root)
+    images = _found(root, (p for p in root.rglob('*.png')
+                           if 'RGB' in p.relative_to(root).parts), 'RGB/**/*.png')
+    names = [str(path.relative_to(root).with_suffix('')) for path in images]
+    order = np.random.default_rng(seed).permutation(len(names))
+    bounds = [round(0.7 * len(names)), round(0.8 * len(names))]
+    splits = dict(zip(('train', 'val', 'test'), np.split(order, bounds), strict=True))
+    for split, chosen in splits.items():
+        (root / f'{split}.txt').write_text(''.join(f'{names[i]}\n' for i in sorted(chosen)))
+    return {split: len(chosen) for split, chosen in splits.items()}
+
+
+def synthia_train_ids(labels: np.ndarray, sequence: bool) -> np.ndarray:
+    """Class numbers of SYNTHIA (H, W) to training labels uint8.
+
+    >>> synthia_train_ids(np.array([[0, 1, 12]]), sequence=True)
+    array([[255,   0,  21]], dtype=uint8)
+    >>> synthia_train_ids(np.array([[0, 1, 12]]), sequence=False)
+    array([[255,   0,  11]], dtype=uint8)
+    """
+    table = np.full(65536, IGNORED, np.uint8)
+    table[1:len(CLASSES) + 1] = np.arange(len(CLASSES))
+    if sequence:
+        table[SEQUENCE_LANE_MARKING] = LANE_MARKING
+    return table[labels]
+
+
+def _convert_sbd_file(source: Path) -> None:
+    from scipy.io import loadmat  # only this conversion needs scipy
+    labels = loadmat(source, struct_as_record=False, squeeze_me=True)['GTcls'].Segmentation
+    _write_png(source.parents[1] / 'labels' / f'{source.stem}.png', labels.astype(np.uint8))
+
+
+def _convert_synthia_file(source: Path) -> None:
+    channels = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)
+    if channels is None:
+        raise OSError(f'{source} cannot be read as an image; unpack the archive anew.')
+    if channels.ndim == 3:  # OpenCV turns the channels around: the first of the file is red
+        channels = channels[..., 2]
+    at = len(source.parts) - 1 - source.parts[::-1].index('LABELS')
+    target = Path(*source.parts[:at - 1], *LABEL_FOLDER, *source.parts[at + 1:])
+    target.parent.mkdir(parents=True, exist_ok=True)
+    sequence = any('SEQS' in part for part in source.parts)
+    _write_png(target, synthia_train_ids(channels, sequence))
+
+
+def _write_png(path: Path, labels: np.ndarray) -> None:
+    _, png = cv2.imencode('.png', labels)
+    path.write_bytes(png.tobytes())
+
+
+def _found(root: Path, files, pattern: str) -> list[Path]:
+    files = sorted(files)
+    if not files:
+        raise FileNotFoundError(f'root={str(root)!r} has no {pattern}; unpack the release there '
+                                '(docs/datasets.md says where to get it).')
+    return files
+
+
+def _track(convert, sources: list[Path], num_workers: int) -> None:
+    if num_workers > 1:
+        track_parallel_progress(convert, sources, num_workers, chunksize=8)
+    else:
+        track_progress(convert, sources)
+    print(flush=True)

@@ -1,0 +1,175 @@
+"""Street scenes that the package renders itself: a data set with nothing to download."""
+import contextlib
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import cv2
+from mmengine.utils import track_parallel_progress, track_progress
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+from mmseg_balance.datasets.street_renderer import CLASSES, CYCLIST_EVERY, render_street_scene
+
+try:
+    import fcntl
+except ImportError:  # Windows; writers then race, and the first to finish wins
+    fcntl = None
+
+NUM_IMAGES = {'train': 128, 'val': 32}
+MARKER = 'street_scenes.json'  # written last: a folder with it is whole
+RENDERER = 2  # goes up with every change of the pictures
+
+
+@DATASETS.register_module()
+class StreetScenesDataset(BaseSegDataset):
+    """Rendered street scenes, 10 classes with a long tail, 128x256 pixels.
+
+    The scenes are rendered at construction when `data_root` lacks them (about ten seconds);
+    several processes may start at once. `docs/datasets.md` has the class frequencies.
+
+    Args:
+        data_root: Folder of the data set; made if missing.
+        data_prefix: `images/train` and `labels/train`, or the same with `val`.
+        render: Render the scenes when they are missing.
+        seed: Seed of the scenes. A folder with scenes of another seed is refused.
+
+    Raises:
+        ValueError: `data_root` is missing or holds scenes of another seed.
+    """
+
+    METAINFO = dict(
+        classes=CLASSES,
+        palette=[[70, 130, 180], [90, 90, 90], [128, 64, 128], [244, 35, 232], [107, 142, 35],
+                 [0, 0, 142], [255, 255, 153], [220, 220, 0], [220, 20, 60], [255, 128, 0]])
+
+    def __init__(self, data_root: str | None = 'data/street_scenes',
+                 data_prefix: dict | None = None, img_suffix: str = '.png',
+                 seg_map_suffix: str = '.png', render: bool = True,
+                 seed: int = 0, **kwargs) -> None:
+        if render:
+            if not data_root:
+                raise ValueError(f'data_root={data_root!r}: rendering needs a folder to write to; '
+                                 'name one or say render=False.')
+            write_street_scenes(data_root, seed)
+        super().__init__(
+            data_root=data_root,
+            data_prefix=data_prefix or dict(img_path='images/train', seg_map_path='labels/train'),
+            img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
+
+
+def write_street_scenes(root: str | Path, seed: int = 0,
+                        num_images: Mapping[str, int] | None = None,
+                        num_workers: int | None = None) -> Path:
+    """Render the data set under `root`, once and all or nothing; return `root`.
+
+    It is written next to `root` and renamed when it is whole. What a killed process left
+    behind is replaced. Each image has its own seed, so any number of workers gives the
+    same bytes.
+
+    Args:
+        root: Folder to make.
+        seed: Seed of the data set.
+        num_images: Images in each split, 128 `train` and 32 `val` by default.
+        num_workers: Processes; as many as there are cores by default.
+
+    Raises:
+        ValueError: `root` holds scenes of another seed or renderer, or files that are not ours.
+    """
+    root = Path(os.path.abspath(root))
+    if _is_whole(root, seed):
+        return root
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with _only_writer(root):
+        if _is_whole(root, seed):  # another process wrote it while this one waited
+            return root
+        partial = Path(tempfile.mkdtemp(prefix=f'.{root.name}.', suffix='.partial',
+                                        dir=root.parent))
+        try:
+            _render_all(partial, seed, num_images or NUM_IMAGES, num_workers)
+            _publish(partial, root, seed)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+    return root
+
+
+def _is_whole(root: Path, seed: int) -> bool:
+    if not (root / MARKER).is_file():
+        foreign = [p.name for p in root.iterdir() if p.name not in ('images', 'labels')] \
+            if root.is_dir() else []
+        if foreign:
+            raise ValueError(f'data_root={str(root)!r} holds files that are not street scenes '
+                             f'({foreign[0]!r}, …); give an empty or a new folder.')
+        return False
+    settings = json.loads((root / MARKER).read_text())
+    if settings.get('renderer') != RENDERER:
+        raise ValueError(f'data_root={str(root)!r} holds pictures of another version of the '
+                         'renderer; delete that folder to have them rendered anew.')
+    found = settings['seed']
+    if found != seed:
+        raise ValueError(f'data_root={str(root)!r} holds the scenes of seed {found}, not of '
+                         f'seed={seed}; give each seed its own folder.')
+    return True
+
+
+@contextlib.contextmanager
+def _only_writer(root: Path) -> Iterator[None]:
+    """Let one process at a time write `root`; the lock of a killed process is free again."""
+    if fcntl is None:
+        yield
+        return
+    with open(root.parent / f'.{root.name}.lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for leftover in root.parent.glob(f'.{root.name}.*.partial'):
+            shutil.rmtree(leftover, ignore_errors=True)
+        yield
+
+
+def _publish(partial: Path, root: Path, seed: int) -> None:
+    partial.chmod(0o755)  # mkdtemp makes it private
+    if root.is_dir() and not (root / MARKER).exists():
+        os.rename(root, partial / 'leftover')
+        shutil.rmtree(partial / 'leftover')
+    try:
+        os.rename(partial, root)
+    except OSError:  # without a lock, another process was faster
+        if not _is_whole(root, seed):
+            raise
+
+
+def _render_all(folder: Path, seed: int, num_images: Mapping[str, int],
+                num_workers: int | None) -> None:
+    tasks = []
+    for split_index, (split, count) in enumerate(num_images.items()):
+        for kind in ('images', 'labels'):
+            (folder / kind / split).mkdir(parents=True)
+        tasks += [(folder, split, (seed, split_index), index) for index in range(count)]
+    workers = min(num_workers or _num_cores(), len(tasks))
+    print(f'Rendering {len(tasks)} street scenes', flush=True)
+    if workers > 1 and not multiprocessing.current_process().daemon:
+        track_parallel_progress(_render_one, tasks, workers, initializer=cv2.setNumThreads,
+                                initargs=(0,), chunksize=4)
+    else:
+        track_progress(_render_one, tasks)
+    print(flush=True)
+    (folder / MARKER).write_text(json.dumps(
+        dict(seed=seed, renderer=RENDERER, num_images=dict(num_images), classes=CLASSES)))
+
+
+def _render_one(task: tuple[Path, str, tuple[int, int], int]) -> None:
+    folder, split, seed, index = task
+    image, label = render_street_scene((*seed, index),
+                                       with_cyclist=index % CYCLIST_EVERY == 1)
+    for kind, picture in (('images', image[..., ::-1]), ('labels', label)):
+        _, png = cv2.imencode('.png', picture)
+        (folder / kind / split / f'{index:04d}.png').write_bytes(png.tobytes())
+
+
+def _num_cores() -> int:
+    if hasattr(os, 'sched_getaffinity'):
+        return min(16, len(os.sched_getaffinity(0)))
+    return min(16, os.cpu_count() or 1)

@@ -1,0 +1,230 @@
+"""The primitives in plain PyTorch, on a CPU a tile of rows at a time.
+
+A tile of logits stays in the processor's cache from one pass to the next. For the backward pass a
+CPU keeps the probabilities, because the exponential is most of the work; half precision, GPUs and
+interpolated logits keep the logits and each pixel's log-sum-exp, and make the probabilities anew.
+An ignored pixel's normaliser is +inf: its probabilities are then exactly 0, and it drops out of
+every sum and gradient without a mask. With ``align_corners`` given, a tile is interpolated from
+logits of low resolution, so that those of full resolution never exist as a whole.
+"""
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.autograd import Function
+
+from mmseg_balance.functional.labels import sum_by_label
+from mmseg_balance.functional.upsampling import add_rows_gradient, upsample_rows
+
+CPU_TILE = 1 << 19  # logits in a tile: 2 MB of float32
+GPU_TILE = 1 << 26
+
+
+class PixelNLL(Function):
+    """``(N, H, W)`` negative log-probabilities and whether the label's logit is the largest."""
+
+    @staticmethod
+    def forward(ctx, logits, labels, ignore_index, align_corners):
+        nll, lse = _pixel_maps(2, logits, labels)
+        hits = torch.empty_like(labels, dtype=torch.bool)
+        kept = _room_for_probs(logits, align_corners)
+        for tile in _tiles(logits, labels, align_corners, kept):
+            valid, index = _index(labels[tile.at], ignore_index, logits.shape[1])
+            largest, total, exponentials = _softmax(tile.scores, valid, tile.room)
+            label_score = tile.scores.gather(1, index).squeeze(1)
+            hits[tile.at] = (label_score >= largest) & valid
+            log_total = total.log()
+            # Not -log of a probability: that underflows where its logarithm is far from infinite.
+            nll[tile.at] = torch.where(valid, (largest - label_score) + log_total, 0)
+            if kept is None:
+                lse[tile.at] = largest + log_total
+            else:
+                exponentials.div_(total.unsqueeze(1))
+        ctx.save_for_backward(*((logits, lse) if kept is None else (kept, None)), labels)
+        ctx.ignore_index, ctx.align_corners = ignore_index, align_corners
+        ctx.mark_non_differentiable(hits)
+        return nll, hits
+
+    @staticmethod
+    def backward(ctx, grad, _):
+        source, lse, labels = ctx.saved_tensors
+        out = _gradient_buffer(source, ctx.align_corners)
+        for tile in _tiles(source, labels, ctx.align_corners):
+            valid, index = _index(labels[tile.at], ctx.ignore_index, source.shape[1])
+            slope = torch.where(valid, grad[tile.at], 0).unsqueeze(1)
+            probs = _probs(tile, lse)
+            step = torch.mul(probs, slope, out=_room_for_step(out, tile))
+            step.scatter_add_(1, index, -slope)
+            out = _put(out, step, tile, labels, ctx.align_corners)
+        return out.to(source.dtype), None, None, None
+
+
+class OverlapSums(Function):
+    """Intersection, predicted and target mass, ``(N, C)`` each."""
+
+    @staticmethod
+    def forward(ctx, logits, labels, ignore_index, power, pixel_weight, align_corners):
+        classes = logits.shape[1]
+        label_prob, lse = _pixel_maps(2, logits, labels)
+        kept = _room_for_probs(logits, align_corners)
+        predicted = torch.zeros(logits.shape[:2], dtype=torch.float64, device=logits.device)
+        for tile in _tiles(logits, labels, align_corners, kept):
+            valid, index = _index(labels[tile.at], ignore_index, logits.shape[1])
+            largest, total, exponentials = _softmax(tile.scores, valid, tile.room)
+            probs = exponentials.div_(total.unsqueeze(1))
+            label_prob[tile.at] = probs.gather(1, index).squeeze(1)
+            if kept is None:
+                lse[tile.at] = largest + total.log()
+            if power == 2 and pixel_weight is None:  # a norm reads them once and makes no squares
+                predicted[tile.at[0]] += torch.linalg.vector_norm(probs, dim=(2, 3)).square()
+                continue
+            mass = _power(probs, power)
+            if pixel_weight is not None:
+                mass = mass * pixel_weight[tile.at].unsqueeze(1)
+            predicted[tile.at[0]] += mass.sum((2, 3))
+        ctx.save_for_backward(*((logits, lse) if kept is None else (kept, None)), labels,
+                              label_prob, pixel_weight)
+        ctx.ignore_index, ctx.power, ctx.align_corners = ignore_index, power, align_corners
+        weight = (labels != ignore_index).to(label_prob.dtype)
+        if pixel_weight is not None:
+            weight = weight * pixel_weight
+        return (sum_by_label(label_prob * weight, labels, classes, ignore_index),
+                predicted.to(weight.dtype), sum_by_label(weight, labels, classes, ignore_index))
+
+    @staticmethod
+    def backward(ctx, grad_intersection, grad_predicted, _):
+        source, lse, labels, label_prob, pixel_weight = ctx.saved_tensors
+        out = _gradient_buffer(source, ctx.align_corners)
+        slope = (ctx.power * grad_predicted)[:, :, None, None]
+        for tile in _tiles(source, labels, ctx.align_corners):
+            _, index = _index(labels[tile.at], ctx.ignore_index, source.shape[1])
+            probs = _probs(tile, lse)
+            # With a_c = p_c dL/dp_c, the softmax turns dL/dp into dL/dz_c = a_c - p_c sum_k a_k.
+            at_label = (grad_intersection[tile.at[0]].gather(1, index.flatten(1)).view_as(index)
+                        * label_prob[tile.at].unsqueeze(1))
+            # Where the probabilities were made anew they lie in the tile's room already.
+            room = _room_for_step(out, tile) if lse is None else None
+            if ctx.power == 2:
+                step = torch.mul(probs, probs, out=room).mul_(slope[tile.at[0]])
+            else:
+                step = torch.mul(_power(probs, ctx.power), slope[tile.at[0]], out=room)
+            total = step.sum(1, keepdim=True).add_(at_label)
+            step.addcmul_(probs, total, value=-1).scatter_add_(1, index, at_label)
+            if pixel_weight is not None:
+                step.mul_(pixel_weight[tile.at].unsqueeze(1))
+            out = _put(out, step, tile, labels, ctx.align_corners)
+        return out.to(source.dtype), None, None, None, None, None
+
+
+class _Tile(NamedTuple):
+    """Images and rows, what is there (interpolated if need be), and memory to work in.
+
+    ``room`` is None where one tile is everything and PyTorch makes the memory.
+    """
+
+    at: tuple[slice, slice]
+    scores: Tensor
+    room: Tensor | None
+
+
+def _tiles(source: Tensor, labels: Tensor, align_corners: bool | None,
+           rooms: Tensor | None = None) -> Iterator[_Tile]:
+    images, classes = source.shape[:2]
+    height, width = labels.shape[1:]
+    whole = torch.compiler.is_compiling() or (source.is_cuda and align_corners is None)
+    if whole or not labels.numel():
+        yield _Tile((slice(None), slice(None)), source, None)
+        return
+    rows = max(1, min(height, (GPU_TILE if source.is_cuda else CPU_TILE) // (classes * width)))
+    dtype = _wide_dtype(source)
+    scratch = torch.empty(classes * rows * width, dtype=dtype, device=source.device)
+    for image in range(images):
+        for top in range(0, height, rows):
+            at = slice(image, image + 1), slice(top, min(top + rows, height))
+            if align_corners is None:
+                scores = source[at[0], :, at[1]]
+            else:
+                scores = upsample_rows(source[at[0]].to(dtype), at[1], (height, width),
+                                       align_corners)
+            if rooms is None:
+                yield _Tile(at, scores, scratch[:scores.numel()].view(scores.shape))
+            else:
+                yield _Tile(at, scores, rooms[at[0], :, at[1]])
+
+
+def _softmax(scores: Tensor, valid: Tensor,
+             room: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Largest logit; the sum of exp(logit - largest), inf where ignored; those exponentials.
+    (By hand: torch's softmax over dim 1 of an NCHW tensor takes longer on a CPU.)"""
+    largest = scores.amax(1).to(_wide_dtype(scores))
+    exponentials = torch.sub(scores, largest.unsqueeze(1), out=room).exp_()
+    return largest, torch.where(valid, exponentials.sum(1), torch.inf), exponentials
+
+
+def _pixel_maps(number: int, logits: Tensor, labels: Tensor) -> Iterator[Tensor]:
+    dtype = _wide_dtype(logits)
+    return (torch.empty_like(labels, dtype=dtype) for _ in range(number))
+
+
+def _room_for_probs(logits: Tensor, align_corners: bool | None) -> Tensor | None:
+    """Where the probabilities are kept for the backward pass, or None: they are made anew."""
+    if (align_corners is not None or logits.device.type != 'cpu' or not logits.numel()
+            or logits.dtype != _wide_dtype(logits) or torch.compiler.is_compiling()):
+        return None
+    return torch.empty_like(logits)
+
+
+def _probs(tile: _Tile, lse: Tensor | None) -> Tensor:
+    """The probabilities: kept, or made from logits and log-sum-exp."""
+    if lse is None:
+        return tile.scores
+    return torch.sub(tile.scores, lse[tile.at].unsqueeze(1), out=tile.room).exp_()
+
+
+def _gradient_buffer(source: Tensor, align_corners: bool | None) -> Tensor:
+    """Tiles of interpolated logits overlap where they come from: their gradients add up."""
+    if align_corners is None:
+        return torch.empty_like(source)
+    return torch.zeros_like(source, dtype=_wide_dtype(source))
+
+
+def _room_for_step(out: Tensor, tile: _Tile) -> Tensor | None:
+    """A tile's gradient is made in its place, unless that is too narrow or interpolated from."""
+    if tile.room is None:
+        return None
+    place = out[tile.at[0], :, tile.at[1]]
+    same = place.shape == tile.room.shape and place.dtype == tile.room.dtype
+    return place if same else tile.room
+
+
+def _put(out: Tensor, step: Tensor, tile: _Tile, labels: Tensor,
+         align_corners: bool | None) -> Tensor:
+    """The gradient with that of one tile in it."""
+    if tile.room is None:
+        return step
+    if align_corners is not None:
+        add_rows_gradient(out[tile.at[0]], step, tile.at[1], labels.shape[1:], align_corners)
+        return out
+    place = out[tile.at[0], :, tile.at[1]]
+    if place.data_ptr() != step.data_ptr():
+        place.copy_(step)
+    return out
+
+
+def _power(probs: Tensor, power: float) -> Tensor:
+    if power == 1:
+        return probs
+    return probs * probs if power == 2 else probs ** power
+
+
+def _wide_dtype(logits: Tensor) -> torch.dtype:
+    return torch.float64 if logits.dtype == torch.float64 else torch.float32
+
+
+def _index(labels: Tensor, ignore_index: int, num_classes: int) -> tuple[Tensor, Tensor]:
+    """The valid mask and labels safe to gather with, ``(N, 1, H, W)``."""
+    valid = labels != ignore_index
+    if labels.is_cuda:  # not checked before: a label out of range shall not pass unseen
+        return valid, torch.where(valid, labels, 0).unsqueeze(1)
+    return valid, labels.clamp(0, num_classes - 1).unsqueeze(1)

@@ -1,0 +1,77 @@
+"""Small things about labels: a table looked up, sums by label, the range."""
+import torch
+from torch import Tensor
+
+
+def label_lookup(table: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
+    """``table[label]`` of each pixel, 0 where ignored.
+
+    Args:
+        table: ``(C,)`` one number a class.
+        labels: ``(N, H, W)``.
+        ignore_index: the label of pixels that do not count.
+
+    Example:
+        >>> label_lookup(torch.tensor([1., 3.]), torch.tensor([0, 1, 255]))
+        tensor([1., 3., 0.])
+    """
+    valid = labels != ignore_index
+    # index_select: four times as fast on a CPU as table[…].
+    found = table.index_select(0, torch.where(valid, labels, 0).flatten())
+    return found.view(labels.shape) * valid
+
+
+def sum_by_label(values: Tensor, labels: Tensor, num_classes: int,
+                 ignore_index: int = 255) -> Tensor:
+    """Sum of the pixels' values by image and label, added up in float64.
+
+    Args:
+        values: ``(N, H, W)``.
+        labels: ``(N, H, W)`` integers in ``[0, num_classes)``, or ``ignore_index``.
+        num_classes: number of classes C.
+        ignore_index: the label of pixels that do not count.
+
+    Returns:
+        ``(N, C)`` in the dtype of ``values`` (float32 for integers and booleans).
+
+    Example:
+        >>> sum_by_label(torch.tensor([[[1., 2., 4.]]]), torch.tensor([[[0, 0, 255]]]), 2)
+        tensor([[3., 0.]])
+    """
+    images, bins = labels.shape[0], num_classes + 1  # the last bin takes the ignored pixels
+    index = torch.where(labels == ignore_index, num_classes, labels).flatten(1)
+    index = index + bins * torch.arange(images, device=labels.device).unsqueeze(1)
+    sums = torch.zeros(images * bins, dtype=torch.float64, device=values.device)
+    sums.index_add_(0, index.flatten(), values.double().flatten())
+    dtype = values.dtype if values.dtype.is_floating_point else torch.float32
+    return sums.view(images, bins)[:, :num_classes].to(dtype)
+
+
+def check_label_range(labels: Tensor, num_classes: int, ignore_index: int = 255) -> None:
+    """Raise ValueError, naming the value, when a label is neither a class nor ignored.
+
+    Convention:
+        - looks only at labels on the CPU: on a GPU that would stall the queue (there
+          ``LabelCheckHook`` looks before the labels go).
+
+    Args:
+        labels: any shape, integers.
+        num_classes: number of classes C.
+        ignore_index: the label of pixels that do not count.
+
+    Example:
+        >>> check_label_range(torch.tensor([0, 18, 255]), num_classes=19)
+        >>> check_label_range(torch.tensor([0, 19]), num_classes=19)
+        Traceback (most recent call last):
+        ValueError: labels hold the value 19; allowed are 0 to 18 and ignore_index=255. ...
+    """
+    if labels.device.type != 'cpu' or torch.compiler.is_compiling() or not labels.numel():
+        return
+    low, high = torch.where(labels == ignore_index, 0, labels).aminmax()
+    bad = low if low < 0 else high
+    if 0 <= bad < num_classes:
+        return
+    raise ValueError(
+        f'labels hold the value {int(bad)}; allowed are 0 to {num_classes - 1} and '
+        f'ignore_index={ignore_index}. Likely remedies: num_classes of the head, the dataset\'s '
+        'label_map or reduce_zero_label, or masks coded 0/255 instead of 0/1.')

@@ -1,0 +1,240 @@
+"""Losses on the overlap of prediction and label: a formula on three vectors per class.
+
+Common to all of them:
+    - ``over='batch'`` pools the pixels of all images, ``'image'`` averages over the images that
+      have a valid pixel.
+    - ``average='macro'`` is the mean over classes; with class weights their weighted mean.
+    - absent class (no valid pixel of it in the pool): left out of the mean (``classes='present'``)
+      or counted as perfect, loss 0 (``'all'``).
+    - all pixels ignored: 0, with a zero gradient.
+    - dtype: float32 sums whatever the logits; float64 for float64.
+    - ``sync``: the sums are taken over all processes before the formula.
+"""
+import torch
+from torch import Tensor
+
+from mmseg_balance.functional.distributed import sum_over_ranks
+from mmseg_balance.functional.primitives import overlap_sums
+
+
+def soft_dice_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
+                   class_weight: Tensor | None = None, weight: Tensor | None = None,
+                   average: str = 'macro', over: str = 'batch', power: float = 2,
+                   smooth: float = 0., eps: float = 0., classes: str = 'present',
+                   sync: bool = False) -> Tensor:
+    r"""Multi-class soft Dice loss.
+
+    .. math::
+        \text{macro (Huang eq. 5, as } 1 - \text{mean}): \quad
+        1 - \frac{\sum_c w_c D_c}{\sum_c w_c}, \qquad
+        D_c = \frac{2 I_c + s}{P_c + T_c + s + \varepsilon}
+
+        \text{micro (Taubert eq. 2):} \quad
+        1 - 2\,\frac{\sum_c w_c I_c + s}{\sum_c w_c (P_c + T_c) + s + \varepsilon}
+
+    with :math:`I, P, T` of ``overlap_sums``.
+
+    Convention:
+        - that of this module; with ``average='micro'`` absent classes stay in the sums of
+          prediction, as in the paper, and ``classes`` has no effect.
+        - micro with ``smooth`` s > 0 can fall below 0, by s / (P + T + s): the paper's formula.
+
+    Args:
+        logits: ``(N, C, H, W)``; ``C == 1`` is background and foreground by sigmoid.
+        labels: ``(N, H, W)`` integers in ``[0, C)``, or ``ignore_index``.
+        ignore_index: the label of pixels that do not count.
+        class_weight: ``(C,)``.
+        weight: ``(N, H, W)`` weights of the pixels.
+        average: ``'macro'`` or ``'micro'``.
+        over: ``'batch'`` or ``'image'``.
+        power: exponent of the probabilities in P (2 in both papers).
+        smooth: added to numerator and denominator.
+        eps: added to the denominator.
+        classes: ``'present'`` or ``'all'``.
+        sync: sum over all processes.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
+        >>> soft_dice_loss(logits, torch.tensor([[[0, 1]]]), power=1)  # 1 - (4/7 + 2/3)/2
+        tensor(0.3810)
+
+    Reference:
+        Huang et al., Balance-batch, eq. 5; Taubert et al. 2021, Loss Scheduling, eq. 2.
+    """
+    groups = _groups(logits, labels, ignore_index, power, weight, over, sync)
+    intersection, predicted, target = groups
+    if average == 'micro':
+        losses = 1 - 2 * _micro_ratio(intersection, predicted + target, class_weight, smooth, eps)
+    else:
+        dice = _ratio(2 * intersection + smooth, predicted + target + smooth + eps)
+        losses = _class_mean(1 - dice, target, class_weight, classes)
+    return _group_mean(losses, target, over, sync)
+
+
+def soft_iou_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
+                  class_weight: Tensor | None = None, weight: Tensor | None = None,
+                  average: str = 'macro', over: str = 'batch', power: float = 1,
+                  smooth: float = 0., eps: float = 0., classes: str = 'present',
+                  sync: bool = False) -> Tensor:
+    r"""Multi-class soft IoU (Jaccard) loss.
+
+    .. math:: 1 - \frac{\sum_c w_c J_c}{\sum_c w_c}, \qquad
+              J_c = \frac{I_c + s}{P_c + T_c - I_c + s + \varepsilon}
+
+    and for ``average='micro'`` the same ratio of the class-weighted sums.
+
+    Convention:
+        - that of this module.
+
+    Args:
+        logits, labels, ignore_index, class_weight, weight: as in :func:`soft_dice_loss`.
+        average, over, power, smooth, eps, classes, sync: as in :func:`soft_dice_loss`.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
+        >>> soft_iou_loss(logits, torch.tensor([[[0, 1]]]))  # 1 - (0.5/1.25 + 0.75/1.5)/2
+        tensor(0.5500)
+
+    Reference:
+        Rahman & Wang 2016; Huang et al., Balance-batch, section III.B.
+    """
+    intersection, predicted, target = _groups(
+        logits, labels, ignore_index, power, weight, over, sync)
+    union = predicted + target - intersection
+    if average == 'micro':
+        losses = 1 - _micro_ratio(intersection, union, class_weight, smooth, eps)
+    else:
+        iou = _ratio(intersection + smooth, union + smooth + eps)
+        losses = _class_mean(1 - iou, target, class_weight, classes)
+    return _group_mean(losses, target, over, sync)
+
+
+def soft_tversky_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
+                      class_weight: Tensor | None = None, weight: Tensor | None = None,
+                      alpha: float = 0.3, beta: float = 0.7, gamma: float = 1.,
+                      over: str = 'batch', smooth: float = 0., eps: float = 0.,
+                      classes: str = 'present', sync: bool = False) -> Tensor:
+    r"""Multi-class (focal) Tversky loss.
+
+    .. math:: \frac{\sum_c w_c (1 - V_c)^\gamma}{\sum_c w_c}, \qquad V_c = \frac{I_c + s}
+              {I_c + \alpha (P_c - I_c) + \beta (T_c - I_c) + s + \varepsilon}
+
+    ``alpha = beta = 0.5`` is the Dice loss with ``power=1``, ``alpha = beta = 1`` the IoU loss.
+
+    Convention:
+        - that of this module.
+        - ``gamma`` is the exponent itself; Abraham & Khan 2019 write it as :math:`1/\gamma`.
+
+    Args:
+        logits, labels, ignore_index, class_weight, weight: as in :func:`soft_dice_loss`.
+        alpha: weight of false positives.
+        beta: weight of false negatives.
+        gamma: exponent; above 1 it focuses on classes that are segmented badly.
+        over, smooth, eps, classes, sync: as in :func:`soft_dice_loss`.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
+        >>> soft_tversky_loss(logits, torch.tensor([[[0, 1]]]), alpha=1., beta=1.)
+        tensor(0.5500)
+
+    Reference:
+        Salehi et al. 2017, Tversky loss; Abraham & Khan 2019, focal Tversky loss.
+    """
+    intersection, predicted, target = _groups(logits, labels, ignore_index, 1, weight, over, sync)
+    false_positive, false_negative = predicted - intersection, target - intersection
+    mass = intersection + alpha * false_positive + beta * false_negative
+    misses = 1 - _ratio(intersection + smooth, mass + smooth + eps)
+    if gamma != 1:
+        # Rounding may take 1 - V to 0 or just below, where a power has no finite slope.
+        misses = misses.clamp(min=torch.finfo(misses.dtype).eps) ** gamma
+    return _group_mean(_class_mean(misses, target, class_weight, classes), target, over, sync)
+
+
+def generalized_dice_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
+                          class_weight: Tensor | None = None, weight: Tensor | None = None,
+                          over: str = 'batch', smooth: float = 0., eps: float = 0.,
+                          sync: bool = False) -> Tensor:
+    r"""Generalised Dice loss: classes weighed by their inverse squared size in the pool.
+
+    .. math:: 1 - 2\,\frac{\sum_c v_c I_c + s}{\sum_c v_c (P_c + T_c) + s + \varepsilon},
+              \qquad v_c = w_c / T_c^2
+
+    Convention:
+        - that of this module; an absent class has :math:`v_c = 0`.
+
+    Args:
+        logits, labels, ignore_index, class_weight, weight: as in :func:`soft_dice_loss`.
+        over, smooth, eps, sync: as in :func:`soft_dice_loss`.
+
+    Returns:
+        A scalar.
+
+    Example:
+        >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
+        >>> generalized_dice_loss(logits, torch.tensor([[[0, 1]]]))  # 1 - 2 * 1.25 / 4
+        tensor(0.3750)
+
+    Reference:
+        Sudre et al. 2017, Generalised Dice overlap.
+    """
+    intersection, predicted, target = _groups(logits, labels, ignore_index, 1, weight, over, sync)
+    present = target > 0
+    inverse_square = torch.where(present, target, 1) ** -2 * present
+    if class_weight is not None:
+        inverse_square = inverse_square * class_weight
+    ratio = _micro_ratio(intersection, predicted + target, inverse_square, smooth, eps)
+    return _group_mean(1 - 2 * ratio, target, over, sync)
+
+
+def _groups(logits: Tensor, labels: Tensor, ignore_index: int, power: float,
+            weight: Tensor | None, over: str, sync: bool) -> tuple[Tensor, Tensor, Tensor]:
+    """Intersection, predicted and target mass ``(G, C)`` of each pool: the images, or one batch."""
+    if over == 'image':
+        return overlap_sums(logits, labels, ignore_index, power, weight, per_image=True)
+    sums = torch.stack(overlap_sums(logits, labels, ignore_index, power, weight))
+    if sync:
+        sums = sum_over_ranks(sums)
+    return tuple(sums.unsqueeze(1))
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Quotient with a finite gradient also where the denominator is 0."""
+    empty = denominator == 0
+    return torch.where(empty, 0, numerator) / torch.where(empty, 1, denominator)
+
+
+def _micro_ratio(numerator: Tensor, denominator: Tensor, class_weight: Tensor | None,
+                 smooth: float, eps: float) -> Tensor:
+    if class_weight is not None:
+        numerator, denominator = numerator * class_weight, denominator * class_weight
+    return _ratio(numerator.sum(1) + smooth, denominator.sum(1) + smooth + eps)
+
+
+def _class_mean(losses: Tensor, target: Tensor, class_weight: Tensor | None,
+                classes: str) -> Tensor:
+    """Weighted mean over classes, ``(G, C)`` to ``(G,)``."""
+    present = (target > 0).to(losses.dtype)
+    shares = present if class_weight is None else present * class_weight
+    if classes == 'all':
+        counted = torch.ones_like(present) if class_weight is None else class_weight
+    else:
+        counted = shares
+    return _ratio((losses * shares).sum(1), counted.expand_as(present).sum(1))
+
+
+def _group_mean(losses: Tensor, target: Tensor, over: str, sync: bool) -> Tensor:
+    """Mean over the pools that have a valid pixel; 0 when there is none."""
+    counted = (target > 0).any(1).to(losses.dtype)
+    total = torch.stack([(losses * counted).sum(), counted.sum()])
+    if sync and over == 'image':
+        total = sum_over_ranks(total)
+    return total[0] / total[1].clamp(min=1)

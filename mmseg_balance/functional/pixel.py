@@ -1,0 +1,254 @@
+"""Losses of single pixels: a weight per pixel times the negative log-likelihood.
+
+The loss functions return ``(N, H, W)``, 0 where ignored; :func:`reduce_pixel_losses` makes a scalar
+of them.
+"""
+import torch
+from torch import Tensor
+
+from mmseg_balance.functional.distributed import sum_over_ranks
+from mmseg_balance.functional.labels import check_label_range, label_lookup
+from mmseg_balance.functional.primitives import as_multiclass, pixel_nll
+
+
+def reduce_pixel_losses(losses: Tensor, labels: Tensor, *, ignore_index: int = 255,
+                        class_weight: Tensor | None = None, weight: Tensor | None = None,
+                        avg_factor: float | Tensor | None = None, reduction: str = 'mean',
+                        sync: bool = False) -> Tensor:
+    r"""Mean or sum of pixel losses, or the losses themselves.
+
+    .. math:: \frac{\sum_x v_x \ell_x}{\sum_{x\ \mathrm{valid}} w_{y_x}}
+
+    with the pixel weights :math:`v` and the class weights :math:`w` (1 where not given).
+
+    Convention:
+        - ignored pixel: its loss is 0 already; it is not in the denominator.
+        - denominator: number of valid pixels; with class weights the sum of theirs, as
+          ``F.cross_entropy`` has it; ``avg_factor`` if given. Pixel weights do not enter it.
+        - empty batch: 0.
+
+    Args:
+        losses: ``(N, H, W)`` pixel losses, class weights already multiplied in.
+        labels: ``(N, H, W)``.
+        ignore_index: the label of pixels that do not count.
+        class_weight: ``(C,)``.
+        weight: ``(N, H, W)`` weights of the pixels.
+        avg_factor: a denominator of one's own.
+        reduction: ``'mean'``, ``'sum'`` or ``'none'``.
+        sync: sum numerator and denominator over all processes.
+
+    Raises:
+        ValueError: an unknown reduction.
+
+    Example:
+        >>> losses, labels = torch.tensor([[[1., 2., 0.]]]), torch.tensor([[[0, 1, 255]]])
+        >>> reduce_pixel_losses(losses, labels)
+        tensor(1.5000)
+    """
+    if reduction not in ('mean', 'sum', 'none'):
+        raise ValueError(f"reduction={reduction!r} must be 'mean', 'sum' or 'none'.")
+    if weight is not None:
+        losses = losses * weight
+    if reduction == 'none':
+        return losses
+    if avg_factor is not None:
+        total = losses.new_tensor(avg_factor) if not torch.is_tensor(avg_factor) else avg_factor
+    elif class_weight is None:
+        total = (labels != ignore_index).sum()
+    else:
+        total = label_lookup(class_weight, labels, ignore_index).sum()
+    sums = torch.stack([losses.sum(), total.to(losses.dtype)])
+    if sync:
+        sums = sum_over_ranks(sums)
+    if reduction == 'sum':
+        return sums[0]
+    return sums[0] / torch.where(sums[1] > 0, sums[1], 1)
+
+
+def weighted_cross_entropy_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
+                                class_weight: Tensor | None = None,
+                                label_smoothing: float = 0.) -> Tensor:
+    r"""Class-weighted cross entropy of each pixel (Taubert eq. 1), with label smoothing.
+
+    .. math:: \ell_x = (1 - \epsilon)\, w_{y_x} (-\log p_{x y_x})
+              + \frac{\epsilon}{C} \sum_c w_c (-\log p_{xc})
+
+    Convention:
+        - that of ``F.cross_entropy(weight, ignore_index, label_smoothing, reduction='none')``.
+        - ignored pixel: 0, also when ``ignore_index`` lies beyond the class weights (255).
+
+    Args:
+        logits: ``(N, C, H, W)``; ``C == 1`` is background and foreground by sigmoid.
+        labels: ``(N, H, W)`` integers in ``[0, C)``, or ``ignore_index``.
+        ignore_index: the label of pixels that do not count.
+        class_weight: ``(C,)``.
+        label_smoothing: :math:`\epsilon` in [0, 1).
+
+    Returns:
+        ``(N, H, W)``.
+
+    Example:
+        >>> logits = torch.tensor([2., 0.]).view(1, 2, 1, 1).expand(1, 2, 1, 2)
+        >>> weighted_cross_entropy_loss(logits, torch.tensor([[[0, 255]]]),
+        ...                             class_weight=torch.tensor([3., 1.]))
+        tensor([[[0.3808, 0.0000]]])
+    """
+    losses = pixel_nll(logits, labels, ignore_index)
+    if label_smoothing:
+        smooth = _uniform_nll(losses, logits, labels, ignore_index, class_weight)
+    if class_weight is not None:
+        losses = losses * label_lookup(class_weight, labels, ignore_index)
+    if label_smoothing:
+        losses = (1 - label_smoothing) * losses + label_smoothing * smooth
+    return losses
+
+
+def softmax_focal_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
+                       class_weight: Tensor | None = None, gamma: float = 2.) -> Tensor:
+    r"""Softmax focal loss of each pixel.
+
+    .. math:: \ell_x = w_{y_x} (1 - p_{x y_x})^\gamma (-\log p_{x y_x})
+
+    Convention:
+        - ``gamma=0`` is cross entropy.
+
+    Args:
+        logits, labels, ignore_index, class_weight: as in :func:`weighted_cross_entropy_loss`.
+        gamma: how much easy pixels are played down; at least 0.
+
+    Returns:
+        ``(N, H, W)``.
+
+    Example:
+        >>> logits = torch.zeros(1, 2, 1, 1)
+        >>> softmax_focal_loss(logits, torch.tensor([[[0]]]))  # 0.5**2 * log(2)
+        tensor([[[0.1733]]])
+
+    Reference:
+        Lin et al. 2017; Taubert et al. 2021, eq. 3.
+    """
+    losses = focal_modulation(pixel_nll(logits, labels, ignore_index), gamma)
+    if class_weight is not None:
+        losses = losses * label_lookup(class_weight, labels, ignore_index)
+    return losses
+
+
+def focal_modulation(nll: Tensor, gamma: float) -> Tensor:
+    r"""``(1 - exp(-nll))**gamma * nll``, with a finite gradient for every ``gamma`` >= 0.
+
+    Args:
+        nll: any shape, not negative.
+        gamma: exponent.
+
+    Example:
+        >>> focal_modulation(torch.tensor([0., 0.6931472]), gamma=1.)
+        tensor([0.0000, 0.3466])
+    """
+    if gamma == 0:
+        return nll
+    # Below gamma = 1 the power's slope at 0 is infinite, and infinity times nll = 0 is nan.
+    miss = (-torch.expm1(-nll)).clamp(min=torch.finfo(nll.dtype).tiny)
+    return (miss if gamma == 1 else miss * miss if gamma == 2 else miss ** gamma) * nll
+
+
+def ldam_loss(logits: Tensor, labels: Tensor, margins: Tensor, *, ignore_index: int = 255,
+              class_weight: Tensor | None = None, scale: float = 30.) -> Tensor:
+    r"""Cross entropy with a label-distribution-aware margin, of each pixel.
+
+    .. math:: \ell_x = -w_{y} \log \frac{e^{s (z_y - \Delta_y)}}
+              {e^{s (z_y - \Delta_y)} + \sum_{c \ne y} e^{s z_c}}
+
+    Convention:
+        - the logits should be bounded, as Cao's cosine classifier makes them; on an ordinary head
+          choose a ``scale`` near 1.
+
+    Args:
+        logits, labels, ignore_index, class_weight: as in :func:`weighted_cross_entropy_loss`.
+        margins: ``(C,)`` :math:`\Delta`, see :func:`ldam_margins`.
+        scale: s.
+
+    Returns:
+        ``(N, H, W)``.
+
+    Example:
+        >>> logits = torch.zeros(1, 2, 1, 1)
+        >>> ldam_loss(logits, torch.tensor([[[1]]]), torch.tensor([0., 0.5]), scale=2.)
+        tensor([[[1.3133]]])
+
+    Reference:
+        Cao et al. 2019, eq. 13.
+    """
+    logits = _wide(as_multiclass(logits))
+    check_label_range(labels, logits.shape[1], ignore_index)
+    margin = label_lookup(margins.to(logits.dtype), labels, ignore_index).unsqueeze(1)
+    index = torch.where(labels == ignore_index, 0, labels).unsqueeze(1)
+    logits = (logits * scale).scatter_add(1, index, -scale * margin)
+    return weighted_cross_entropy_loss(logits, labels, ignore_index=ignore_index,
+                                       class_weight=class_weight)
+
+
+def ldam_margins(pixels: Tensor, max_margin: float = 0.5) -> Tensor:
+    r"""Margins falling with the fourth root of the class size (Cao et al. 2019, eq. 11).
+
+    .. math:: \Delta_c = \text{max\_margin} \cdot (n_{\min} / n_c)^{1/4}
+
+    Convention:
+        - absent class: counted as one pixel.
+
+    Args:
+        pixels: ``(C,)`` pixels of each class.
+        max_margin: the margin of the rarest class.
+
+    Example:
+        >>> ldam_margins(torch.tensor([16., 1.]))
+        tensor([0.2500, 0.5000])
+    """
+    pixels = pixels.clamp(min=1)
+    return max_margin * (pixels.min() / pixels) ** 0.25
+
+
+def logit_adjusted_loss(logits: Tensor, labels: Tensor, priors: Tensor, *, ignore_index: int = 255,
+                        class_weight: Tensor | None = None, tau: float = 1.) -> Tensor:
+    r"""Cross entropy of the logits plus :math:`\tau` log-priors, of each pixel.
+
+    .. math:: \ell_x = -w_y \log \mathrm{softmax}(z_x + \tau \log \pi)_y
+
+    Args:
+        logits, labels, ignore_index, class_weight: as in :func:`weighted_cross_entropy_loss`.
+        priors: ``(C,)`` share of each class among the training pixels, above 0.
+        tau: strength; 0 is cross entropy, 1 is consistent for the balanced error.
+
+    Returns:
+        ``(N, H, W)``.
+
+    Example:
+        >>> logits = torch.zeros(1, 2, 1, 1)
+        >>> logit_adjusted_loss(logits, torch.tensor([[[1]]]), torch.tensor([0.9, 0.1]))
+        tensor([[[2.3026]]])
+
+    Reference:
+        Menon et al. 2021, eq. 10.
+    """
+    logits = _wide(as_multiclass(logits))
+    logits = logits + tau * priors.log().to(logits.dtype)[:, None, None]
+    return weighted_cross_entropy_loss(logits, labels, ignore_index=ignore_index,
+                                       class_weight=class_weight)
+
+
+def _wide(logits: Tensor) -> Tensor:
+    """Float32, or float64 as it is: a shift of half-precision logits would be rounded away."""
+    return logits if logits.dtype == torch.float64 else logits.float()
+
+
+def _uniform_nll(nll: Tensor, logits: Tensor, labels: Tensor, ignore_index: int,
+                 class_weight: Tensor | None) -> Tensor:
+    """Mean over classes of the weighted -log p, from the label's nll and sums of the logits alone:
+    -log p_c = nll + z_y - z_c, so that no second log-softmax is kept."""
+    logits = as_multiclass(logits).to(nll.dtype)
+    valid = labels != ignore_index
+    index = torch.where(valid, labels, 0).unsqueeze(1)
+    if class_weight is None:
+        class_weight = logits.new_ones(logits.shape[1])
+    gap = class_weight.sum() * logits.gather(1, index).squeeze(1) \
+        - (logits * class_weight[:, None, None]).sum(1)
+    return torch.where(valid, class_weight.sum() * nll + gap, 0) / logits.shape[1]

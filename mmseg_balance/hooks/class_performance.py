@@ -1,0 +1,186 @@
+"""From the model's performance on each class to the images it is shown next."""
+import numpy as np
+import torch
+from mmengine.dist import all_reduce
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.model import is_model_wrapper
+from mmseg.registry import HOOKS, TASK_UTILS
+from torch import Tensor, nn
+
+from mmseg_balance.functional.confusion import confusion_scores
+from mmseg_balance.functional.sampling import add_to_confusion
+
+STATE = 'class_performance'
+
+
+@HOOKS.register_module()
+class ClassPerformanceHook(Hook):
+    r"""Report each class's IoU to the run's ``ClassPerformanceSampler``.
+
+    ``source='train'``: the decode head's pixel sampler is wrapped by ``ConfusionPixelSampler``;
+    every ``interval`` iterations the counts of all ranks are added and older ones forgotten,
+
+    .. math:: M \leftarrow momentum \cdot M + M_{interval},
+
+    and the IoU of M goes to the sampler. ``source='val'``: the IoU of each validation does.
+
+    Convention: a report after iteration t holds from the first batch that the loader's workers
+    have not been given yet, ``t + 1 + num_workers * prefetch_factor``. M, the counts since the
+    last report and the sampler's probabilities are saved in every checkpoint; other ranks' counts
+    since the last report are in it when ``CheckpointHook`` saves by iteration, as it does in
+    MMSegmentation's schedules.
+
+    Each report is logged: ``iou/<class>``, ``draw_probability/<class>`` and ``draw_share/<class>``
+    (share of the class among the draws made for a class since the last report) to the
+    visualizer's backends (``vis_data/scalars.json``, TensorBoard), the three classes drawn most
+    to the text log.
+
+    Args:
+        momentum: in [0, 1), share of the older counts that is kept at each report.
+        source: ``'train'`` or ``'val'``.
+        interval: iterations between reports (``source='train'``).
+        stride: count one training pixel in ``stride x stride``.
+    """
+
+    priority = 'NORMAL'
+
+    def __init__(self, momentum: float = 0.9, source: str = 'train', interval: int = 50,
+                 stride: int = 4) -> None:
+        if not 0 <= momentum < 1:
+            raise ValueError(f'momentum must be in [0, 1), got {momentum}')
+        if source not in ('train', 'val'):
+            raise ValueError(f"source must be 'train' or 'val', got {source!r}")
+        if interval < 1:
+            raise ValueError(f'interval must be at least 1, got {interval}')
+        self.momentum = momentum
+        self.source = source
+        self.interval = interval
+        self.stride = stride
+        self.pixel_sampler = None
+        self.confusion: Tensor | None = None  # M
+        self.recent: Tensor | None = None  # counts of all ranks since the last report
+        self._restored: dict | None = None
+
+    def before_train(self, runner) -> None:
+        """Find the sampler, watch the head, and take up where the checkpoint left off."""
+        sampler = _sampler_of(runner)
+        size = sampler.statistics.num_classes
+        self.confusion = torch.zeros(size, size, dtype=torch.float64)
+        self.recent = torch.zeros(size, size, dtype=torch.int64)
+        self.num_iters_checkpointed = [
+            hook.interval for hook in runner.hooks
+            if isinstance(hook, CheckpointHook) and not hook.by_epoch and hook.interval > 0]
+        if self.source == 'train':
+            self._watch(_decode_head(runner.model), size)
+        if self._restored and runner.iter > 0:
+            self.confusion = self._restored['confusion'].cpu()
+            self.recent = self._restored['recent'].cpu()
+            sampler.load_state_dict(self._restored['sampler'])
+        self._restored = None
+
+    def _watch(self, head: nn.Module, num_classes: int) -> None:
+        if head.num_classes != num_classes:
+            raise ValueError(
+                f'the decode head has num_classes={head.num_classes}, but the training set '
+                f"{num_classes} classes; make them equal, or use source='val'")
+        if not hasattr(head.sampler, 'take'):
+            head.sampler = TASK_UTILS.build(dict(
+                type='mmseg.ConfusionPixelSampler', context=head, sampler=head.sampler,
+                stride=self.stride))
+        self.pixel_sampler = head.sampler
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Report every ``interval`` iterations; gather the ranks' counts before a checkpoint."""
+        if self.source != 'train':
+            return
+        due = self.every_n_train_iters(runner, self.interval)
+        if due or any(self.every_n_train_iters(runner, n) for n in self.num_iters_checkpointed):
+            self._gather(runner)
+        if due:
+            if not self.recent.any() and not self.confusion.any():
+                raise RuntimeError(
+                    'no training pixel reached the pixel sampler of '
+                    f'{type(self.pixel_sampler.context).__name__}: this head does not call it; '
+                    "use ClassPerformanceHook(source='val')")
+            self.confusion = self.momentum * self.confusion + self.recent
+            self.recent.zero_()
+            self._report(runner, consumed=runner.iter + 1)
+
+    def _gather(self, runner) -> None:
+        counted = self.pixel_sampler.take()
+        if counted is None:
+            device = next(runner.model.parameters()).device
+            counted = torch.zeros_like(self.recent, device=device)
+        all_reduce(counted)
+        self.recent += counted.cpu()
+
+    def before_val(self, runner) -> None:
+        """Count each validation anew."""
+        if self.source == 'val' and self.recent is not None:
+            self.recent.zero_()
+
+    def after_val_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        """Count the predictions of a validation batch."""
+        if self.source != 'val' or self.recent is None:
+            return
+        ignore_index = _decode_head(runner.model).ignore_index
+        for sample in outputs:
+            labels = sample.gt_sem_seg.data.cpu().long()
+            labels = torch.where(labels == ignore_index, -1, labels)
+            add_to_confusion(self.recent, sample.pred_sem_seg.data.cpu(), labels)
+
+    def after_val_epoch(self, runner, metrics: dict | None = None) -> None:
+        """Report the IoU of the validation."""
+        if self.source == 'val' and self.recent is not None:
+            device = next(runner.model.parameters()).device
+            counted = self.recent.to(device)
+            all_reduce(counted)
+            self.confusion = counted.cpu().double()
+            self._report(runner, consumed=runner.iter)
+
+    def _report(self, runner, consumed: int) -> None:
+        """Give the sampler the IoU of M, from the first batch that is still to be drawn."""
+        sampler, loader = _sampler_of(runner), runner.train_dataloader
+        ahead = loader.num_workers * (loader.prefetch_factor or 0)
+        iou = confusion_scores(self.confusion)['IoU']
+        probabilities = sampler.report(
+            iou, start=(consumed + ahead) * loader.batch_size,
+            consumed=consumed * loader.batch_size)
+        shares = sampler.class_draws / max(sampler.class_draws.sum(), 1)
+        sampler.class_draws[:] = 0
+        names = sampler.statistics.class_names
+        scalars = {}
+        for kind, values in (('iou', iou), ('draw_probability', probabilities),
+                             ('draw_share', shares)):
+            scalars.update({f'{kind}/{name}': float(value)
+                            for name, value in zip(names, values, strict=True)
+                            if not np.isnan(value)})
+        runner.visualizer.add_scalars(scalars, step=consumed)
+        most = np.argsort(-probabilities)[:3]
+        runner.logger.info('drawn most from here on: ' + ', '.join(
+            f'{names[c]} {probabilities[c]:.1%} (IoU {iou[c]:.2f})' for c in most))
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Save the counts and the sampler's probabilities."""
+        if self.confusion is not None:
+            checkpoint[STATE] = {
+                'confusion': self.confusion, 'recent': self.recent,
+                'sampler': _sampler_of(runner).state_dict()}
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Keep what was saved until training starts (only a resumed run takes it up)."""
+        self._restored = checkpoint.get(STATE)
+
+
+def _sampler_of(runner):
+    sampler = runner.train_dataloader.sampler
+    if not hasattr(sampler, 'report'):
+        raise ValueError(
+            'ClassPerformanceHook needs train_dataloader.sampler=dict('
+            f"type='ClassPerformanceSampler'), got {type(sampler).__name__}")
+    return sampler
+
+
+def _decode_head(model: nn.Module) -> nn.Module:
+    head = (model.module if is_model_wrapper(model) else model).decode_head
+    return head[-1] if isinstance(head, nn.ModuleList) else head

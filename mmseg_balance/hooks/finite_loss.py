@@ -1,0 +1,45 @@
+"""A loss that is not a number ends the run with its name, not with a ruined checkpoint."""
+import math
+
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+
+@HOOKS.register_module()
+class FiniteLossHook(Hook):
+    """Stops at a NaN or infinite loss and says which one, when, and what may help.
+
+    Args:
+        interval: iterations between two looks; each waits for the accelerator. Also before every
+            checkpoint, and at every iteration on a CPU, where looking is free.
+
+    Example:
+        >>> FiniteLossHook().interval
+        50
+    """
+
+    def __init__(self, interval: int = 50) -> None:
+        if interval < 1:
+            raise ValueError(f'interval={interval} must be at least 1.')
+        self.interval = interval
+
+    def before_train(self, runner: Runner) -> None:
+        self._intervals = [self.interval] + [
+            hook.interval for hook in runner.hooks
+            if isinstance(hook, CheckpointHook) and not hook.by_epoch and hook.interval > 0]
+
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
+                         outputs: dict | None = None) -> None:
+        on_cpu = next(runner.model.parameters()).device.type == 'cpu'
+        if not on_cpu and not any(self.every_n_train_iters(runner, interval)
+                                  for interval in self._intervals):
+            return
+        bad = {name: float(value) for name, value in (outputs or {}).items()
+               if 'loss' in name and not math.isfinite(float(value))}
+        if bad:
+            culprits = [name for name in bad if name != 'loss'] or list(bad)
+            raise FloatingPointError(
+                f'iteration {runner.iter + 1}: {", ".join(culprits)} is {bad[culprits[0]]}: lower '
+                'the learning rate, clip gradients (optim_wrapper.clip_grad), or, under --amp, '
+                'train in float32; no checkpoint was saved from it')

@@ -1,0 +1,57 @@
+"""Bad labels, files and settings stop the run before they cost anything."""
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+
+from mmseg_balance.input_checks import (
+    check_batch,
+    check_files,
+    check_settings,
+    decode_heads,
+    head_classes,
+)
+
+
+@HOOKS.register_module()
+class LabelCheckHook(Hook):
+    """Checks settings and some files before training, and the labels of every batch.
+
+    The batches are looked at while they are still on the CPU, so no GPU waits; there a label out of
+    range is a sentence with the file's name instead of a device-side assert. Class statistics that
+    losses ask for (``statistics='auto'``) are read or counted here, not in mid-training.
+
+    Args:
+        num_images: how many training images, evenly spread, to read before the first iteration;
+            None reads all, 0 none. That the files are there is looked up for all.
+        batches: whether to look at the labels of every batch.
+
+    Example:
+        >>> LabelCheckHook(num_images=None).num_images is None
+        True
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, num_images: int | None = 64, batches: bool = True) -> None:
+        if num_images is not None and num_images < 0:
+            raise ValueError(f'num_images={num_images} must not be negative; None reads all.')
+        self.num_images = num_images
+        self.batches = batches
+
+    def before_train(self, runner: Runner) -> None:
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        dataset = runner.train_dataloader.dataset
+        evaluator = getattr(runner.val_loop, 'evaluator', None)
+        check_files(dataset, self.num_images)
+        # Class weights by a rule: a loss that a schedule calls late would count the labels late.
+        for module in model.modules():
+            if hasattr(module, 'read_statistics'):
+                module.read_statistics()
+        check_settings(model, dataset, evaluator)
+        self._heads = [(head_classes(head), head.ignore_index) for _, head in decode_heads(model)]
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+                          ) -> None:
+        if self.batches and self._heads and data_batch:
+            check_batch(data_batch['data_samples'], *self._heads[0])

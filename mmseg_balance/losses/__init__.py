@@ -1,0 +1,18 @@
+"""Losses as decode heads call them, registered in MMSegmentation's MODELS."""
+from mmseg_balance.losses.lovasz import LovaszSoftmaxLoss
+from mmseg_balance.losses.max_pooling import LMPLoss, OHEMCrossEntropyLoss
+from mmseg_balance.losses.overlap import (
+    GeneralizedDiceLoss,
+    SoftDiceLoss,
+    SoftIoULoss,
+    SoftTverskyLoss,
+)
+from mmseg_balance.losses.pixel import SoftmaxFocalLoss, WeightedCrossEntropyLoss
+from mmseg_balance.losses.priors import LDAMLoss, LogitAdjustedLoss
+from mmseg_balance.losses.recall import RecallLoss
+
+__all__ = [
+    'GeneralizedDiceLoss', 'LDAMLoss', 'LMPLoss', 'LogitAdjustedLoss', 'LovaszSoftmaxLoss',
+    'OHEMCrossEntropyLoss', 'RecallLoss', 'SoftDiceLoss', 'SoftIoULoss', 'SoftTverskyLoss',
+    'SoftmaxFocalLoss', 'WeightedCrossEntropyLoss',
+]

@@ -1,0 +1,92 @@
+"""From what a config says about class weights to a tensor on the logits' device."""
+import os
+from collections.abc import Sequence
+
+import torch
+from mmengine.fileio import load
+from torch import Tensor, nn
+
+from mmseg_balance.functional.class_weights import class_weights
+from mmseg_balance.statistics import load_statistics
+
+REMEDY = ("give a list of numbers, a file with one (.json, .yaml, .pkl: as MMSegmentation's losses "
+          "take), or dict(type='inverse_frequency', statistics='auto')")
+
+
+class ClassWeight(nn.Module):
+    """Class weights as a non-persistent buffer; ``None`` where there are none.
+
+    A list is there from the start. A file or a rule is read when training begins (LabelCheckHook
+    asks for it) or else at the first call: before, there is no run whose training set
+    ``statistics='auto'`` could mean.
+
+    Args:
+        spec: None, a list of C numbers, the path of a file that holds such a list or class
+            statistics (.npz: their inverse frequencies), or a rule,
+            ``dict(type=RULE, statistics=PATH or 'auto', …)`` with the rule's own arguments.
+
+    Raises:
+        TypeError, ValueError: a ``spec`` that is none of these, or a number that is negative or
+            not finite.
+    """
+
+    def __init__(self, spec: Sequence[float] | str | os.PathLike | dict | None = None) -> None:
+        super().__init__()
+        self._pending = None
+        self.register_buffer('values', None, persistent=False)
+        if isinstance(spec, (str, os.PathLike)):
+            self._pending = (dict(type='inverse_frequency', statistics=str(spec))
+                             if str(spec).endswith('.npz') else str(spec))
+        elif isinstance(spec, dict):
+            if not {'type', 'statistics'} <= spec.keys():
+                raise ValueError(f"class_weight={spec} lacks 'type' or 'statistics': {REMEDY}.")
+            self._pending = dict(spec)
+        elif spec is not None:
+            self.values = _as_weights(spec)
+
+    def read_statistics(self) -> None:
+        """Read the file or apply the rule, unless that has been done."""
+        if self._pending is not None:
+            self.values = _resolve(self._pending)
+            self._pending = None
+
+    def forward(self, logits: Tensor) -> Tensor | None:
+        """The weights in the dtype of sums, float32 or float64, checked against the logits.
+
+        Args:
+            logits: ``(N, C, H, W)``.
+
+        Raises:
+            ValueError: not as many weights as classes (two for one channel).
+        """
+        self.read_statistics()
+        if self.values is None:
+            return None
+        classes = max(logits.shape[1], 2)
+        if len(self.values) != classes:
+            raise ValueError(f'class_weight has {len(self.values)} numbers and the head '
+                             f'{classes} classes; give one number a class, in their order.')
+        if self.values.device != logits.device:  # read after the model had moved
+            self.values = self.values.to(logits.device)
+        return self.values.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _resolve(spec: str | dict) -> Tensor:
+    if isinstance(spec, str):
+        return _as_weights(load(spec))
+    spec = dict(spec)
+    rule, statistics = spec.pop('type'), load_statistics(spec.pop('statistics'))
+    return _as_weights(class_weights(rule, statistics, **spec))
+
+
+def _as_weights(values: Sequence[float]) -> Tensor:
+    try:
+        weights = torch.as_tensor(values, dtype=torch.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f'class_weight={values!r} is not a list of numbers: {REMEDY}.') from error
+    if weights.dim() != 1 or not weights.numel():
+        raise TypeError(f'class_weight={values!r} is not a list of numbers: {REMEDY}.')
+    if not (weights.isfinite() & (weights >= 0)).all() or not weights.any():
+        raise ValueError(f'class_weight={weights.tolist()} must be finite, not negative and not '
+                         'all 0.')
+    return weights

@@ -1,0 +1,42 @@
+"""Lovász-softmax."""
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from mmseg_balance.functional.labels import check_label_range
+from mmseg_balance.functional.lovasz import lovasz_softmax_loss
+from mmseg_balance.losses.base import RegionLoss
+
+
+@MODELS.register_module()
+class LovaszSoftmaxLoss(RegionLoss):
+    r"""Lovász extension of the Jaccard loss at the softmax errors (Berman et al. 2018).
+
+    .. math:: \frac{\sum_c w_c \overline{\Delta_{J_c}}(m_c)}{\sum_c w_c}, \qquad
+              m_{xc} = |g_{xc} - p_{xc}|
+
+    Convention: that of :func:`~mmseg_balance.functional.lovasz.lovasz_softmax_loss`. With
+    ``classes='all'`` an absent class costs its largest probability, as Berman's code has it.
+
+    Args:
+        over: ``'batch'`` sorts the pixels of all images together, ``'image'`` each image's.
+        classes: ``'present'`` or ``'all'``.
+        loss_weight, loss_name, class_weight: as in all losses.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2., 0.], [0., 1.]]).view(1, 2, 1, 2)
+        >>> LovaszSoftmaxLoss()(logits, torch.tensor([[[0, 1]]]))
+        tensor(0.2315)
+    """
+
+    def __init__(self, over: str = 'batch', classes: str = 'present', loss_weight: float = 1.,
+                 loss_name: str = 'loss_lovasz_softmax', class_weight=None) -> None:
+        super().__init__(loss_weight, loss_name, class_weight, over=over, classes=classes)
+
+    def region_loss(self, logits: Tensor, labels: Tensor, ignore_index: int = 255,
+                    weight: Tensor | None = None, **arguments) -> Tensor:
+        if weight is not None:
+            raise ValueError('LovaszSoftmaxLoss ranks pixels and knows no weights of them: remove '
+                             'the pixel sampler, or take SoftIoULoss.')
+        check_label_range(labels, max(logits.shape[1], 2), ignore_index)
+        return lovasz_softmax_loss(logits, labels, ignore_index=ignore_index, **arguments)

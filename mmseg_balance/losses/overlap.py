@@ -1,0 +1,155 @@
+"""Soft Dice, IoU, Tversky and generalised Dice."""
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from mmseg_balance.functional.overlap import (
+    generalized_dice_loss,
+    soft_dice_loss,
+    soft_iou_loss,
+    soft_tversky_loss,
+)
+from mmseg_balance.losses.base import RegionLoss
+
+
+@MODELS.register_module()
+class SoftDiceLoss(RegionLoss):
+    r"""Multi-class soft Dice loss: macro is Huang eq. 5, micro Taubert eq. 2.
+
+    .. math:: 1 - \frac{\sum_c w_c D_c}{\sum_c w_c}, \qquad
+              D_c = \frac{2 I_c + s}{P_c + T_c + s + \varepsilon}
+
+    Convention: that of :mod:`mmseg_balance.functional.overlap`; formulas in
+    :func:`~mmseg_balance.functional.overlap.soft_dice_loss`.
+
+    Args:
+        average: ``'macro'``, a mean over classes, or ``'micro'``, one ratio of class-weighted sums.
+        over: ``'batch'`` pools all images, ``'image'`` averages over them.
+        power: exponent of the probabilities in the denominator.
+        smooth: added to numerator and denominator.
+        eps: added to the denominator.
+        classes: ``'present'`` leaves absent classes out of the mean, ``'all'`` counts them perfect.
+        sync: sums over all processes.
+        loss_weight, loss_name, class_weight: as in all losses.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
+        >>> SoftDiceLoss(power=1)(logits, torch.tensor([[[0, 1]]]))
+        tensor(0.3810)
+    """
+
+    supports_low_resolution = True
+
+    def __init__(self, average: str = 'macro', over: str = 'batch', power: float = 2,
+                 smooth: float = 0., eps: float = 0., classes: str = 'present', sync: bool = False,
+                 loss_weight: float = 1., loss_name: str = 'loss_soft_dice',
+                 class_weight=None) -> None:
+        super().__init__(loss_weight, loss_name, class_weight, average=average, over=over,
+                         power=power, smooth=smooth, eps=eps, classes=classes, sync=sync)
+
+    def region_loss(self, logits: Tensor, labels: Tensor, **arguments) -> Tensor:
+        return soft_dice_loss(logits, labels, **arguments)
+
+
+@MODELS.register_module()
+class SoftIoULoss(RegionLoss):
+    r"""Multi-class soft IoU loss (Rahman & Wang 2016; Huang, section III.B).
+
+    .. math:: 1 - \frac{\sum_c w_c J_c}{\sum_c w_c}, \qquad
+              J_c = \frac{I_c + s}{P_c + T_c - I_c + s + \varepsilon}
+
+    Convention: that of :mod:`mmseg_balance.functional.overlap`.
+
+    Args:
+        average, over, power, smooth, eps, classes, sync: as in :class:`SoftDiceLoss`.
+        loss_weight, loss_name, class_weight: as in all losses.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
+        >>> SoftIoULoss()(logits, torch.tensor([[[0, 1]]]))
+        tensor(0.5500)
+    """
+
+    supports_low_resolution = True
+
+    def __init__(self, average: str = 'macro', over: str = 'batch', power: float = 1,
+                 smooth: float = 0., eps: float = 0., classes: str = 'present', sync: bool = False,
+                 loss_weight: float = 1., loss_name: str = 'loss_soft_iou',
+                 class_weight=None) -> None:
+        super().__init__(loss_weight, loss_name, class_weight, average=average, over=over,
+                         power=power, smooth=smooth, eps=eps, classes=classes, sync=sync)
+
+    def region_loss(self, logits: Tensor, labels: Tensor, **arguments) -> Tensor:
+        return soft_iou_loss(logits, labels, **arguments)
+
+
+@MODELS.register_module()
+class SoftTverskyLoss(RegionLoss):
+    r"""Multi-class Tversky loss; with ``gamma`` the focal Tversky loss.
+
+    .. math:: \frac{\sum_c w_c (1 - V_c)^\gamma}{\sum_c w_c}, \qquad V_c = \frac{I_c + s}
+              {I_c + \alpha (P_c - I_c) + \beta (T_c - I_c) + s + \varepsilon}
+
+    Convention: that of :mod:`mmseg_balance.functional.overlap`.
+
+    Args:
+        alpha: weight of false positives.
+        beta: weight of false negatives; above ``alpha`` it favours recall.
+        gamma: exponent; above 1 it focuses on badly segmented classes.
+        over, smooth, eps, classes, sync: as in :class:`SoftDiceLoss`.
+        loss_weight, loss_name, class_weight: as in all losses.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
+        >>> SoftTverskyLoss(alpha=1., beta=1.)(logits, torch.tensor([[[0, 1]]]))
+        tensor(0.5500)
+
+    Reference:
+        Salehi et al. 2017; Abraham & Khan 2019.
+    """
+
+    supports_low_resolution = True
+
+    def __init__(self, alpha: float = 0.3, beta: float = 0.7, gamma: float = 1.,
+                 over: str = 'batch', smooth: float = 0., eps: float = 0.,
+                 classes: str = 'present', sync: bool = False, loss_weight: float = 1.,
+                 loss_name: str = 'loss_soft_tversky', class_weight=None) -> None:
+        super().__init__(loss_weight, loss_name, class_weight, alpha=alpha, beta=beta, gamma=gamma,
+                         over=over, smooth=smooth, eps=eps, classes=classes, sync=sync)
+
+    def region_loss(self, logits: Tensor, labels: Tensor, **arguments) -> Tensor:
+        return soft_tversky_loss(logits, labels, **arguments)
+
+
+@MODELS.register_module()
+class GeneralizedDiceLoss(RegionLoss):
+    r"""Dice loss with classes weighed by their inverse squared size (Sudre et al. 2017).
+
+    .. math:: 1 - 2\,\frac{\sum_c v_c I_c + s}{\sum_c v_c (P_c + T_c) + s + \varepsilon},
+              \qquad v_c = w_c / T_c^2
+
+    Convention: that of :mod:`mmseg_balance.functional.overlap`; an absent class counts nothing.
+
+    Args:
+        over, smooth, eps, sync: as in :class:`SoftDiceLoss`.
+        loss_weight, loss_name, class_weight: as in all losses.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
+        >>> GeneralizedDiceLoss()(logits, torch.tensor([[[0, 1]]]))
+        tensor(0.3750)
+    """
+
+    supports_low_resolution = True
+
+    def __init__(self, over: str = 'batch', smooth: float = 0., eps: float = 0.,
+                 sync: bool = False, loss_weight: float = 1.,
+                 loss_name: str = 'loss_generalized_dice', class_weight=None) -> None:
+        super().__init__(loss_weight, loss_name, class_weight, over=over, smooth=smooth, eps=eps,
+                         sync=sync)
+
+    def region_loss(self, logits: Tensor, labels: Tensor, **arguments) -> Tensor:
+        return generalized_dice_loss(logits, labels, **arguments)

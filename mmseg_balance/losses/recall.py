@@ -1,0 +1,60 @@
+"""Recall loss."""
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from mmseg_balance.functional.recall import recall_loss
+from mmseg_balance.losses.base import PixelLoss
+
+
+@MODELS.register_module()
+class RecallLoss(PixelLoss):
+    r"""Cross entropy weighted by the share of its class that is missed (Tian eq. 5).
+
+    .. math:: \frac{\sum_x w_{y_x} (1 - R_{y_x}) (-\log p_{x y_x})}{\sum_x w_{y_x}}
+
+    Convention: that of :func:`~mmseg_balance.functional.recall.recall_loss`. Once every pixel of a
+    class is right its weight is 0, so the loss ends where the errors end.
+
+    Args:
+        momentum: 0 weighs by the recall of the batch at hand; above it, by a moving average with
+            this share of the past, kept in the checkpoint and updated in training only.
+        sync: recall, numerator and denominator over all processes.
+        loss_weight, loss_name, class_weight: as in all losses.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([1., 0.]).view(1, 2, 1, 1).expand(1, 2, 1, 2)
+        >>> RecallLoss()(logits, torch.tensor([[[0, 1]]]))  # (0 * 0.3133 + 1 * 1.3133) / 2
+        tensor(0.6566)
+    """
+
+    supports_low_resolution = True
+
+    def __init__(self, momentum: float = 0., sync: bool = False, loss_weight: float = 1.,
+                 loss_name: str = 'loss_recall', class_weight=None) -> None:
+        super().__init__(loss_weight, loss_name, class_weight)
+        if not 0 <= momentum < 1:
+            raise ValueError(f'momentum={momentum} must be in [0, 1).')
+        self.momentum = momentum
+        self.sync = sync
+        # Its length is known with the first logits, or with a checkpoint.
+        self.register_buffer('running_recall', torch.empty(0) if momentum else None)
+
+    def pixel_losses(self, logits: Tensor, labels: Tensor, ignore_index: int,
+                     class_weight: Tensor | None) -> Tensor:
+        running = self.running_recall
+        if running is not None and not len(running):
+            running = logits.new_full((max(logits.shape[1], 2),), torch.nan, dtype=torch.float32)
+        losses, recall = recall_loss(
+            logits, labels, ignore_index=ignore_index, class_weight=class_weight,
+            running_recall=running, momentum=self.momentum, sync=self.sync)
+        if running is not None and self.training:
+            self.running_recall = recall.detach().float()
+        return losses
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
+        saved = state_dict.get(f'{prefix}running_recall')
+        if saved is not None and self.running_recall is not None:
+            self.running_recall = torch.empty_like(saved, device=self.running_recall.device)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)

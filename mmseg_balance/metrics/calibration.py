@@ -1,0 +1,164 @@
+"""How far the predicted probabilities can be taken at their word."""
+import logging
+
+import numpy as np
+import torch
+from mmengine.fileio import dump
+from mmengine.logging import print_log
+from mmseg.registry import METRICS
+from prettytable import PrettyTable
+from torch import Tensor
+
+from mmseg_balance.functional.calibration import (
+    calibration_scores,
+    expected_calibration_error,
+    harmonic_mean,
+)
+from mmseg_balance.functional.confidence_bins import UNIT, CalibrationSums, calibration_sums
+from mmseg_balance.functional.confusion import mean_over
+from mmseg_balance.metrics.streamed import StreamedMetric, labels_and_prediction, pixel_map
+
+TTA_REMEDY = (
+    'evaluate without test-time augmentation (no --tta, no SegTTAModel), or leave '
+    'CalibrationMetric out of that evaluator.'
+)
+
+
+@METRICS.register_module()
+class CalibrationMetric(StreamedMetric):
+    """Calibration score, its harmonic means with accuracy and recall, ECE, MCE, NLL and Brier.
+
+    Gives ``cal, S_acc, S_rec, ECE, MCE, cwECE, NLL, Brier`` over all labelled pixels of the data
+    set; accuracy and class-averaged recall in ``S_acc`` and ``S_rec`` are those of the prediction
+    that the model puts out (``pred_sem_seg``), which under a one-channel head depends on its
+    threshold. See :func:`~mmseg_balance.functional.calibration.calibration_scores`.
+
+    Keep the best checkpoint by it with ``CheckpointHook(save_best='S_rec', rule='greater')``.
+
+    Args:
+        num_bins: Bins of [0, 1].
+        out_file: JSON file for the scores and, per class and bin, the count of pairs, the count of
+            positives and the sum of confidences, which ``tools/plot.py reliability`` draws.
+        ignore_index: Label of the pixels to leave out.
+        collect_device, prefix, collect_dir: See MMEngine's ``BaseMetric``.
+
+    Attributes:
+        bins: The content of ``out_file``'s ``bins`` after an evaluation, on the main rank.
+
+    Reference:
+        Taubert et al., "Loss Scheduling for Class-Imbalanced Image Segmentation Problems", 2020,
+        equations 7 to 9.
+    """
+
+    def __init__(
+        self,
+        num_bins: int = 10,
+        out_file: str | None = None,
+        ignore_index: int = 255,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+        collect_dir: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        if not isinstance(num_bins, int) or num_bins < 1:
+            raise ValueError(f'num_bins is {num_bins!r}; it must be an integer of at least 1.')
+        self.num_bins = num_bins
+        self.out_file = out_file
+        self.ignore_index = ignore_index
+        self.bins: dict | None = None
+
+    def image_sums(self, data_sample: dict) -> tuple:
+        labels, pred = labels_and_prediction(data_sample)
+        scores = pixel_map(
+            data_sample,
+            'seg_logits',
+            'a TTA model, an exported model or a file of predictions keeps the classes only; '
+            + TTA_REMEDY,
+        )
+        check_scores(scores, pred)
+        # SegDataSample keeps logits of a softmax head but sigmoid values of a one-channel head.
+        sums = calibration_sums(
+            scores[None],
+            labels[None],
+            self.num_bins,
+            self.ignore_index,
+            probabilities=len(scores) == 1,
+        )
+        num_classes = len(sums.count)
+        valid = labels != self.ignore_index
+        hits = torch.bincount(labels[valid & (pred == labels)], minlength=num_classes)
+        pixels = torch.bincount(labels[valid].long(), minlength=num_classes)
+        return sums, hits.cpu().numpy(), pixels.cpu().numpy()
+
+    def scores(
+        self, sums: CalibrationSums, hits: np.ndarray, pixels: np.ndarray
+    ) -> dict[str, float]:
+        result = calibration_scores(sums)
+        accuracy = hits.sum() / pixels.sum() if pixels.any() else float('nan')
+        recall = mean_over(hits / np.maximum(pixels, 1), pixels > 0)
+        result['S_acc'] = harmonic_mean(result['cal'], accuracy)
+        result['S_rec'] = harmonic_mean(result['cal'], recall)
+        if sums.not_finite:
+            print_log(
+                f'{sums.not_finite} pixels have nan or infinite logits, so there are no '
+                'calibration scores: has the training diverged?',
+                logger='current',
+                level=logging.WARNING,
+            )
+        self.bins = {
+            'count': sums.count.tolist(),
+            'positive': sums.positive.tolist(),
+            'confidence': (sums.confidence * UNIT).tolist(),
+        }
+        print_log('\n' + self._table(sums), logger='current')
+        if self.out_file is not None:
+            classes = list(self.dataset_meta['classes'])
+            dump({'classes': classes, 'scores': result, 'bins': self.bins}, self.out_file)
+        return result
+
+    def _table(self, sums: CalibrationSums) -> str:
+        pairs = np.maximum(sums.count.sum(1), 1)
+        columns = (
+            sums.positive.sum(1) / pairs,
+            sums.confidence.sum(1) * UNIT / pairs,
+            expected_calibration_error(sums.count, sums.positive, sums.confidence * UNIT),
+        )
+        table = PrettyTable(['Class', 'Pixels', 'Mean probability', 'ECE'])
+        for name, share, probability, error in zip(
+            self.dataset_meta['classes'], *columns, strict=True
+        ):
+            table.add_row([name, f'{share:.4%}', f'{probability:.4%}', f'{error:.4f}'])
+        return table.get_string()
+
+
+def check_scores(scores: Tensor, pred: Tensor) -> None:
+    """Raise unless ``scores (C, H, W)`` are the logits that ``pred (H, W)`` was taken from.
+
+    A model that merges the views of test-time augmentation gives itself away: MMSegmentation's
+    keeps one view's logits beside the merged prediction, others keep sums or means of
+    probabilities. (One whose kept view agrees with the merged prediction on every pixel can't be
+    told from a plain model.)
+    """
+    if len(scores) == 1:
+        positive = scores[0][pred == 1]
+        negative = scores[0][pred == 0]
+        if positive.numel() and negative.numel() and positive.min() < negative.max():
+            raise ValueError(
+                'pred_sem_seg is not a threshold on seg_logits, so the probabilities are not those '
+                f'of the prediction: {TTA_REMEDY}'
+            )
+        return
+    row = scores[:, 0].double()
+    views = float(row[:, 0].sum().round())
+    if views >= 1 and row.min() >= 0 and ((row.sum(0) - views).abs() < 1e-2 * views).all():
+        raise ValueError(
+            f'seg_logits hold probabilities that add up to {views:g} at a pixel, not logits: '
+            f'{TTA_REMEDY}'
+        )
+    top = scores.amax(0)
+    odd = int((scores.gather(0, pred[None])[0] < top).sum())
+    if odd:
+        raise ValueError(
+            f'pred_sem_seg is not the argmax of seg_logits at {odd} of {pred.numel()} pixels, so '
+            f'the logits are not those of the prediction: {TTA_REMEDY}'
+        )

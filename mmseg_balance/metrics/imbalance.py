@@ -1,0 +1,129 @@
+"""Scores that show what imbalance does: per class, class-averaged, and of head, body and tail."""
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from mmengine.fileio import dump
+from mmengine.logging import print_log
+from mmseg.registry import METRICS
+from prettytable import PrettyTable
+
+from mmseg_balance.functional.confusion import (
+    confusion_matrix,
+    confusion_scores,
+    frequency_groups,
+    group_means,
+)
+from mmseg_balance.metrics.streamed import StreamedMetric, labels_and_prediction
+from mmseg_balance.statistics import load_statistics
+
+
+@METRICS.register_module()
+class ImbalanceMetric(StreamedMetric):
+    """Accuracy, class-averaged recall, F1 and IoU, FWIoU, kappa, and mIoU by class frequency.
+
+    Gives, as fractions in [0, 1] (kappa in [-1, 1]) and under the prefix ``imbalance/``: ``acc,
+    mRecall, mF1, FWIoU, kappa, mIoU, mIoU_head, mIoU_body, mIoU_tail`` and ``ignored``, the number
+    of labelled classes of which no pixel is found; ``mF1`` is nan if there is one. See
+    :func:`~mmseg_balance.functional.confusion.confusion_scores` for the conventions.
+
+    Args:
+        out_file: JSON file for the confusion matrix, the scores and the scores per class.
+        groups: Class names or indices under ``head``, ``body``, ``tail`` or names of your own.
+        statistics: Training-set statistics (path, ``'auto'`` or object) whose pixel counts split
+            the classes into thirds. Default: the pixel counts of the evaluated labels.
+        ignore_index: Label of the pixels to leave out.
+        collect_device, prefix, collect_dir: See MMEngine's ``BaseMetric``.
+
+    Example (in a config)::
+
+        val_evaluator = [dict(type='IoUMetric', iou_metrics=['mIoU']), dict(type='ImbalanceMetric')]
+    """
+
+    # IoUMetric has a mIoU too, and MMEngine refuses two metrics of one name.
+    default_prefix = 'imbalance'
+
+    def __init__(
+        self,
+        out_file: str | None = None,
+        groups: Mapping[str, Sequence[int | str]] | None = None,
+        statistics=None,
+        ignore_index: int = 255,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+        collect_dir: str | None = None,
+    ) -> None:
+        super().__init__(collect_device=collect_device, prefix=prefix, collect_dir=collect_dir)
+        if groups is not None and statistics is not None:
+            raise ValueError('groups and statistics both say which classes are rare; give one.')
+        self.out_file = out_file
+        self.groups = groups
+        self.statistics = statistics
+        self.ignore_index = ignore_index
+
+    def image_sums(self, data_sample: dict) -> tuple:
+        labels, pred = labels_and_prediction(data_sample)
+        confusion = confusion_matrix(
+            pred, labels, len(self.dataset_meta['classes']), self.ignore_index
+        )
+        return (confusion.cpu().numpy(),)
+
+    def scores(self, confusion: np.ndarray) -> dict[str, float]:
+        result = confusion_scores(confusion)
+        groups = self._group_indices(confusion.sum(1))
+        per_class = {name: result.pop(name) for name in ('IoU', 'recall', 'precision', 'F1')}
+        for name, mean in group_means(per_class['IoU'], groups).items():
+            result[f'mIoU_{name}'] = mean
+        del result['mPrecision']
+        classes = list(self.dataset_meta['classes'])
+        print_log('\n' + _table(classes, confusion, per_class, groups), logger='current')
+        if self.out_file is not None:
+            report = {
+                'classes': classes,
+                'confusion': confusion.tolist(),
+                'scores': result,
+                'per_class': {name: values.tolist() for name, values in per_class.items()},
+                'groups': groups,
+            }
+            dump(report, self.out_file)
+        return result
+
+    def _group_indices(self, label_pixels: np.ndarray) -> dict[str, list[int]]:
+        if self.groups is None:
+            return frequency_groups(self._pixels(label_pixels))
+        names = list(self.dataset_meta['classes'])
+        return {
+            group: [_class_index(member, names, group) for member in members]
+            for group, members in self.groups.items()
+        }
+
+    def _pixels(self, label_pixels: np.ndarray) -> np.ndarray:
+        if self.statistics is None:
+            return label_pixels
+        pixels = load_statistics(self.statistics).pixels
+        if len(pixels) != len(label_pixels):
+            raise ValueError(
+                f'statistics has {len(pixels)} classes and the data set {len(label_pixels)}; '
+                'scan the training set of this data set with tools/class_stats.py.'
+            )
+        return pixels
+
+
+def _class_index(member: int | str, names: list[str], group: str) -> int:
+    if isinstance(member, str) and member in names:
+        return names.index(member)
+    if not isinstance(member, str) and 0 <= member < len(names):
+        return int(member)
+    raise ValueError(
+        f'groups[{group!r}] holds {member!r}, neither a class nor an index below {len(names)}; '
+        f'the classes are {", ".join(names)}.'
+    )
+
+
+def _table(classes: list[str], confusion: np.ndarray, per_class: dict, groups: dict) -> str:
+    share = confusion.sum(1) / max(confusion.sum(), 1)
+    group_of = {index: name for name, members in groups.items() for index in members}
+    table = PrettyTable(['Class', 'Pixels', *per_class, 'Group'])
+    for index, name in enumerate(classes):
+        values = [f'{values[index]:.4f}' for values in per_class.values()]
+        table.add_row([name, f'{share[index]:.4%}', *values, group_of.get(index, '-')])
+    return table.get_string()

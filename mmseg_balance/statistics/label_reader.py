@@ -1,0 +1,165 @@
+"""One label map as the training pipeline would see it, and how many pixels of each class it has.
+
+Of a pipeline only the transform that loads annotations is run. For MMSegmentation's own
+``LoadAnnotations`` the histogram of the *stored* values is taken first and ``reduce_zero_label``
+and ``label_map`` then move its 256 bins, which gives the same counts as moving the pixels.
+"""
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import mmcv
+import numpy as np
+from mmengine import fileio
+from mmseg.datasets.transforms import LoadAnnotations
+
+# Beyond this many label maps, size and date are looked up for an even spread of them only.
+MAX_FILES_LOOKED_UP = 100_000
+STORED_VALUES = 256
+
+
+def find_label_loader(dataset) -> Callable:
+    """Return the transform of ``dataset.pipeline`` that loads the annotations."""
+    for transform in getattr(dataset.pipeline, 'transforms', ()):
+        if 'Annotation' in type(transform).__name__:
+            return transform
+    raise ValueError(
+        f'dataset {type(dataset).__name__} has no transform in its pipeline whose name contains '
+        "'Annotation' (like LoadAnnotations), so its labels cannot be read")
+
+
+def is_stock_loader(loader: Callable) -> bool:
+    """Whether labels come about exactly as MMSegmentation's ``LoadAnnotations`` makes them."""
+    kind = type(loader)
+    return (isinstance(loader, LoadAnnotations)
+            and kind._load_seg_map is LoadAnnotations._load_seg_map
+            and kind.transform is LoadAnnotations.transform)
+
+
+def move_bins(histogram: np.ndarray, reduce_zero_label: bool,
+              label_map: dict[int, int] | None) -> np.ndarray:
+    """Apply ``reduce_zero_label`` and ``label_map`` to a histogram of stored label values.
+
+    Convention: like ``LoadAnnotations``, value 0 becomes 255 and every other value one less
+    (255 stays), then ``label_map`` renames all values at once; a new name below 0 wraps around
+    in 8 bits.
+
+    Args:
+        histogram: pixels per stored value, shape (256,).
+        reduce_zero_label: whether stored zeros are background to be ignored.
+        label_map: old label to new label, or None.
+
+    >>> stored = np.zeros(256, dtype=np.int64)
+    >>> stored[[0, 1, 2, 255]] = 5, 7, 3, 1
+    >>> moved = move_bins(stored, True, {1: 0})
+    >>> moved[[0, 1, 255]].tolist()
+    [10, 0, 6]
+    """
+    if reduce_zero_label:
+        reduced = np.zeros_like(histogram)
+        reduced[:254] = histogram[1:255]
+        reduced[255] = histogram[0] + histogram[255]
+        histogram = reduced
+    if label_map:
+        names = np.arange(STORED_VALUES)
+        for old, new in label_map.items():
+            if 0 <= old < STORED_VALUES:
+                names[old] = new % STORED_VALUES
+        renamed = np.zeros_like(histogram)
+        np.add.at(renamed, names, histogram)
+        histogram = renamed
+    return histogram
+
+
+@dataclass(frozen=True)
+class LabelReader:
+    """Counts the labels of one (unwrapped) data set, image by image."""
+
+    dataset: object
+    loader: Callable
+    num_classes: int
+    ignore_index: int
+
+    @classmethod
+    def of(cls, dataset, ignore_index: int | None = None) -> 'LabelReader':
+        classes = dataset.metainfo.get('classes')
+        if not classes:
+            raise ValueError(
+                f'dataset {type(dataset).__name__} names no classes: set metainfo=dict(classes=…)')
+        if ignore_index is None:
+            ignore_index = getattr(dataset, 'ignore_index', 255)
+        return cls(dataset, find_label_loader(dataset), len(classes), int(ignore_index))
+
+    def count(self, index: int) -> tuple[np.ndarray, int]:
+        """Return the pixels per class (C,) of one image and how many pixels are ignored."""
+        info = self.dataset.get_data_info(index)
+        histogram = self._histogram(info)
+        ignored = 0
+        if 0 <= self.ignore_index < len(histogram):
+            ignored = int(histogram[self.ignore_index])
+            histogram[self.ignore_index] = 0
+        beyond = np.flatnonzero(histogram[self.num_classes:])
+        if beyond.size:
+            self._refuse(info, self.num_classes + beyond, histogram)
+        counts = np.zeros(self.num_classes, dtype=np.int64)
+        counts[:len(histogram)] = histogram[:self.num_classes]
+        return counts, ignored
+
+    def _histogram(self, info: dict) -> np.ndarray:
+        if not is_stock_loader(self.loader):
+            labels = np.asarray(self.loader(info)['gt_seg_map'])
+            if labels.min(initial=0) < 0:
+                raise ValueError(f'{_name(info)}: label {labels.min()} is negative')
+            return np.bincount(labels.ravel(), minlength=STORED_VALUES)
+        content = fileio.get(info['seg_map_path'], backend_args=self.loader.backend_args)
+        stored = mmcv.imfrombytes(
+            content, flag='unchanged', backend=self.loader.imdecode_backend).squeeze()
+        if stored.ndim > 2:
+            raise ValueError(
+                f'{_name(info)}: a label map has one value per pixel, but this file has shape '
+                f'{stored.shape}; convert colours to class indices first')
+        histogram = np.bincount(
+            stored.astype(np.uint8, copy=False).ravel(), minlength=STORED_VALUES)
+        reduce = self.loader.reduce_zero_label
+        if reduce is None:
+            reduce = info['reduce_zero_label']
+        return move_bins(histogram, reduce, info.get('label_map'))
+
+    def _refuse(self, info: dict, values: np.ndarray, histogram: np.ndarray) -> None:
+        shown = ', '.join(f'{v} ({histogram[v]} pixels)' for v in values[:5])
+        raise ValueError(
+            f'{_name(info)}: label {shown} is neither one of the {self.num_classes} classes '
+            f'(0 to {self.num_classes - 1}) nor the ignore index {self.ignore_index}; set the '
+            "data set's ignore_index, reduce_zero_label or metainfo.classes to match its files")
+
+    def describe(self) -> dict:
+        """Everything besides the files that decides what the counts are."""
+        first = self.dataset.get_data_info(0) if len(self.dataset) else {}
+        stock = is_stock_loader(self.loader)
+        label_map = first.get('label_map') or {}
+        return {
+            'classes': list(self.dataset.metainfo['classes']),
+            'label_map': sorted((int(old), int(new)) for old, new in label_map.items()),
+            'reduce_zero_label': bool(first.get('reduce_zero_label')),
+            'ignore_index': self.ignore_index,
+            'loader': self.loader.imdecode_backend if stock else repr(self.loader)}
+
+    def fingerprint(self) -> str:
+        """Hash of the options, the label maps' names, and their sizes and dates if local."""
+        digest = hashlib.sha256(json.dumps(self.describe(), sort_keys=True).encode())
+        total = len(self.dataset)
+        step = max(1, -(-total // MAX_FILES_LOOKED_UP))
+        root = getattr(self.dataset, 'data_root', None) or ''
+        for index in range(total):
+            path = str(self.dataset.get_data_info(index).get('seg_map_path', index))
+            digest.update(os.path.relpath(path, root).encode() if root else path.encode())
+            if index % step == 0 and os.path.isfile(path):
+                stat = os.stat(path)
+                digest.update(f'{stat.st_size}@{stat.st_mtime_ns}'.encode())
+        return digest.hexdigest()
+
+
+def _name(info: dict) -> str:
+    return str(info.get('seg_map_path', info.get('img_path', 'an image')))

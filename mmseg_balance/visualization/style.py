@@ -1,0 +1,66 @@
+"""One look for every figure: drawn without pyplot, so that no window or global state is touched."""
+from collections.abc import Sequence
+from pathlib import Path
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+INK = '#22262b'
+FAINT = '#b9bec5'
+# Distinguishable with colour-vision deficiencies, in this order.
+COLORS = ('#2a6fbb', '#d9702a', '#3c9a73', '#a1479b', '#c9a227', '#6b6f76', '#5bb5d6', '#8c5a3c')
+# Beyond as many runs as there are colours, the shape tells them apart.
+MARKERS = ('o', 's', '^', 'D', 'P', 'v')
+GAIN, LOSS = '#2a6fbb', '#d9702a'
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure of ``width`` x ``height`` inches."""
+    figure = Figure(figsize=(width, height), dpi=150, layout='constrained')
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def plain_axes(axes: Axes) -> Axes:
+    """Take away what carries no data."""
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.spines[['left', 'bottom']].set_color(FAINT)
+    axes.tick_params(color=FAINT, labelcolor=INK, labelsize=8)
+    axes.xaxis.label.set_size(9)
+    axes.yaxis.label.set_size(9)
+    axes.title.set_size(10)
+    return axes
+
+
+def save_figure(figure: Figure, path: str) -> None:
+    """Write the figure; its format follows the suffix."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+    print(f'Saved {path}')
+
+
+def run_names(paths: Sequence[str], given: Sequence[str] | None) -> list[str]:
+    """A short name for each file: the given ones, or what tells the paths apart.
+
+    Example:
+        >>> run_names(['work_dirs/ce/cal.json', 'work_dirs/lmp/cal.json'], None)
+        ['ce', 'lmp']
+        >>> run_names(['ce.json', 'lmp.json'], None)
+        ['ce', 'lmp']
+    """
+    if given is not None:
+        if len(given) != len(paths):
+            raise ValueError(
+                f'--names has {len(given)} names for {len(paths)} files; give each file one.'
+            )
+        return list(given)
+    parts = [Path(path).with_suffix('').parts for path in paths]
+    if len(paths) > 1 and len({name[-1] for name in parts}) == 1:
+        return ['/'.join(part for part in name if part not in _shared(parts)) or name[-1]
+                for name in parts]
+    return [name[-1] for name in parts]
+
+
+def _shared(parts: Sequence[tuple[str, ...]]) -> set[str]:
+    return set(parts[0]).intersection(*parts[1:])

@@ -1,0 +1,60 @@
+"""Package metadata and dependencies. The settings of ruff, pytest, … are in pyproject.toml."""
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = re.search(
+    r"^__version__ = '(.+)'$", (HERE / 'mmseg_balance' / '__init__.py').read_text(), re.M
+).group(1)
+
+# No mmcv here: installing mmcv-lite over somebody's compiled mmcv breaks that mmcv, so which of
+# the two to have is left to the user (README) and to the extra `lite`.
+INSTALL = [
+    'torch>=2.1',
+    'mmengine>=0.10',
+    'mmsegmentation>=1.2,<2',
+    'setuptools<81',  # mmengine imports pkg_resources, which setuptools is dropping
+    'ftfy',  # mmseg.utils imports it without declaring it
+    'regex',  # likewise
+    'numpy',
+    'matplotlib',
+    'rich',
+    'packaging',
+    'jinja2',  # the page that tools/compare.py writes
+]
+TEST = ['pytest>=8', 'pytest-xdist', 'pytest-cov', 'ruff', 'scipy', 'torchmetrics', 'tensorboard',
+        "triton; platform_system == 'Linux'"]  # the kernels are tested in its interpreter
+
+setup(
+    name='mmseg_balance',
+    version=VERSION,
+    description='Class-imbalanced semantic segmentation for MMSegmentation: losses, samplers, '
+                'schedules, statistics and calibration.',
+    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    author='The mmseg_balance authors',
+    license='Apache-2.0',
+    license_files=['LICENSE'],
+    keywords='semantic segmentation, class imbalance, loss functions, calibration, mmsegmentation',
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Science/Research',
+        'Intended Audience :: Developers',
+        'Operating System :: POSIX :: Linux',
+        'Operating System :: MacOS',
+        'Programming Language :: Python :: 3',
+        'Programming Language :: Python :: 3.10',
+        'Programming Language :: Python :: 3.11',
+        'Programming Language :: Python :: 3.12',
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+    ],
+    packages=find_packages(include=['mmseg_balance', 'mmseg_balance.*']),
+    package_data={'mmseg_balance.comparison': ['report.css', 'report.html.jinja']},
+    python_requires='>=3.10',
+    install_requires=INSTALL,
+    extras_require={'lite': ['mmcv-lite==2.1.0'], 'test': TEST},
+    zip_safe=False,
+)

@@ -1,0 +1,41 @@
+"""Choosing who computes the primitives."""
+import pytest
+import torch
+
+from mmseg_balance.functional import backend
+
+
+@pytest.mark.parametrize('value', ['auto', 'eager'])
+def test_known_values(value):
+    assert backend.backend_from_environment(value) == value
+
+
+@pytest.mark.parametrize('value', [None, ''])
+def test_unset_is_auto(value):
+    assert backend.backend_from_environment(value) == 'auto'
+
+
+def test_unknown_value_is_named():
+    with pytest.raises(ValueError, match="MMSEG_BALANCE_BACKEND='cuda' is unknown: set it to "
+                                         'auto, eager or triton'):
+        backend.backend_from_environment('cuda')
+
+
+def test_triton_that_is_missing(monkeypatch):
+    monkeypatch.setattr(backend, 'TRITON_INSTALLED', False)
+    with pytest.raises(ValueError, match='Triton is not installed'):
+        backend.backend_from_environment('triton')
+    monkeypatch.setattr(backend, 'BACKEND', 'auto')
+    assert not backend.uses_triton(torch.zeros(1, 2, 1, 1))
+
+
+def test_logits_on_the_cpu_take_the_eager_way():
+    assert not backend.uses_triton(torch.zeros(1, 2, 1, 1))
+
+
+def test_eager_turns_the_kernels_off(monkeypatch):
+    monkeypatch.setattr(backend, 'TRITON_INSTALLED', True)
+    monkeypatch.setattr(backend, 'BACKEND', 'triton')
+    assert backend.uses_triton(torch.zeros(1, 2, 1, 1))
+    monkeypatch.setattr(backend, 'BACKEND', 'eager')
+    assert not backend.uses_triton(torch.zeros(1, 2, 1, 1))

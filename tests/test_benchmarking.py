@@ -1,0 +1,156 @@
+"""tools/benchmark.py: fair turns, honest ratios, bytes counted once, and files that can be read."""
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mmseg_balance.benchmarking import batches, losses, memory, record, sampler, timing
+
+sys.path.insert(0, str(Path(__file__).parents[1] / 'tools'))
+import benchmark
+
+sys.path.pop(0)
+
+SMALL = ['--repeat', '2']
+
+
+def test_turns_are_counted_and_shuffled():
+    calls = []
+    contenders = [timing.Contender(name, 'ours', lambda name=name: calls.append(name),
+                                   lambda: calls.append('prepared')) for name in 'abc']
+    times = timing.time_in_turns(contenders, rounds=4, warmup=2)
+    assert {name: len(seconds) for name, seconds in times.items()} == dict(a=4, b=4, c=4)
+    assert calls[::2] == ['prepared'] * 18
+    rounds = [tuple(calls[1::2][i:i + 3]) for i in range(0, 18, 3)]
+    assert all(sorted(turn) == list('abc') for turn in rounds)
+    assert len(set(rounds)) > 1
+
+
+def test_a_contender_that_fails_is_left_out(capsys):
+    def fail():
+        raise RuntimeError('no such device')
+
+    contenders = [timing.Contender('good', 'ours', lambda: None),
+                  timing.Contender('bad', 'ours', fail)]
+    assert list(timing.time_in_turns(contenders, rounds=2)) == ['good']
+    assert 'bad is left out: RuntimeError: no such device' in capsys.readouterr().out
+
+
+def test_ratios_are_those_of_the_same_round():
+    """Twice as slow in each round, while the machine gets slower tenfold."""
+    found = timing.compare({'base': [1., 10., 100.], 'other': [2., 20., 200.]}, 'base')
+    assert found['other'].ratio == 2
+    assert found['other'].spread == (2, 2)
+
+
+def test_saved_bytes_count_a_storage_once_and_leave_out_what_is_there():
+    x = torch.ones(10, requires_grad=True)
+    assert memory.saved_bytes(lambda: (x * x).exp().sum()) == 2 * 40  # x once, and the result
+    assert memory.saved_bytes(lambda: (x * x).exp().sum(), leave_out=(x,)) == 40
+
+
+def test_labels_lie_in_regions():
+    labels = batches.region_labels(2, 19, 128, 256, seed=3)
+    assert set(labels.unique().tolist()) <= {*range(19), 255}
+    valid = labels[:, 8:]
+    assert (valid[..., 1:] == valid[..., :-1]).float().mean() > 0.9
+    assert torch.equal(labels, batches.region_labels(2, 19, 128, 256, seed=3))
+
+
+def test_batches_have_the_asked_shape():
+    logits, labels = batches.low_resolution_batch((2, 5, 33, 64), scale=8)
+    assert logits.shape == (2, 5, 5, 8)
+    assert labels.shape == (2, 33, 64)
+    assert logits.requires_grad
+
+
+def test_synthetic_statistics_are_valid():
+    found = sampler.synthetic_statistics(500, 30)
+    assert found.num_images == 500
+    for image in range(500):
+        classes = found.classes_of(image).astype(int)
+        assert (np.diff(classes) > 0).all()
+        assert ((classes >= 0) & (classes < 30)).all()
+
+
+def test_losses(tmp_path, capsys):
+    file, table = tmp_path / 'losses.json', tmp_path / 'losses.md'
+    benchmark.main(['losses', '--shape', '1', '3', '32', '64', *SMALL, '--json', str(file),
+                    '--markdown', str(table)])
+    measured = json.loads(file.read_text())
+    rows = {row['loss']: row for row in measured['tables'][0]['rows']}
+    ours = {name for name, _, _ in losses.OURS}
+    assert ours <= rows.keys()
+    assert {'mmseg DiceLoss', 'mmseg TverskyLoss', 'mmseg LovaszLoss'} <= rows.keys()
+    assert rows[losses.BASELINE]['ratio'] == 1
+    assert rows['SoftDiceLoss']['target'] == 1.7
+    assert measured['circumstances'].keys() >= {
+        'device_name', 'versions', 'date', 'seed', 'threads', 'clock', 'load_average'}
+    assert '| SoftDiceLoss |' in table.read_text()
+    assert 'SoftDiceLoss' in capsys.readouterr().out
+
+
+def test_losses_of_low_resolution_save_little(tmp_path):
+    file = tmp_path / 'losses.json'
+    benchmark.main(['losses', '--shape', '1', '19', '64', '64', *SMALL, '--low-resolution', '8',
+                    '--only', 'SoftDiceLoss', '--json', str(file)])
+    rows = {row['loss']: row for row in json.loads(file.read_text())['tables'][0]['rows']}
+    assert rows.keys() == {losses.BASELINE, 'SoftDiceLoss'}
+    assert rows['SoftDiceLoss']['saved / logits'] < 0.3 < rows[losses.BASELINE]['saved / logits']
+
+
+@pytest.mark.parametrize('arguments', [
+    ['metric', '--shape', '3', '16', '32'],
+    ['statistics', '--shape', '3', '16', '32', '--images', '3', '--workers', '0'],
+    ['sampler', '--images', '200', '--classes', '8', '--batch-size', '4', '--min-classes', '2'],
+])
+def test_other_commands(arguments, tmp_path):
+    file = tmp_path / 'measured.json'
+    benchmark.main([*arguments, *SMALL, '--json', str(file)])
+    rows = json.loads(file.read_text())['tables'][0]['rows']
+    assert len(rows) >= 2
+    assert [row.get('ratio', row.get('time ratio')) for row in rows][0] == 1
+
+
+@pytest.mark.parametrize(('arguments', 'message'), [
+    (['losses', '--clock', 'thread', '--threads', '2'], 'one CPU thread'),
+    pytest.param(['losses', '--device', 'cuda'], 'sees no GPU', marks=pytest.mark.skipif(
+        torch.cuda.is_available(), reason='there is a GPU')),
+])
+def test_arguments_that_cannot_be(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        benchmark.parse_args(arguments)
+    assert message in capsys.readouterr().err
+
+
+def test_markdown_has_the_circumstances(tmp_path):
+    facts = record.circumstances('cpu', 'wall', 7)
+    tables = [dict(title='A', rows=[{'x': 'y', 'n': 1.25}])]
+    record.write_markdown(tmp_path / 'a.md', 'losses cpu', facts, tables)
+    text = (tmp_path / 'a.md').read_text()
+    assert 'seed 7' in text
+    assert torch.__version__ in text
+    assert text.endswith('**A**\n\n| x | n |\n|---|---|\n| y | 1.25 |\n')
+
+
+def test_markdown_replaces_its_section_alone(tmp_path):
+    page = tmp_path / 'page.md'
+    page.write_text('# Page\n\n<!-- benchmark: losses cpu -->\nold\n<!-- end -->\n\n'
+                    '<!-- benchmark: metric cpu -->\nkept\n<!-- end -->\n')
+    facts = record.circumstances('cpu', 'wall', 0)
+    for ratio in (2, 3):
+        record.write_markdown(page, 'losses cpu', facts, [dict(title='A', rows=[{'r': ratio}])])
+    text = page.read_text()
+    assert text.startswith('# Page\n\n<!-- benchmark: losses cpu -->\n')
+    assert '| 3 |\n<!-- end -->\n\n<!-- benchmark: metric cpu -->\nkept\n<!-- end -->\n' in text
+    assert 'old' not in text
+    assert '| 2 |' not in text
+
+
+def test_every_section_of_the_page_has_its_command():
+    page = (Path(__file__).parents[1] / 'docs' / 'benchmarks.md').read_text()
+    for name in benchmark.COMMANDS:
+        assert f'<!-- benchmark: {name} cpu -->' in page

@@ -1,0 +1,204 @@
+"""Several processes: the launchers, two ranks on one machine, two machines of one rank each."""
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import mmseg_balance  # noqa: F401  first: it makes MMSegmentation importable
+from mmseg_balance.launching import fit_to_cpu
+from tests.bad_inputs import config, relabel, write_data
+from tests.ranks import run_ranks
+from tests.tiny_run import Recorder, tiny_config, train
+
+SECONDS = 240
+
+
+@pytest.fixture
+def launch(repository, tmp_path):
+    """Run a launcher with tools that only record their arguments, and return those."""
+    fake = tmp_path / 'bin'
+    fake.mkdir()
+    for name in ('srun', 'recorder'):
+        (fake / name).write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$@"\n')
+        (fake / name).chmod(0o755)
+
+    def run(script, *arguments, status=0, **variables):
+        result = subprocess.run(
+            ['bash', str(repository / 'tools' / script), *arguments], cwd=tmp_path,
+            capture_output=True, text=True, check=False, timeout=60,
+            env={**os.environ, 'PATH': f"{fake}:{os.environ['PATH']}", 'PYTHON': 'recorder',
+                 **variables})
+        assert result.returncode == status, result.stderr
+        return result.stdout.splitlines() if not status else result.stderr
+
+    return run
+
+
+def script_of(repository, name):
+    return str(repository / 'tools' / name)
+
+
+@pytest.mark.parametrize(('script', 'tool', 'positional'), [
+    ('dist_train.sh', 'train.py', ['a config.py']),
+    ('dist_test.sh', 'test.py', ['a config.py', 'b.pth'])])
+def test_torchrun_gets_the_machines_and_the_tool_its_options(launch, repository, script, tool,
+                                                             positional):
+    options = ['--work-dir', 'a folder', '--cfg-options', 'a.b=[1, 2]']
+    end = [script_of(repository, tool), *positional, *options, '--launcher', 'pytorch']
+    start = ['-m', 'torch.distributed.run']
+    assert launch(script, *positional, '2', *options) == [
+        *start, '--nnodes=1', '--nproc_per_node=2', '--standalone', *end]
+    assert launch(script, *positional, '8', *options, NNODES='2', NODE_RANK='1',
+                  MASTER_ADDR='10.0.0.1', PORT='29501') == [
+        *start, '--nnodes=2', '--nproc_per_node=8', '--node_rank=1', '--master_addr=10.0.0.1',
+        '--master_port=29501', *end]
+    # As in MMSegmentation's scripts, a port may be given for one machine too.
+    assert '--master_port=4321' in launch(script, *positional, '2', PORT='4321')
+
+
+@pytest.mark.parametrize(('script', 'tool', 'positional'), [
+    ('slurm_train.sh', 'train.py', ['a config.py']),
+    ('slurm_test.sh', 'test.py', ['a config.py', 'b.pth'])])
+def test_srun_gets_the_tasks_and_the_tool_its_options(launch, repository, script, tool,
+                                                      positional):
+    end = ['--kill-on-bad-exit=1', 'recorder', '-u', script_of(repository, tool), *positional,
+           '--amp', '--launcher', 'slurm']
+    assert launch(script, 'gpus', 'a job', *positional, '--amp') == [
+        '--partition=gpus', '--job-name=a job', '--gres=gpu:4', '--ntasks=4',
+        '--ntasks-per-node=4', '--cpus-per-task=5', *end]
+    assert launch(script, 'gpus', 'a job', *positional, '--amp', GPUS='16', CPUS_PER_TASK='2',
+                  SRUN_ARGS='--time=1:00:00 --qos=low') == [
+        '--partition=gpus', '--job-name=a job', '--gres=gpu:8', '--ntasks=16',
+        '--ntasks-per-node=8', '--cpus-per-task=2', end[0], '--time=1:00:00', '--qos=low', *end[1:]]
+
+
+@pytest.mark.parametrize('arguments', [
+    ['dist_train.sh', 'a.py'], ['dist_train.sh', 'a.py', '--amp'], ['dist_train.sh', 'a.py', '0'],
+    ['dist_test.sh', 'a.py', 'b.pth'], ['slurm_train.sh', 'gpus', 'job'],
+    ['slurm_test.sh', 'gpus', 'job', 'a.py']], ids=' '.join)
+def test_usage(launch, arguments):
+    message = launch(*arguments, status=2)
+    assert f'bash tools/{arguments[0]} ' in message
+    assert '#' not in message
+
+
+@pytest.fixture(scope='module')
+def project(tmp_path_factory) -> Path:
+    """A user's folder: seven images, a config for GPUs (SyncBN, NCCL), every batch of two."""
+    folder = tmp_path_factory.mktemp('project')
+    write_data(folder / 'data', images=7)
+    cfg = config(folder / 'data', folder / 'run', [])
+    for part in (cfg.model.backbone, cfg.model.decode_head):
+        part.norm_cfg = dict(type='SyncBN')
+    cfg.custom_imports = dict(imports=['mmseg_balance'])
+    cfg.env_cfg = dict(dist_cfg=dict(backend='nccl'))
+    cfg.log_processor = dict(by_epoch=False)
+    cfg.model.decode_head.loss_decode = dict(type='SoftDiceLoss', sync=True)
+    cfg.default_hooks = dict(
+        checkpoint=dict(type='WholeCheckpointHook', by_epoch=False, interval=1, max_keep_ckpts=2),
+        label_check=dict(type='LabelCheckHook'), finite_loss=dict(type='FiniteLossHook'),
+        logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False))
+    cfg.val_evaluator = [cfg.val_evaluator, dict(type='ImbalanceMetric', groups=None)]
+    cfg.test_dataloader, cfg.test_evaluator, cfg.test_cfg = (
+        cfg.val_dataloader, cfg.val_evaluator, dict())
+    cfg.dump(folder / 'config.py')
+    return folder
+
+
+def environment(**variables: str) -> dict[str, str]:
+    return {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable,
+            'GLOO_SOCKET_IFNAME': 'lo', **variables}
+
+
+def run_script(repository: Path, *command: str) -> str:
+    result = subprocess.run(['bash', *command], cwd=repository, capture_output=True, text=True,
+                            check=False, timeout=SECONDS, env=environment())
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout + result.stderr
+
+
+def scores(folder: Path) -> dict[str, float]:
+    newest = max(folder.rglob('*.json'), key=os.path.getmtime)
+    last = json.loads(newest.read_text().splitlines()[-1])
+    return {key: value for key, value in last.items() if 'time' not in key}
+
+
+@pytest.fixture(scope='module')
+def trained(project, repository) -> Path:
+    """What two "machines" of one process each leave after two iterations."""
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    with ExitStack() as stack:
+        nodes = [stack.enter_context(subprocess.Popen(
+            ['bash', 'tools/dist_train.sh', str(project / 'config.py'), '1', '--work-dir',
+             str(project / 'run'), '--cfg-options', 'train_cfg.max_iters=2'],
+            cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            env=environment(NNODES='2', NODE_RANK=str(rank), PORT=port))) for rank in range(2)]
+        outputs = [node.communicate(timeout=SECONDS)[0] for node in nodes]
+    assert [node.returncode for node in nodes] == [0, 0], outputs
+    (project / 'nodes.log').write_text(''.join(outputs))
+    return project
+
+
+def test_two_machines_of_one_process(trained):
+    output = (trained / 'nodes.log').read_text()
+    assert 'GPU number: 2' in output  # what MMEngine calls a process
+    assert 'talk through Gloo' in output
+    assert len(re.findall(r'Iter\(train\) \[ *2/2\]', output)) == 1  # one of them writes the log
+    assert (trained / 'run' / 'iter_2.pth').is_file()
+
+
+def test_two_processes_of_one_machine_resume_and_test(trained, repository):
+    config, run = str(trained / 'config.py'), trained / 'run'
+    latest = run / 'iter_2.pth'
+    latest.write_bytes(latest.read_bytes()[:1000])
+    output = run_script(repository, 'tools/dist_train.sh', config, '2', '--work-dir', str(run),
+                        '--resume')
+    assert f'{latest} is damaged' in output
+    assert 'resumed epoch: 0, iter: 1' in output
+    assert re.search(r'Iter\(train\) \[ *3/3\]', output)
+
+    checkpoint = str(run / 'iter_3.pth')
+    run_script(repository, 'tools/dist_test.sh', config, checkpoint, '2', '--work-dir',
+               str(trained / 'two'))
+    run_script(repository, 'tools/dist_test.sh', config, checkpoint, '1', '--work-dir',
+               str(trained / 'one'))
+    # Seven images on two ranks: one of them is given an image a second time, which must not count.
+    assert scores(trained / 'two') == scores(trained / 'one')
+    assert 'mIoU' in scores(trained / 'one')
+
+
+def ignoring_rank(rank: int, folder: str) -> tuple[list[float], torch.Tensor]:
+    """Losses and weights of a rank; the second one's images are all ignored."""
+    torch.manual_seed(0)
+    root = Path(folder) / f'data_{rank}'
+    write_data(root)
+    if rank:
+        relabel(root, lambda labels: np.full_like(labels, 255))
+    cfg = tiny_config(root, Path(folder) / f'run_{rank}', iterations=3)
+    cfg.model.decode_head.loss_decode = [
+        dict(type='LMPLoss'), dict(type='SoftDiceLoss', sync=True),
+        dict(type='RecallLoss', momentum=0.9, sync=True), dict(type='LovaszSoftmaxLoss')]
+    cfg.launcher = 'pytorch'
+    fit_to_cpu(cfg)
+    recorder = Recorder()
+    runner = train(cfg, recorder)
+    weights = torch.cat([p.detach().flatten() for p in runner.model.parameters()])
+    return list(recorder.losses.values()), weights
+
+
+def test_a_rank_whose_images_are_all_ignored_stalls_and_breaks_nothing(tmp_path):
+    (first, weights), (second, others) = run_ranks(ignoring_rank, 2, str(tmp_path))
+    assert len(first) == len(second) == 3
+    assert torch.isfinite(weights).all()
+    assert torch.equal(weights, others)  # the gradients were averaged
+    assert min(first) > 0

@@ -1,0 +1,85 @@
+"""Count the classes of a config's training set once: table, file and picture."""
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmengine.config import Config, DictAction
+from rich.console import Console
+
+import mmseg_balance  # noqa: F401  first: it makes mmseg importable
+from mmseg_balance.statistics import (
+    ClassStatistics,
+    LabelSource,
+    build_training_set,
+    statistics_path,
+)
+from mmseg_balance.statistics.shards import cores_of, scan_shard, shard_of
+from mmseg_balance.statistics.table import statistics_table
+from mmseg_balance.visualization.frequency import frequency_figure
+from mmseg_balance.visualization.style import save_figure
+
+WIDTH_OF_FILES = 110
+
+
+def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', nargs='?', help='config whose train_dataloader.dataset is read')
+    parser.add_argument('--out', type=Path,
+                        help="file to write (default: where statistics='auto' looks)")
+    parser.add_argument('--plot', type=Path, help='picture of the class frequencies to write')
+    parser.add_argument('--merge', nargs='+', type=Path, metavar='FILE',
+                        help='join these files into --out instead of reading a data set')
+    parser.add_argument('--again', action='store_true', help='count even if the file is up to date')
+    parser.add_argument('--workers', type=int, help='processes (default: one per core)')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+                        help='override entries of the config')
+    args = parser.parse_args(argv)
+    if bool(args.config) == bool(args.merge):
+        parser.error('give either a config or --merge FILE FILE …')
+    if args.merge and not args.out:
+        parser.error('--merge needs --out')
+    return args
+
+
+def count(args: argparse.Namespace) -> ClassStatistics | None:
+    """Read the statistics if they are up to date, else count; None while shards are missing."""
+    config = Config.fromfile(args.config)
+    config.merge_from_dict(args.cfg_options or {})
+    dataset = build_training_set(config)
+    source = LabelSource(dataset)
+    path = args.out or statistics_path(source)
+    if path.is_file() and not args.again:
+        found = ClassStatistics.load(path)
+        if found.fingerprint == source.fingerprint():
+            print(f'{path} is up to date')
+            return found
+        print(f'{path} is of other labels or options: counting again')
+    shard = shard_of(os.environ)
+    found = scan_shard(dataset, path, shard, workers=args.workers or cores_of(os.environ),
+                       progress=shard[0] == 0)
+    print(f'part {shard[0] + 1} of {shard[1]} is done' if found is None else f'wrote {path}')
+    return found
+
+
+def main() -> int:
+    args = parse_args()
+    try:
+        if args.merge:
+            found = ClassStatistics.concatenate([ClassStatistics.load(path) for path in args.merge])
+            print(f'wrote {found.save(args.out)}')
+        else:
+            found = count(args)
+    except (ValueError, FileNotFoundError) as error:
+        print(f'class_stats.py: {error}', file=sys.stderr)
+        return 2
+    if found is not None:
+        console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
+        console.print(statistics_table(found))
+        if args.plot:
+            save_figure(frequency_figure([found]), str(args.plot))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
