@@ -39,7 +39,7 @@ def batch(classes, height, width, dtype=torch.float32, size=None):
 
 
 def nll_and_gradient(module, logits, labels, align_corners=None, ignore_index=255):
-    nll, hits = module.PixelNLL.apply(logits, labels, ignore_index, align_corners)
+    nll, hits = module.PixelNLL.apply(logits, labels, ignore_index, True, align_corners)
     # The loss is not the last operation: each pixel has a gradient of its own.
     factor = torch.linspace(-1, 2, nll.numel(), device=DEVICE).view_as(nll)
     gradient, = torch.autograd.grad((nll * factor).sum(), logits)
@@ -141,7 +141,7 @@ def test_all_ignored():
 def test_ignored_pixels_pass_nothing_on(align_corners):
     logits, labels = batch(5, 4, 6, size=(4, 6) if align_corners is None else (7, 11))
     labels.fill_(255)
-    nll, _ = triton_primitives.PixelNLL.apply(logits, labels, 255, align_corners)
+    nll, _ = triton_primitives.PixelNLL.apply(logits, labels, 255, False, align_corners)
     gradient, = torch.autograd.grad(nll, logits, torch.full_like(nll, torch.nan))
     assert not gradient.any()
 

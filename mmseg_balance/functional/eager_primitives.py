@@ -5,16 +5,19 @@ CPU keeps the probabilities, because the exponential is most of the work; half p
 interpolated logits keep the logits and each pixel's log-sum-exp, and make the probabilities anew.
 An ignored pixel's normaliser is +inf: its probabilities are then exactly 0, and it drops out of
 every sum and gradient without a mask. With ``align_corners`` given, a tile is interpolated from
-logits of low resolution, so that those of full resolution never exist as a whole.
+logits of low resolution, so that those of full resolution never exist as a whole. A second loss on
+the same logits uses the probabilities that the first has kept (``shared_softmax``).
 """
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
 from mmseg_balance.functional.labels import sum_by_label
+from mmseg_balance.functional.shared_softmax import remember_probs, remembered_probs
 from mmseg_balance.functional.upsampling import add_rows_gradient, upsample_rows
 
 CPU_TILE = 1 << 19  # logits in a tile: 2 MB of float32
@@ -25,25 +28,17 @@ class PixelNLL(Function):
     """``(N, H, W)`` negative log-probabilities and whether the label's logit is the largest."""
 
     @staticmethod
-    def forward(ctx, logits, labels, ignore_index, align_corners):
-        nll, lse = _pixel_maps(2, logits, labels)
-        hits = torch.empty_like(labels, dtype=torch.bool)
-        kept = _room_for_probs(logits, align_corners)
-        for tile in _tiles(logits, labels, align_corners, kept):
-            valid, index = _index(labels[tile.at], ignore_index, logits.shape[1])
-            largest, total, exponentials = _softmax(tile.scores, valid, tile.room)
-            label_score = tile.scores.gather(1, index).squeeze(1)
-            hits[tile.at] = (label_score >= largest) & valid
-            log_total = total.log()
-            # Not -log of a probability: that underflows where its logarithm is far from infinite.
-            nll[tile.at] = torch.where(valid, (largest - label_score) + log_total, 0)
-            if kept is None:
-                lse[tile.at] = largest + log_total
-            else:
-                exponentials.div_(total.unsqueeze(1))
-        ctx.save_for_backward(*((logits, lse) if kept is None else (kept, None)), labels)
+    def forward(ctx, logits, labels, ignore_index, return_hits, align_corners):
+        kept = None if return_hits else remembered_probs(logits, labels, ignore_index)
+        if kept is None:
+            nll, lse, hits, kept = _make_nll(logits, labels, ignore_index, return_hits,
+                                             align_corners)
+        else:
+            nll, lse, hits = _nll_of_probs(kept, logits, labels, ignore_index), None, None
+        ctx.save_for_backward(logits if kept is None else kept, lse, labels)
         ctx.ignore_index, ctx.align_corners = ignore_index, align_corners
-        ctx.mark_non_differentiable(hits)
+        if return_hits:
+            ctx.mark_non_differentiable(hits)
         return nll, hits
 
     @staticmethod
@@ -57,7 +52,7 @@ class PixelNLL(Function):
             step = torch.mul(probs, slope, out=_room_for_step(out, tile))
             step.scatter_add_(1, index, -slope)
             out = _put(out, step, tile, labels, ctx.align_corners)
-        return out.to(source.dtype), None, None, None
+        return out.to(source.dtype), None, None, None, None
 
 
 class OverlapSums(Function):
@@ -67,12 +62,16 @@ class OverlapSums(Function):
     def forward(ctx, logits, labels, ignore_index, power, pixel_weight, align_corners):
         classes = logits.shape[1]
         label_prob, lse = _pixel_maps(2, logits, labels)
-        kept = _room_for_probs(logits, align_corners)
+        kept = shared = remembered_probs(logits, labels, ignore_index)
+        if shared is None:
+            kept = _room_for_probs(logits, align_corners)
         predicted = torch.zeros(logits.shape[:2], dtype=torch.float64, device=logits.device)
         for tile in _tiles(logits, labels, align_corners, kept):
-            valid, index = _index(labels[tile.at], ignore_index, logits.shape[1])
-            largest, total, exponentials = _softmax(tile.scores, valid, tile.room)
-            probs = exponentials.div_(total.unsqueeze(1))
+            valid, index = _index(labels[tile.at], ignore_index, classes)
+            probs = tile.room
+            if shared is None:
+                largest, total, probs = _softmax(tile.scores, valid, tile.room)
+                probs.div_(total.unsqueeze(1))
             label_prob[tile.at] = probs.gather(1, index).squeeze(1)
             if kept is None:
                 lse[tile.at] = largest + total.log()
@@ -83,6 +82,8 @@ class OverlapSums(Function):
             if pixel_weight is not None:
                 mass = mass * pixel_weight[tile.at].unsqueeze(1)
             predicted[tile.at[0]] += mass.sum((2, 3))
+        if kept is not None:
+            remember_probs(kept, logits, labels, ignore_index)
         ctx.save_for_backward(*((logits, lse) if kept is None else (kept, None)), labels,
                               label_prob, pixel_weight)
         ctx.ignore_index, ctx.power, ctx.align_corners = ignore_index, power, align_corners
@@ -151,6 +152,42 @@ def _tiles(source: Tensor, labels: Tensor, align_corners: bool | None,
                 yield _Tile(at, scores, scratch[:scores.numel()].view(scores.shape))
             else:
                 yield _Tile(at, scores, rooms[at[0], :, at[1]])
+
+
+def _make_nll(logits: Tensor, labels: Tensor, ignore_index: int, return_hits: bool,
+              align_corners: bool | None) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
+    """The losses, log-sum-exp or None, hits or None, and the probabilities where they are kept."""
+    nll, lse = _pixel_maps(2, logits, labels)
+    hits = torch.empty_like(labels, dtype=torch.bool) if return_hits else None
+    kept = _room_for_probs(logits, align_corners)
+    for tile in _tiles(logits, labels, align_corners, kept):
+        valid, index = _index(labels[tile.at], ignore_index, logits.shape[1])
+        largest, total, exponentials = _softmax(tile.scores, valid, tile.room)
+        label_score = tile.scores.gather(1, index).squeeze(1)
+        if return_hits:
+            hits[tile.at] = (label_score >= largest) & valid
+        log_total = total.log()
+        # Not -log of a probability: that underflows where its logarithm is far from infinite.
+        nll[tile.at] = torch.where(valid, (largest - label_score) + log_total, 0)
+        if kept is None:
+            lse[tile.at] = largest + log_total
+        else:
+            exponentials.div_(total.unsqueeze(1))
+    if kept is not None:
+        lse = None
+        remember_probs(kept, logits, labels, ignore_index)
+    return nll, lse, hits, kept
+
+
+def _nll_of_probs(probs: Tensor, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
+    valid, index = _index(labels, ignore_index, probs.shape[1])
+    label_prob = probs.gather(1, index).squeeze(1)
+    nll = torch.where(valid, -label_prob.log(), 0)
+    underflown = valid & (label_prob < torch.finfo(probs.dtype).tiny)
+    if underflown.any():
+        nll[underflown] = F.cross_entropy(
+            logits.movedim(1, -1)[underflown], labels[underflown], reduction='none')
+    return nll
 
 
 def _softmax(scores: Tensor, valid: Tensor,

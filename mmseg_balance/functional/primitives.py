@@ -53,7 +53,8 @@ def pixel_nll(logits: Tensor | UpsampledLogits, labels: Tensor, ignore_index: in
         tensor([[[0.1269, 0.0000]]])
     """
     logits, labels, align_corners = _checked(logits, labels, ignore_index, align_corners)
-    nll, hits = _backend(logits).PixelNLL.apply(logits, labels, ignore_index, align_corners)
+    nll, hits = _backend(logits).PixelNLL.apply(
+        logits, labels, ignore_index, return_hits, align_corners)
     return (nll, hits) if return_hits else nll
 
 

@@ -23,19 +23,20 @@ class PixelNLL(Function):
     """``(N, H, W)`` negative log-probabilities and whether the label's logit is the largest."""
 
     @staticmethod
-    def forward(ctx, logits, labels, ignore_index, align_corners):
+    def forward(ctx, logits, labels, ignore_index, return_hits, align_corners):
         labels = labels.contiguous()
         nll, lse, hits = nll_forward(logits, labels, ignore_index, align_corners)
         ctx.save_for_backward(logits, labels, lse)
         ctx.ignore_index, ctx.align_corners = ignore_index, align_corners
-        ctx.mark_non_differentiable(hits)
-        return nll, hits
+        if return_hits:
+            ctx.mark_non_differentiable(hits)
+        return nll, hits if return_hits else None
 
     @staticmethod
     def backward(ctx, grad, _):
         out = nll_backward(*ctx.saved_tensors, grad.contiguous(), ctx.ignore_index,
                            ctx.align_corners)
-        return out, None, None, None
+        return out, None, None, None, None
 
 
 class OverlapSums(Function):
