@@ -2,6 +2,7 @@
 import argparse
 import atexit
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -87,8 +88,22 @@ def join_processes_on_cpu(launcher: str) -> None:
         raise SystemExit(f'error: --launcher {launcher} needs accelerators: without any, start the '
                          'processes with tools/dist_train.sh or tools/dist_test.sh')
     torch.distributed.init_process_group('gloo')
-    # Otherwise Gloo's threads now and then outlive the interpreter, which then aborts.
-    atexit.register(torch.distributed.destroy_process_group)
+
+
+def leave_processes_on_cpu() -> None:
+    """End this process, its work done, if it met others through Gloo.
+
+    A thread of Gloo may still be freeing the tensors of the last exchange. An interpreter that
+    takes itself apart stops such a thread, which C++ answers with an abort: so it shall not come
+    to that. What Python does at an exit is done, but for freeing its memory.
+    """
+    if not (torch.distributed.is_initialized() and torch.distributed.get_backend() == 'gloo'):
+        return
+    torch.distributed.destroy_process_group()
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)
 
 
 def fit_to_cpu(cfg: Config) -> None:

@@ -9,17 +9,18 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
+from mmseg_balance.launching import leave_processes_on_cpu
+
 
 def _run_rank(rank: int, function: Callable, world_size: int, folder: str, args: tuple) -> None:
     torch.set_num_threads(1)
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size))
     dist.init_process_group(
         'gloo', init_method=f'file://{folder}/store', rank=rank, world_size=world_size)
-    try:
-        torch.save(function(rank, *args), f'{folder}/{rank}.pt')
-        dist.barrier()
-    finally:
-        dist.destroy_process_group()
+    torch.save(function(rank, *args), f'{folder}/{rank}.pt')
+    dist.barrier()
+    # As the launched scripts end: Gloo's threads must not meet an interpreter that shuts down.
+    leave_processes_on_cpu()
 
 
 def run_ranks(function: Callable, world_size: int, *args: Any) -> list[Any]:

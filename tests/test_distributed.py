@@ -121,8 +121,9 @@ def environment(**variables: str) -> dict[str, str]:
 def run_script(repository: Path, *command: str) -> str:
     result = subprocess.run(['bash', *command], cwd=repository, capture_output=True, text=True,
                             check=False, timeout=SECONDS, env=environment())
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result.stdout + result.stderr
+    output = result.stdout + result.stderr
+    assert result.returncode == 0, output[-4000:]
+    return output
 
 
 def scores(folder: Path) -> dict[str, float]:

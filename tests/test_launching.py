@@ -1,5 +1,7 @@
 """From options and a config to a config that this machine can run."""
 import argparse
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -169,3 +171,33 @@ def test_painting_needs_its_hook(cfg):
     del cfg.default_hooks['visualization']
     with pytest.raises(SystemExit, match='SegVisualizationHook'):
         launching.draw_predictions(cfg, 'there', show=False, wait_time=0)
+
+
+LEAVING = '''
+import atexit, torch
+from mmseg_balance.launching import leave_processes_on_cpu
+
+class Last:
+    def __del__(self):
+        print('the interpreter took itself apart')
+
+last = Last()
+atexit.register(print, 'handlers ran')
+if {group}:
+    torch.distributed.init_process_group('gloo', init_method='file://{folder}/rendezvous', rank=0,
+                                         world_size=1)
+    torch.distributed.barrier()
+leave_processes_on_cpu()
+print('went on')
+'''
+
+
+@pytest.mark.parametrize('group', [True, False])
+def test_threads_of_gloo_do_not_meet_an_interpreter_that_shuts_down(tmp_path, group):
+    script = LEAVING.format(group=group, folder=tmp_path)
+    result = subprocess.run([sys.executable, '-c', script], capture_output=True, text=True,
+                            check=False, timeout=120)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines() == (
+        ['handlers ran'] if group
+        else ['went on', 'handlers ran', 'the interpreter took itself apart'])

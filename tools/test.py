@@ -36,6 +36,7 @@ def main() -> None:
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     with launching.errors_in_one_sentence():
         runner.test()
+    launching.leave_processes_on_cpu()
 
 
 if __name__ == '__main__':

@@ -26,6 +26,7 @@ def main() -> None:
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     with launching.errors_in_one_sentence():
         runner.train()
+    launching.leave_processes_on_cpu()
 
 
 if __name__ == '__main__':

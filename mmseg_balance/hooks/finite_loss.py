@@ -35,8 +35,9 @@ class FiniteLossHook(Hook):
         if not on_cpu and not any(self.every_n_train_iters(runner, interval)
                                   for interval in self._intervals):
             return
-        bad = {name: float(value) for name, value in (outputs or {}).items()
-               if 'loss' in name and not math.isfinite(float(value))}
+        losses = {name: float(value.detach()) for name, value in (outputs or {}).items()
+                  if 'loss' in name}
+        bad = {name: value for name, value in losses.items() if not math.isfinite(value)}
         if bad:
             culprits = [name for name in bad if name != 'loss'] or list(bad)
             raise FloatingPointError(
