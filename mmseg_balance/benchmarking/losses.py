@@ -136,7 +136,9 @@ class Workload(NamedTuple):
     targets: dict[str, float | None]  # of ours
 
     def forward(self, name: str) -> Tensor:
-        return self.losses[name](self.logits, self.labels, ignore_index=255)
+        # As a head gives them, computed: only such logits do several losses share a softmax of.
+        computed = self.logits.view_as(self.logits)
+        return self.losses[name](computed, self.labels, ignore_index=255)
 
     def both_passes(self, name: str) -> None:
         self.forward(name).backward()

@@ -8,7 +8,7 @@ from mmseg_balance.benchmarking.batches import training_batch
 from mmseg_balance.benchmarking.timing import Contender, compare, time_in_turns
 
 BASELINE = 'softmax'
-SHAPES = ((19, 512, 1024), (150, 512, 512))
+SHAPES = ((19, 1024, 2048), (150, 512, 512))
 NUM_BINS = 10
 
 

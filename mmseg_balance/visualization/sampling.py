@@ -18,7 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``tools/plot.py sampling`` takes."""
     parser.add_argument('config', help='config whose training set is drawn from')
     parser.add_argument('--min-classes', type=int, required=True, help='of the BalanceBatchSampler')
-    parser.add_argument('--batch-size', type=int, default=8, help='images per batch')
+    parser.add_argument('--batch-size', type=int,
+                        help="images per batch (default: the config's)")
     parser.add_argument('--batches', type=int, default=2000, help='how many batches to draw')
     parser.add_argument('--seed', type=int, default=0, help='of the sampler')
     parser.add_argument('--no-fill', action='store_true', help="the paper's literal algorithm")
@@ -48,13 +49,15 @@ class Draws:
 
 def run(args: argparse.Namespace) -> None:
     """Draw batches both ways, print what they hold, and draw how often each class is shown."""
-    dataset = build_training_set(Config.fromfile(args.config))
+    cfg = Config.fromfile(args.config)
+    batch_size = args.batch_size or cfg.train_dataloader.batch_size
+    dataset = build_training_set(cfg)
     statistics = load_statistics('auto', dataset)
     plain = DATA_SAMPLERS.build(dict(type='InfiniteSampler', dataset=dataset, seed=args.seed))
     balanced = DATA_SAMPLERS.build(dict(
-        type='BalanceBatchSampler', sampler=plain, batch_size=args.batch_size,
+        type='BalanceBatchSampler', sampler=plain, batch_size=batch_size,
         min_classes=args.min_classes, fill=not args.no_fill, statistics=statistics))
-    ways = {'plain': draw_plain(statistics, plain, args.batch_size, args.batches),
+    ways = {'plain': draw_plain(statistics, plain, batch_size, args.batches),
             'Balance-batch': draw_balanced(statistics, balanced, args.batches)}
     for name, draws in ways.items():
         print(f'{name:14s} {draws.describe()}')
