@@ -4,6 +4,12 @@ import os
 
 from torch import Tensor
 
+try:
+    from torch.compiler import is_compiling
+except ImportError:  # PyTorch < 2.3 does not say: its compiler takes the loops as they are
+    def is_compiling() -> bool:
+        return False
+
 CHOICES = ('auto', 'eager', 'triton')
 MAX_CLASSES = 1024  # what the kernels hold in registers; more classes take the eager way
 

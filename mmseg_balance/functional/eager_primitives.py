@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
+from mmseg_balance.functional.backend import is_compiling
 from mmseg_balance.functional.labels import sum_by_label
 from mmseg_balance.functional.shared_softmax import remember_probs, remembered_probs
 from mmseg_balance.functional.upsampling import add_rows_gradient, upsample_rows
@@ -133,7 +134,7 @@ def _tiles(source: Tensor, labels: Tensor, align_corners: bool | None,
            rooms: Tensor | None = None) -> Iterator[_Tile]:
     images, classes = source.shape[:2]
     height, width = labels.shape[1:]
-    whole = torch.compiler.is_compiling() or (source.is_cuda and align_corners is None)
+    whole = is_compiling() or (source.is_cuda and align_corners is None)
     if whole or not labels.numel():
         yield _Tile((slice(None), slice(None)), source, None)
         return
@@ -207,7 +208,7 @@ def _pixel_maps(number: int, logits: Tensor, labels: Tensor) -> Iterator[Tensor]
 def _room_for_probs(logits: Tensor, align_corners: bool | None) -> Tensor | None:
     """Where the probabilities are kept for the backward pass, or None: they are made anew."""
     if (align_corners is not None or logits.device.type != 'cpu' or not logits.numel()
-            or logits.dtype != _wide_dtype(logits) or torch.compiler.is_compiling()):
+            or logits.dtype != _wide_dtype(logits) or is_compiling()):
         return None
     return torch.empty_like(logits)
 

@@ -2,6 +2,8 @@
 import torch
 from torch import Tensor
 
+from mmseg_balance.functional.backend import is_compiling
+
 
 def label_lookup(table: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
     """``table[label]`` of each pixel, 0 where ignored.
@@ -65,7 +67,7 @@ def check_label_range(labels: Tensor, num_classes: int, ignore_index: int = 255)
         Traceback (most recent call last):
         ValueError: labels hold the value 19; allowed are 0 to 18 and ignore_index=255. ...
     """
-    if labels.device.type != 'cpu' or torch.compiler.is_compiling() or not labels.numel():
+    if labels.device.type != 'cpu' or is_compiling() or not labels.numel():
         return
     low, high = torch.where(labels == ignore_index, 0, labels).aminmax()
     bad = low if low < 0 else high

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mmseg_balance.functional.backend import is_compiling
+
 CHUNK = 1 << 25  # errors sorted at once: bounds the memory of the sort, which needs 16 bytes each
 
 
@@ -173,7 +175,7 @@ def _use_numpy(probs: Tensor) -> bool:
         probs.device.type == 'cpu'
         and probs.dtype == torch.float32
         and sys.byteorder == 'little'
-        and not torch.compiler.is_compiling()
+        and not is_compiling()
     )
 
 

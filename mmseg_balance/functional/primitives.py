@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmseg_balance.functional import eager_primitives
-from mmseg_balance.functional.backend import uses_triton
+from mmseg_balance.functional.backend import is_compiling, uses_triton
 from mmseg_balance.functional.labels import check_label_range, label_lookup, sum_by_label
 from mmseg_balance.functional.upsampling import UpsampledLogits
 
@@ -141,7 +141,7 @@ def _checked(logits: Tensor | UpsampledLogits, labels: Tensor, ignore_index: int
                          'match: expected (N, C, H, W) and (N, H, W), or align_corners=True or '
                          'False for logits that are to be interpolated.')
     logits, labels = as_multiclass(logits), labels.long()
-    if align_corners is not None and torch.compiler.is_compiling() and not uses_triton(logits):
+    if align_corners is not None and is_compiling() and not uses_triton(logits):
         # The compiler sees one tile as large as the batch: nothing is saved by interpolating late.
         logits = F.interpolate(logits, labels.shape[1:], mode='bilinear',
                                align_corners=align_corners)

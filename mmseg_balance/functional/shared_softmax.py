@@ -5,9 +5,10 @@ Only weak references are held: whatever is found here is alive for another loss'
 """
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 from torch.utils.weak import TensorWeakRef
+
+from mmseg_balance.functional.backend import is_compiling
 
 
 class _Kept(NamedTuple):
@@ -34,7 +35,7 @@ def remember_probs(probs: Tensor, logits: Tensor, labels: Tensor, ignore_index: 
 
 def remembered_probs(logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor | None:
     """The probabilities of just these logits and labels, if they were the last to be made."""
-    if torch.compiler.is_compiling():
+    if is_compiling():
         return None
     kept = _latest
     if kept is None or kept.logits() is not logits or kept.labels() is not labels:
