@@ -2,6 +2,10 @@
 
 The eager primitives are tested against oracles of their own; here only the two must agree.
 """
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -206,3 +210,15 @@ def test_a_block_holds_all_classes(classes):
         block = overlap_block(classes, upsampled)
         assert block['BLOCK_C'] >= classes
         assert block['BLOCK_P'] >= 4  # the sums take four pixels at a time
+
+
+@pytest.mark.parametrize('capability', ['80', '90'])
+def test_the_kernels_compile_to_machine_code(capability, tmp_path, repository):
+    result = subprocess.run(
+        [sys.executable, '-m', 'tests.compile_kernels', capability], cwd=repository,
+        env={**os.environ, 'TRITON_CACHE_DIR': str(tmp_path)}, capture_output=True, text=True,
+        check=False, timeout=400)
+    assert result.returncode == 0, result.stderr[-3000:]
+    for name in ('nll_forward', 'nll_backward', 'overlap_forward', 'overlap_backward',
+                 'cells_backward'):
+        assert f'{name}_kernel' in result.stdout

@@ -1,6 +1,7 @@
 """Which code computes the primitives: ``MMSEG_BALANCE_BACKEND=auto``, ``eager`` or ``triton``."""
 import importlib.util
 import os
+from importlib import metadata
 
 from torch import Tensor
 
@@ -11,6 +12,7 @@ except ImportError:  # PyTorch < 2.3 does not say: its compiler takes the loops 
         return False
 
 CHOICES = ('auto', 'eager', 'triton')
+MIN_TRITON = 3
 MAX_CLASSES = 1024  # what the kernels hold in registers; more classes take the eager way
 
 
@@ -32,19 +34,31 @@ def backend_from_environment(value: str | None) -> str:
     if choice not in CHOICES:
         raise ValueError(f'MMSEG_BALANCE_BACKEND={value!r} is unknown: set it to '
                          f'{", ".join(CHOICES[:-1])} or {CHOICES[-1]}, or unset it.')
-    if choice == 'triton' and not TRITON_INSTALLED:
-        raise ValueError("MMSEG_BALANCE_BACKEND='triton' but Triton is not installed: "
-                         'pip install triton, or unset the variable.')
+    if choice == 'triton' and not TRITON_USABLE:
+        raise ValueError(f"MMSEG_BALANCE_BACKEND='triton' but Triton {MIN_TRITON} or later is not "
+                         f"installed: pip install 'triton>={MIN_TRITON}', or unset the variable.")
     return choice
 
 
-TRITON_INSTALLED = importlib.util.find_spec('triton') is not None
+def triton_is_usable() -> bool:
+    """Whether Triton is there, and as new as the kernels need it."""
+    if importlib.util.find_spec('triton') is None:
+        return False
+    for name in ('triton', 'pytorch-triton', 'triton-windows'):
+        try:
+            return int(metadata.version(name).split('.')[0]) >= MIN_TRITON
+        except metadata.PackageNotFoundError:
+            continue
+    return True
+
+
+TRITON_USABLE = triton_is_usable()
 BACKEND = backend_from_environment(os.environ.get('MMSEG_BALANCE_BACKEND'))
 
 
 def uses_triton(logits: Tensor) -> bool:
     """Whether the Triton kernels take these logits (float64 and very many classes never)."""
-    if BACKEND == 'eager' or not TRITON_INSTALLED:
+    if BACKEND == 'eager' or not TRITON_USABLE:
         return False
     if logits.element_size() > 4 or logits.shape[1] > MAX_CLASSES or not logits.numel():
         return False

@@ -1,0 +1,71 @@
+"""Compiles the Triton kernels for a GPU that is not here: ``python -m tests.compile_kernels 90``.
+
+Triton's interpreter forgives what its compiler refuses. Nothing is launched; the primitives run on
+garbage, and what they ask for is compiled to machine code for the compute capability given.
+"""
+import itertools
+import os
+import sys
+from collections import Counter
+
+os.environ.pop('TRITON_INTERPRET', None)
+os.environ['MMSEG_BALANCE_BACKEND'] = 'triton'
+
+import torch
+from triton.backends.compiler import GPUTarget
+from triton.runtime import driver
+from triton.runtime.jit import JITFunction
+
+from mmseg_balance.functional.primitives import overlap_sums, pixel_nll
+
+
+class AbsentGPU:
+    """As much of a driver as the compiler asks."""
+
+    def __init__(self, capability: int) -> None:
+        self.target = GPUTarget('cuda', capability, 32)
+
+    def get_current_target(self) -> GPUTarget:
+        return self.target
+
+    def get_current_device(self) -> int:
+        return 0
+
+    def get_current_stream(self, device: int) -> int:
+        return 0
+
+
+def compile_in_place_of_launching() -> Counter:
+    """Counts the variants of each kernel that machine code was made for."""
+    variants, run = Counter(), JITFunction.run
+
+    def compile_only(self, *args, **kwargs):
+        kernel = run(self, *args, **{**kwargs, 'warmup': True})
+        assert kernel.asm['cubin']
+        variants[self.fn.__name__] += 1
+
+    JITFunction.run = compile_only
+    return variants
+
+
+def call_primitives() -> None:
+    """Every kernel, with the dtypes, class counts, powers, weights and strides that matter."""
+    labels = torch.zeros(2, 16, 32, dtype=torch.long)
+    for dtype, classes, align_corners in itertools.product(
+            (torch.float32, torch.bfloat16), (2, 150), (None, False)):
+        size = (16, 32) if align_corners is None else (4, 8)
+        logits = torch.zeros(2, classes, *size, dtype=dtype, requires_grad=True)
+        pixel_nll(logits, labels, align_corners=align_corners).sum().backward()
+        for power, weight in ((1, None), (2, None), (1.5, torch.ones(2, 16, 32))):
+            intersection, predicted, _ = overlap_sums(
+                logits, labels, power=power, pixel_weight=weight, align_corners=align_corners)
+            (intersection + predicted).sum().backward()
+    channels_last = torch.zeros(2, 16, 32, 19).movedim(-1, 1).requires_grad_()
+    pixel_nll(channels_last, labels).sum().backward()
+
+
+if __name__ == '__main__':
+    driver.set_active(AbsentGPU(int(sys.argv[1])))
+    counted = compile_in_place_of_launching()
+    call_primitives()
+    print(dict(counted))
