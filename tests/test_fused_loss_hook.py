@@ -4,11 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmengine.structures import PixelData
 from mmseg.registry import HOOKS, MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_balance.functional.upsampling import UpsampledLogits
+from mmseg_balance.hooks.loss_schedule import LossScheduleHook
 
 CLASSES = 6
 BACKBONE = dict(
@@ -102,6 +104,21 @@ def test_losses_that_need_enlarged_logits_get_them(hook, losses):
     expected, _ = losses_and_gradients(model, *data)
     fuse(hook, model)
     found, _ = losses_and_gradients(model, *data)
+    for name, value in expected.items():
+        torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-5)
+
+
+def test_a_loss_that_a_schedule_has_switched_off(hook):
+    model = segmentor('FCN', [CE, dict(type='SoftDiceLoss')])
+    schedule = LossScheduleHook({'loss_soft_dice': dict(type='constant', value=0)})
+    schedule.before_train(runner := SimpleNamespace(
+        model=model, iter=0, max_iters=10, hooks=[schedule], message_hub=MessageHub('test')))
+    schedule.before_train_iter(runner, 0)
+    data = batch()
+    expected, _ = losses_and_gradients(model, *data)
+    fuse(hook, model)
+    found, _ = losses_and_gradients(model, *data)
+    assert found['decode.loss_soft_dice'] == 0
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value, rtol=1e-5, atol=1e-5)
 

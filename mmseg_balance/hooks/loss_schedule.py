@@ -11,6 +11,7 @@ from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
 from mmseg_balance.functional.schedules import build_schedules
+from mmseg_balance.functional.upsampling import UpsampledLogits
 
 
 class _ZeroWithoutGradient(torch.autograd.Function):
@@ -39,12 +40,12 @@ def zero_loss(*args, reduction_override: str | None = None, **kwargs) -> Tensor:
         A float32 zero (float64 for such logits), with ``reduction_override='none'`` one per
         pixel; it belongs to the graph of the predictions but gives them no gradient.
     """
-    inputs = [value for value in (*args, *kwargs.values())
-              if torch.is_tensor(value) and value.is_floating_point()]
-    logits = inputs[0]
-    shape = logits.shape[:1] + logits.shape[2:] if reduction_override == 'none' else ()
-    dtype = torch.promote_types(logits.dtype, torch.float32)
-    return _ZeroWithoutGradient.apply(logits.new_zeros(shape, dtype=dtype), *inputs)
+    given = [*args, *kwargs.values()]
+    shape = given[0].shape[:1] + given[0].shape[2:] if reduction_override == 'none' else ()
+    given = [value.low if isinstance(value, UpsampledLogits) else value for value in given]
+    inputs = [value for value in given if torch.is_tensor(value) and value.is_floating_point()]
+    dtype = torch.promote_types(inputs[0].dtype, torch.float32)
+    return _ZeroWithoutGradient.apply(inputs[0].new_zeros(shape, dtype=dtype), *inputs)
 
 
 @dataclass(eq=False)
