@@ -81,7 +81,7 @@ def write_results(work_dir: Path, order=()) -> dict:
     results = collect(work_dir, 'b', order)
     save_results({**results, 'strips': collect_strips(results, work_dir, 2), 'setting': SETTING,
                   'environment': dict(machine='a 2-core CPU', torch='2.13', date='2026-01-01'),
-                  'command': 'python tools/compare.py <c>.py'}, work_dir)
+                  'calls': [dict(command='python tools/compare.py <c>.py')]}, work_dir)
     return load_results(work_dir)
 
 

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from mmseg_balance.comparison.compare import data_name, write_files
+from mmseg_balance.comparison.compare import calls_so_far, data_name, write_files
 from mmseg_balance.comparison.report import render
 from mmseg_balance.comparison.results import load_results, write_json
 from mmseg_balance.comparison.run_folder import RunFolder
@@ -223,3 +223,17 @@ def test_curves_of_a_resumed_training_are_joined(tmp_path):
     assert 'lr' not in found
     assert last_step(tmp_path) == 60
     assert last_step(tmp_path / 'none') == 0
+
+
+def test_a_second_call_keeps_the_first_ones_order_and_baseline(tmp_path):
+    def call(*methods, base='b'):
+        made = dict(command=' '.join(methods), base_hash=base, methods=list(methods))
+        calls = calls_so_far(tmp_path, made)
+        write_json(tmp_path / 'results.json', dict(calls=calls))
+        return [made['command'] for made in calls]
+
+    assert call('ce', 'lmp') == ['ce lmp']
+    assert call('ce + balance_batch') == ['ce lmp', 'ce + balance_batch']
+    assert call('ce', 'lmp') == ['ce lmp', 'ce + balance_batch']
+    assert call('lmp', 'ce', 'ce + balance_batch') == ['lmp ce ce + balance_batch']
+    assert call('ce', base='longer') == ['ce']

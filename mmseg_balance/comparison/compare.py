@@ -7,13 +7,13 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from mmseg_balance.comparison.collection import collect, environment
-from mmseg_balance.comparison.execution import Job, execute, make_jobs
+from mmseg_balance.comparison.execution import execute, make_jobs
 from mmseg_balance.comparison.merging import prepare_base
 from mmseg_balance.comparison.plan import plan_runs
 from mmseg_balance.comparison.processes import Launcher
 from mmseg_balance.comparison.progress import Progress
 from mmseg_balance.comparison.report import write_report
-from mmseg_balance.comparison.results import load_results, save_results
+from mmseg_balance.comparison.results import load_results, read_json, save_results
 from mmseg_balance.comparison.strips import collect_strips, fixed_images
 from mmseg_balance.comparison.tables import write_tables
 
@@ -35,11 +35,13 @@ def main(args: argparse.Namespace, tools: Path, command: str) -> int:
     train_set, test_set = (open_data(base, split) for split in ('train', 'test'))
     jobs = make_jobs(runs, base, args.work_dir, fixed_images(test_set, args.images))
     launcher = Launcher(tools, args.launcher, args.gpus)
+    call = {'command': command, 'base_hash': jobs[0].base_hash,
+            'methods': list(dict.fromkeys(job.run.method for job in jobs))}
     facts = {'setting': setting(args.config, base, train_set, test_set),
-             'environment': environment(), 'command': command}
+             'environment': environment(), 'calls': calls_so_far(args.work_dir, call)}
 
     def publish() -> None:
-        save_results({**gather(args, jobs), **facts}, args.work_dir)
+        save_results({**gather(args, facts['calls']), **facts}, args.work_dir)
         write_files(args.work_dir)
 
     try:
@@ -72,10 +74,24 @@ def open_data(config: Config, split: str):
     return dataset
 
 
-def gather(args: argparse.Namespace, jobs: list[Job]) -> dict:
+def calls_so_far(work_dir: Path, call: dict) -> list[dict]:
+    """The calls that the comparison grew by.
+
+    Their methods in turn are the report's order, its first one what gains are measured against. A
+    call that names all methods of an earlier one takes its place.
+    """
+    earlier = [other for other in read_json(work_dir / 'results.json', {}).get('calls', [])
+               if other['base_hash'] == call['base_hash']]
+    replaced = [set(other['methods']) <= set(call['methods']) for other in earlier]
+    calls = [other for other, gone in zip(earlier, replaced, strict=True) if not gone]
+    calls.insert(replaced.index(True) if any(replaced) else len(calls), call)
+    return calls
+
+
+def gather(args: argparse.Namespace, calls: list[dict]) -> dict:
     """The runs and the pictures, for results.json."""
-    order = list(dict.fromkeys(job.run.method for job in jobs))
-    results = collect(args.work_dir, jobs[0].base_hash, order)
+    order = list(dict.fromkeys(method for call in calls for method in call['methods']))
+    results = collect(args.work_dir, calls[0]['base_hash'], order)
     return {**results, 'strips': collect_strips(results, args.work_dir, args.strips)}
 
 
