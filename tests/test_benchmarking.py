@@ -1,6 +1,7 @@
 """tools/benchmark.py: fair turns, honest ratios, bytes counted once, and files that can be read."""
 import json
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -154,3 +155,16 @@ def test_every_section_of_the_page_has_its_command():
     page = (Path(__file__).parents[1] / 'docs' / 'benchmarks.md').read_text()
     for name in benchmark.COMMANDS:
         assert f'<!-- benchmark: {name} cpu -->' in page
+
+
+def test_measuring_saved_bytes_frees_them():
+    logits = torch.ones(8, requires_grad=True)
+    kept = []
+
+    def forward():
+        product = (logits * 2) * (logits * 3)
+        kept.append(weakref.ref(product))
+        return (product * product).sum()
+
+    assert memory.saved_bytes(forward) == 3 * 32
+    assert kept[0]() is None

@@ -40,13 +40,15 @@ def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     torch.set_num_threads(args.threads)
     facts = record.circumstances(args.device, args.clock, args.seed)
-    tables = COMMANDS[args.command].run(args)
-    for table in tables:
+    tables = []
+    for table in COMMANDS[args.command].run(args):
         record.show(table['rows'], table['title'])
-    if args.json:
-        record.write(args.json, args.command, facts, tables)
-    if args.markdown:
-        record.write_markdown(args.markdown, f'{args.command} {args.device}', facts, tables)
+        tables.append(table)
+        # After each, so that a run that is stopped leaves what it has measured.
+        if args.json:
+            record.write(args.json, args.command, facts, tables)
+        if args.markdown:
+            record.write_markdown(args.markdown, f'{args.command} {args.device}', facts, tables)
 
 
 if __name__ == '__main__':

@@ -1,5 +1,6 @@
 """Every loss here, MMSegmentation's own and ``F.cross_entropy``: time and memory."""
 import argparse
+from collections.abc import Iterator
 from functools import partial
 from types import SimpleNamespace
 from typing import NamedTuple
@@ -203,7 +204,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
                              'inside, the others before')
 
 
-def run(args: argparse.Namespace) -> list[dict]:
-    """A table for each shape."""
-    return [dict(title=' x '.join(map(str, shape)), rows=measure(tuple(shape), args))
-            for shape in args.shape or SHAPES]
+def run(args: argparse.Namespace) -> Iterator[dict]:
+    """A table for each shape, when it is measured."""
+    for shape in args.shape or SHAPES:
+        yield dict(title=' x '.join(map(str, shape)), rows=measure(tuple(shape), args))

@@ -29,7 +29,11 @@ def saved_bytes(forward: Callable[[], Tensor], leave_out: tuple[Tensor, ...] = (
     for tensor in leave_out:
         storages.pop(tensor.untyped_storage().data_ptr(), None)
     del loss
-    return sum(size for size, _ in storages.values())
+    total = sum(size for size, _ in storages.values())
+    # The graph holds ``keep``, that holds the tensors, and they hold the graph: no collector sees
+    # such a ring, so it is broken here.
+    storages.clear()
+    return total
 
 
 def cuda_peak_bytes(work: Callable[[], object]) -> int:
