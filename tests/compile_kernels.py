@@ -1,15 +1,13 @@
-"""Compiles the Triton kernels for a GPU that is not here: ``python -m tests.compile_kernels 90``.
+"""Compiles the Triton kernels for a GPU that is not here.
+
+    MMSEG_BALANCE_BACKEND=triton python -m tests.compile_kernels 90
 
 Triton's interpreter forgives what its compiler refuses. Nothing is launched; the primitives run on
 garbage, and what they ask for is compiled to machine code for the compute capability given.
 """
 import itertools
-import os
 import sys
 from collections import Counter
-
-os.environ.pop('TRITON_INTERPRET', None)
-os.environ['MMSEG_BALANCE_BACKEND'] = 'triton'
 
 import torch
 from triton.backends.compiler import GPUTarget
