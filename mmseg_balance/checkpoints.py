@@ -105,6 +105,13 @@ def _scalar(dtype: _Dtype, raw: bytes) -> np.generic:
     return np.frombuffer(raw, dtype.value)[0]
 
 
+def _latin1(text: str, encoding: str) -> bytes:
+    # How protocol 2 writes bytes, those of a numpy array among them.
+    if encoding != 'latin1':
+        raise _refusal(f'encode(…, {encoding!r})')
+    return text.encode('latin1')
+
+
 def _config_dict(items: dict) -> ConfigDict:
     return ConfigDict(items)
 
@@ -140,7 +147,8 @@ class _DataUnpickler(pickle._Unpickler):
         # Protocol 2, PyTorch's, writes the names that Python 2 had: __builtin__ for builtins.
         module, name = _compat_pickle.NAME_MAPPING.get((module, name), (module, name))
         module = _compat_pickle.IMPORT_MAPPING.get(module, module)
-        allowed = {**_weights_only_unpickler._get_allowed_globals(), **STAND_INS}
+        allowed = {**_weights_only_unpickler._get_allowed_globals(), **STAND_INS,
+                   '_codecs.encode': _latin1}  # newer PyTorch allows the real one
         try:
             return allowed[f'{module}.{name}']
         except KeyError:
