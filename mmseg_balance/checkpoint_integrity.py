@@ -100,8 +100,8 @@ def what_is_damaged(path: Path) -> str | None:
             if spoiled:
                 return f'checksum of {spoiled}'
         with reading_as_data(path.name):
-            # Only an archive can be left on the disk.
-            torch.load(path, map_location='cpu', **(dict(mmap=True) if archived else {}))
+            # Only an archive can be left on the disk; PyTorch 2.1 wants its name as text for that.
+            torch.load(str(path), map_location='cpu', **(dict(mmap=True) if archived else {}))
     except UntrustedCheckpointError:
         return None
     except Exception as error:  # what a damaged table of contents leads to is anyone's guess
