@@ -9,6 +9,7 @@ try:
     from torch.compiler import is_compiling
 except ImportError:  # PyTorch < 2.3 does not say: its compiler takes the loops as they are
     def is_compiling() -> bool:
+        """Never, as far as one can tell."""
         return False
 
 CHOICES = ('auto', 'eager', 'triton')
