@@ -125,7 +125,7 @@ def _chunk_sums(scores: Tensor, labels: Tensor, num_bins: int, given: bool) -> C
     if not_finite:
         prob, top, nll, labels = prob[:, finite], top[finite], nll[finite], labels[finite]
     own = prob.gather(0, labels[None])[0]
-    squared = prob.square().sum().double() - 2 * own.sum(dtype=torch.float64)
+    squared = torch.linalg.vector_norm(prob).double().square() - 2 * own.sum(dtype=torch.float64)
     top_bin = _bin_of(top, num_bins)
     correct = _label_is_first(prob, top, own, labels)
     own_bin = labels * num_bins + _bin_of(own, num_bins)
