@@ -6,7 +6,8 @@ adding is exact in any order and a job on many ranks reports what a single proce
 """
 from __future__ import annotations
 
-import dataclasses
+import operator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +18,7 @@ from mmseg_balance.functional.confusion import check_classes
 
 UNIT = 2.0**-24
 # Elements of logits worked on at once: small enough for a CPU's cache, large enough for a GPU.
-CHUNK_ELEMENTS = {'cpu': 2**18, 'cuda': 2**24}
+CHUNK_ELEMENTS = {'cpu': 2**19, 'cuda': 2**24}
 
 
 @dataclass
@@ -31,9 +32,11 @@ class CalibrationSums:
         positive: ``(C, N)`` those among them whose class is the label.
         confidence: ``(C, N)`` the sum of their probabilities.
         top_count, top_correct, top_confidence: ``(N,)`` the same of the most probable class alone.
+        hits: ``(C,)`` pixels of each class whose prediction is right.
         nll: Sum over pixels of -log of the label's probability.
         squared_error: Sum over pixels and classes of (probability - one-hot label)^2.
         pixels: Pixels counted. not_finite: Pixels left out for a nan or infinite logit.
+        not_top: Pixels for which a more probable class than the predicted one was there.
     """
 
     count: np.ndarray
@@ -42,20 +45,23 @@ class CalibrationSums:
     top_count: np.ndarray
     top_correct: np.ndarray
     top_confidence: np.ndarray
+    hits: np.ndarray
     nll: int = 0
     squared_error: int = 0
     pixels: int = 0
     not_finite: int = 0
+    not_top: int = 0
 
     @classmethod
     def zeros(cls, num_classes: int, num_bins: int) -> CalibrationSums:
         """Sums over no pixel."""
         per_class = (np.zeros((num_classes, num_bins), np.int64) for _ in range(3))
-        return cls(*per_class, *(np.zeros(num_bins, np.int64) for _ in range(3)))
+        per_bin = (np.zeros(num_bins, np.int64) for _ in range(3))
+        return cls(*per_class, *per_bin, np.zeros(num_classes, np.int64))
 
     def __add__(self, other: CalibrationSums) -> CalibrationSums:
-        names = [field.name for field in dataclasses.fields(self)]
-        return CalibrationSums(*(getattr(self, name) + getattr(other, name) for name in names))
+        total = {name: part + getattr(other, name) for name, part in vars(self).items()}
+        return CalibrationSums(**total)
 
 
 def calibration_sums(
@@ -64,6 +70,7 @@ def calibration_sums(
     num_bins: int = 10,
     ignore_index: int = 255,
     probabilities: bool = False,
+    prediction: Tensor | None = None,
 ) -> CalibrationSums:
     """Sort the probability of every (pixel, class) pair into N equal bins and add up each bin.
 
@@ -73,8 +80,9 @@ def calibration_sums(
         - ignored pixels are left out, whatever their logits;
         - pixels with a nan or infinite logit are left out and counted in ``not_finite`` (a logit
           of minus infinity, a probability of 0, is fine);
-        - softmax in float32, or in float64 for float64 logits; sums exact from there on;
-        - extra memory: a few chunks of 2^18 elements (2^24 on a GPU), not a tensor of logits' size.
+        - softmax in float32, or in float64 for float64 logits; sums in float64, and in a chunk's
+          bin 0 in the softmax's type; rounded to 2^-24 once per chunk, exact from there on;
+        - extra memory: a few chunks of 2^19 elements (2^24 on a GPU), not a tensor of logits' size.
 
     Args:
         logits: ``(N, C, H, W)``, any floating dtype; probabilities if ``probabilities``.
@@ -82,6 +90,8 @@ def calibration_sums(
         num_bins: N.
         ignore_index: Label of the pixels to leave out.
         probabilities: Whether ``logits`` have been through softmax or sigmoid already.
+        prediction: ``(N, H, W)`` integers, the class that the model put out, if that need not be
+            the most probable one (the first of equals).
 
     Raises:
         ValueError: if the shapes don't match, a label is out of range, or ``num_bins`` < 1.
@@ -96,54 +106,65 @@ def calibration_sums(
     """
     if num_bins < 1:
         raise ValueError(f'num_bins is {num_bins}; it must be at least 1, 10 in the paper.')
-    if logits.dim() != 4 or labels.shape != logits.shape[:1] + logits.shape[2:]:
+    maps = [labels] if prediction is None else [labels, prediction]
+    if logits.dim() != 4 or any(m.shape != logits.shape[:1] + logits.shape[2:] for m in maps):
         raise ValueError(
-            f'logits have shape {tuple(logits.shape)} and labels {tuple(labels.shape)}; expected '
-            '(N, C, H, W) and (N, H, W).'
+            f'logits have shape {tuple(logits.shape)} and labels (then prediction) '
+            f'{", ".join(str(tuple(m.shape)) for m in maps)}; expected (N, C, H, W) and (N, H, W).'
         )
     num_classes = max(logits.shape[1], 2)
     total = CalibrationSums.zeros(num_classes, num_bins)
     limit = CHUNK_ELEMENTS.get(logits.device.type, CHUNK_ELEMENTS['cuda'])
     step = max(limit // num_classes, 1)
-    for image, label in zip(logits.flatten(2), labels.flatten(1), strict=True):
-        for scores, classes in zip(image.split(step, 1), label.split(step), strict=True):
+    for image, *flat in zip(logits.flatten(2), *(m.flatten(1) for m in maps), strict=True):
+        pieces = zip(image.split(step, 1), *(m.split(step) for m in flat), strict=True)
+        for scores, classes, *pred in pieces:
             valid = classes != ignore_index
             if not valid.all():
-                scores, classes = scores[:, valid], classes[valid]
+                kept = valid.nonzero()[:, 0]  # twice as fast as indexing with the mask
+                scores, classes = scores.index_select(1, kept), classes[kept]
+                pred = [part[kept] for part in pred]
             check_classes(classes, num_classes, 'labels', ignore_index)
-            total = total + _chunk_sums(scores, classes.long(), num_bins, probabilities)
+            pixels = [part.long() for part in (classes, *pred)]
+            total = total + _chunk_sums(scores, num_bins, probabilities, *pixels)
     return total
 
 
-def _chunk_sums(scores: Tensor, labels: Tensor, num_bins: int, given: bool) -> CalibrationSums:
-    """Sums over some pixels; ``scores (C, P)``, ``labels (P,)``, none ignored."""
+def _chunk_sums(
+    scores: Tensor, num_bins: int, given: bool, labels: Tensor, pred: Tensor | None = None
+) -> CalibrationSums:
+    """Sums over some pixels; ``scores (C, P)``, ``labels`` and ``pred (P,)``, none ignored."""
     scores = scores if scores.dtype == torch.float64 else scores.float()
-    prob, nll = (_from_probabilities if given else _from_logits)(scores, labels)
-    top = prob.amax(0)  # nan if any of them is
-    finite = top.isfinite()
+    prob, top, nll = (_from_probabilities if given else _from_logits)(scores, labels)
+    finite = top.isfinite()  # the largest is nan if any of them is
     not_finite = int(labels.numel() - finite.sum())
     if not_finite:
         prob, top, nll, labels = prob[:, finite], top[finite], nll[finite], labels[finite]
+        pred = None if pred is None else pred[finite]
     own = prob.gather(0, labels[None])[0]
     squared = torch.linalg.vector_norm(prob).double().square() - 2 * own.sum(dtype=torch.float64)
     top_bin = _bin_of(top, num_bins)
-    correct = _label_is_first(prob, top, own, labels)
+    correct, hit, not_top = _hits(prob, top, own, labels, pred)
     own_bin = labels * num_bins + _bin_of(own, num_bins)
-    positive = torch.bincount(own_bin, minlength=len(prob) * num_bins)
+    num_classes = len(prob)
+    positive = _sums(own_bin, num_classes * num_bins).reshape(-1, num_bins)
     count, confidence = _bins(prob, num_bins)
+    arrays = dict(
+        count=count,
+        positive=positive,
+        confidence=_fixed(confidence),
+        top_count=_sums(top_bin, num_bins),
+        top_correct=_sums(top_bin, num_bins, correct).long(),
+        top_confidence=_fixed(_sums(top_bin, num_bins, top)),
+        hits=_sums(labels, num_classes, hit).long(),
+    )
     return CalibrationSums(
-        count=count.cpu().numpy(),
-        positive=positive.reshape(-1, num_bins).cpu().numpy(),
-        confidence=_fixed(confidence).cpu().numpy(),
-        top_count=torch.bincount(top_bin, minlength=num_bins).cpu().numpy(),
-        top_correct=torch.bincount(top_bin[correct], minlength=num_bins).cpu().numpy(),
-        top_confidence=_fixed(
-            torch.bincount(top_bin, weights=top.double(), minlength=num_bins)
-        ).cpu().numpy(),
+        **{name: part.cpu().numpy() for name, part in arrays.items()},
         nll=int(_fixed(nll.sum(dtype=torch.float64))),
         squared_error=int(_fixed(squared + labels.numel())),
         pixels=labels.numel(),
         not_finite=not_finite,
+        not_top=not_top,
     )
 
 
@@ -151,7 +172,8 @@ def _fixed(total: Tensor) -> Tensor:
     return (total / UNIT).round().long()
 
 
-def _from_logits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _from_logits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """All probabilities ``(C, P)``; the largest, and -log of the label's, of each pixel."""
     if len(logits) == 1:
         logits = torch.cat([torch.zeros_like(logits), logits])
     shifted = logits - logits.amax(0)
@@ -160,10 +182,11 @@ def _from_logits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     total = prob.sum(0)
     # A label of probability 0 would make every later sum infinite.
     nll = (total.log() - own).clamp(max=2.0**20)
-    return prob.div_(total), nll
+    return prob.div_(total), total.reciprocal(), nll  # exp(0) / total is the largest
 
 
-def _from_probabilities(prob: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+def _from_probabilities(prob: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same of probabilities that are there already."""
     info = torch.finfo(prob.dtype)
     if len(prob) == 1:
         prob = torch.cat([1 - prob, prob])
@@ -171,13 +194,26 @@ def _from_probabilities(prob: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         floor = prob.new_tensor([info.eps / 2, info.tiny])[labels]
     else:
         prob, floor = prob.clone(), info.tiny
-    return prob, -prob.gather(0, labels[None])[0].clamp(min=floor).log()
+    return prob, prob.amax(0), -prob.gather(0, labels[None])[0].clamp(min=floor).log()
+
+
+def _hits(
+    prob: Tensor, top: Tensor, own: Tensor, labels: Tensor, pred: Tensor | None
+) -> tuple[Tensor, Tensor, int]:
+    """Where the label is the most probable class, where it is ``pred``, and how many of ``pred``
+    are not a most probable class."""
+    if pred is None:
+        correct = _label_is_first(prob, top, own, labels)
+        return correct, correct, 0
+    not_top = int((prob.gather(0, pred[None])[0] < top).sum())
+    hit = pred == labels
+    return (_label_is_first(prob, top, own, labels) if not_top else hit), hit, not_top
 
 
 def _label_is_first(prob: Tensor, top: Tensor, own: Tensor, labels: Tensor) -> Tensor:
     """Whether argmax, which takes the first of equals, is the label; far cheaper than argmax."""
     correct = own == top
-    if _number_of(prob == top) == len(labels):  # a largest one each: no ties
+    if _number_of(_compare(operator.eq, prob, top)) == len(labels):  # a largest one each: no ties
         return correct
     doubtful = (correct & (top < 0.51)).nonzero()[:, 0]
     rivals = (prob[:, doubtful] == top[doubtful]).sum(0)
@@ -191,26 +227,42 @@ def _bin_of(prob: Tensor, num_bins: int) -> Tensor:
 
 
 def _bins(prob: Tensor, num_bins: int) -> tuple[Tensor, Tensor]:
-    """Count and sum of ``prob (C, P)`` per row and bin: ``(C, N)`` int64 and float64.
+    """Count and sum of ``prob (C, P)``, which it may overwrite, per row and bin: ``(C, N)`` each.
 
-    Most of the C classes of a pixel are improbable and end in bin 0, which is had cheaply as the
-    whole less the other bins; only the others are sorted one by one.
+    Most of the C classes of a pixel are improbable and end in bin 0, which is had cheaply as what
+    the other bins leave; only those of the others are sorted one by one.
     """
     num_classes, num_pixels = prob.shape
-    high = prob >= 1 / num_bins
-    per_class = high.sum(1)
-    values = prob.flatten().index_select(0, _positions(high))
+    prob = prob.contiguous()  # is not where the logits are channels-last
+    flat = prob.view(-1)
+    positions = _positions(_compare(operator.ge, flat, flat.new_tensor(1 / num_bins)))
+    values = flat.index_select(0, positions)
+    starts = torch.arange(num_classes + 1, device=prob.device) * num_pixels
+    per_class = torch.searchsorted(positions, starts).diff()
     index = torch.arange(num_classes, device=prob.device).repeat_interleave(per_class) * num_bins
     index += _bin_of(values, num_bins)
-    size = num_classes * num_bins
-    count = torch.bincount(index, minlength=size).reshape(num_classes, num_bins)
-    # bincount of no value at all is int64, weights or not.
-    total = torch.bincount(index, weights=values.double(), minlength=size).double()
-    total = total.reshape(num_classes, num_bins)
+    count = _sums(index, num_classes * num_bins).reshape(num_classes, num_bins)
+    total = _sums(index, num_classes * num_bins, values).reshape(num_classes, num_bins)
     count[:, 0] += num_pixels - per_class
-    # In float64 the difference is exact to 1e-16 of a pixel count; in float32 it would be noise.
-    total[:, 0] += prob.sum(1, dtype=torch.float64) - total.sum(1)
+    # Not the whole less the other bins: that would lose the digits of a small rest.
+    flat.index_fill_(0, positions, 0)
+    total[:, 0] += prob.sum(1)
     return count, total
+
+
+def _sums(index: Tensor, size: int, weights: Tensor | None = None) -> Tensor:
+    """How often each index occurs, in int64, or the float64 sum of its weights."""
+    if weights is None:
+        return torch.bincount(index, minlength=size)
+    # bincount of no value at all is int64, weights or not.
+    return torch.bincount(index, weights=weights.double(), minlength=size).double()
+
+
+def _compare(relation: Callable, left: Tensor, right: Tensor) -> Tensor:
+    """``relation(left, right)``; on a CPU NumPy compares floats ten times as fast as torch."""
+    if left.device.type == 'cpu':
+        return torch.from_numpy(relation(left.numpy(), right.numpy()))
+    return relation(left, right)
 
 
 def _number_of(mask: Tensor) -> int:

@@ -2,7 +2,6 @@
 import logging
 
 import numpy as np
-import torch
 from mmengine.fileio import dump
 from mmengine.logging import print_log
 from mmseg.registry import METRICS
@@ -77,25 +76,27 @@ class CalibrationMetric(StreamedMetric):
         )
         check_scores(scores, pred)
         # SegDataSample keeps logits of a softmax head but sigmoid values of a one-channel head.
+        binary = len(scores) == 1
         sums = calibration_sums(
             scores[None],
             labels[None],
             self.num_bins,
             self.ignore_index,
-            probabilities=len(scores) == 1,
+            probabilities=binary,
+            prediction=pred[None],
         )
-        num_classes = len(sums.count)
-        valid = labels != self.ignore_index
-        hits = torch.bincount(labels[valid & (pred == labels)], minlength=num_classes)
-        pixels = torch.bincount(labels[valid].long(), minlength=num_classes)
-        return sums, hits.cpu().numpy(), pixels.cpu().numpy()
+        if sums.not_top and not binary:
+            raise ValueError(
+                f'pred_sem_seg is not the argmax of seg_logits at {sums.not_top} of {sums.pixels} '
+                f'pixels, so the logits are not those of the prediction: {TTA_REMEDY}'
+            )
+        return (sums,)
 
-    def scores(
-        self, sums: CalibrationSums, hits: np.ndarray, pixels: np.ndarray
-    ) -> dict[str, float]:
+    def scores(self, sums: CalibrationSums) -> dict[str, float]:
         result = calibration_scores(sums)
-        accuracy = hits.sum() / pixels.sum() if pixels.any() else float('nan')
-        recall = mean_over(hits / np.maximum(pixels, 1), pixels > 0)
+        pixels = sums.positive.sum(1)
+        accuracy = sums.hits.sum() / sums.pixels if sums.pixels else float('nan')
+        recall = mean_over(sums.hits / np.maximum(pixels, 1), pixels > 0)
         result['S_acc'] = harmonic_mean(result['cal'], accuracy)
         result['S_rec'] = harmonic_mean(result['cal'], recall)
         if sums.not_finite:
@@ -154,11 +155,4 @@ def check_scores(scores: Tensor, pred: Tensor) -> None:
         raise ValueError(
             f'seg_logits hold probabilities that add up to {views:g} at a pixel, not logits: '
             f'{TTA_REMEDY}'
-        )
-    top = scores.amax(0)
-    odd = int((scores.gather(0, pred[None])[0] < top).sum())
-    if odd:
-        raise ValueError(
-            f'pred_sem_seg is not the argmax of seg_logits at {odd} of {pred.numel()} pixels, so '
-            f'the logits are not those of the prediction: {TTA_REMEDY}'
         )
