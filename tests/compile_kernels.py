@@ -2,7 +2,7 @@
 
     MMSEG_BALANCE_BACKEND=triton python -m tests.compile_kernels 90
 
-Triton's interpreter forgives what its compiler refuses. Nothing is launched; the primitives run on
+Triton's interpreter forgives what its compiler refuses. Nothing is launched; the functions run on
 garbage, and what they ask for is compiled to machine code for the compute capability given.
 """
 import itertools
@@ -14,6 +14,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
+from mmseg_balance.functional.max_pooling import max_pool_weights
 from mmseg_balance.functional.primitives import overlap_sums, pixel_nll
 
 
@@ -46,7 +47,7 @@ def compile_in_place_of_launching() -> Counter:
     return variants
 
 
-def call_primitives() -> None:
+def call_functions() -> None:
     """Every kernel, with the dtypes, class counts, powers, weights and strides that matter."""
     labels = torch.zeros(2, 16, 32, dtype=torch.long)
     for dtype, classes, align_corners in itertools.product(
@@ -58,6 +59,8 @@ def call_primitives() -> None:
             intersection, predicted, _ = overlap_sums(
                 logits, labels, power=power, pixel_weight=weight, align_corners=align_corners)
             (intersection + predicted).sum().backward()
+    for p in (1, 1.3):
+        max_pool_weights(torch.zeros(2, 16, 32), labels == 0, p)
     channels_last = torch.zeros(2, 16, 32, 19).movedim(-1, 1).requires_grad_()
     pixel_nll(channels_last, labels).sum().backward()
 
@@ -65,5 +68,5 @@ def call_primitives() -> None:
 if __name__ == '__main__':
     driver.set_active(AbsentGPU(int(sys.argv[1])))
     counted = compile_in_place_of_launching()
-    call_primitives()
+    call_functions()
     print(dict(counted))

@@ -222,5 +222,5 @@ def test_the_kernels_compile_to_machine_code(capability, tmp_path, repository):
         env=environment, capture_output=True, text=True, check=False, timeout=400)
     assert result.returncode == 0, result.stderr[-3000:]
     for name in ('nll_forward', 'nll_backward', 'overlap_forward', 'overlap_backward',
-                 'cells_backward'):
+                 'cells_backward', 'search', 'weights'):
         assert f'{name}_kernel' in result.stdout

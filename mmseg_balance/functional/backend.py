@@ -59,8 +59,13 @@ BACKEND = backend_from_environment(os.environ.get('MMSEG_BALANCE_BACKEND'))
 
 def uses_triton(logits: Tensor) -> bool:
     """Whether the Triton kernels take these logits (float64 and very many classes never)."""
+    return logits.shape[1] <= MAX_CLASSES and kernels_take(logits)
+
+
+def kernels_take(values: Tensor) -> bool:
+    """Whether there are Triton kernels for values of this device and dtype (float64 never)."""
     if BACKEND == 'eager' or not TRITON_USABLE:
         return False
-    if logits.element_size() > 4 or logits.shape[1] > MAX_CLASSES or not logits.numel():
+    if values.element_size() > 4 or not values.numel():
         return False
-    return logits.is_cuda or BACKEND == 'triton'
+    return values.is_cuda or BACKEND == 'triton'

@@ -5,7 +5,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .selection import kth_largest
+from mmseg_balance.functional.backend import kernels_take
+from mmseg_balance.functional.selection import kth_largest
 
 LARGEST_OCTAVE = 96  # an infinite loss counts as 2^96, so that ratios of losses stay finite
 LOWEST_LOG = -1e4  # below the log-ratio of any two floats: stands for a threshold of zero
@@ -71,6 +72,10 @@ def max_pool_weights(
     """
     check_max_pooling_arguments(p, ratio, pool)
     rows = pixel_losses.shape[0] if pool == 'image' else 1
+    if 1 <= p < math.inf and ratio < 1 and kernels_take(pixel_losses):
+        from mmseg_balance.functional import triton_max_pooling
+        losses, inside = pixel_losses.detach().float().reshape(rows, -1), valid.reshape(rows, -1)
+        return triton_max_pooling.max_pool_weights(losses, inside, p, ratio).view_as(valid)
     dtype = torch.float64 if pixel_losses.dtype == torch.float64 else torch.float32
     losses = torch.where(valid, pixel_losses.detach().to(dtype), 0).clamp(0, 2.0**LARGEST_OCTAVE)
     losses, inside = losses.reshape(rows, -1), valid.reshape(rows, -1)
