@@ -14,6 +14,7 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 from triton.runtime.jit import JITFunction
 
+from mmseg_balance.functional.labels import sum_by_label
 from mmseg_balance.functional.max_pooling import max_pool_weights
 from mmseg_balance.functional.primitives import overlap_sums, pixel_nll
 
@@ -59,6 +60,8 @@ def call_functions() -> None:
             intersection, predicted, _ = overlap_sums(
                 logits, labels, power=power, pixel_weight=weight, align_corners=align_corners)
             (intersection + predicted).sum().backward()
+    for classes, values in itertools.product((2, 1024), (labels == 0, torch.zeros(2, 16, 32))):
+        sum_by_label(values, labels, classes)
     for p in (1, 1.3):
         max_pool_weights(torch.zeros(2, 16, 32), labels == 0, p)
     channels_last = torch.zeros(2, 16, 32, 19).movedim(-1, 1).requires_grad_()

@@ -8,10 +8,13 @@ import sys
 
 import pytest
 import torch
+from mmseg.registry import MODELS
+from torch.utils._python_dispatch import TorchDispatchMode
 
 pytest.importorskip('triton', reason='Triton is not installed')
 
 from mmseg_balance.functional import backend, eager_primitives, primitives, triton_primitives
+from mmseg_balance.functional.labels import sum_by_label
 from mmseg_balance.functional.triton_primitives import overlap_block
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
@@ -204,6 +207,49 @@ def test_the_same_sums_every_time():
     assert all(torch.equal(*pair) for pair in zip(*runs, strict=True))
 
 
+class Operations(TorchDispatchMode):
+    """Counts what a GPU would have to launch."""
+
+    WITHOUT_LAUNCH = {'view', '_unsafe_view', 'unsqueeze', 'squeeze', 'expand', 'select', 'slice',
+                      't', 'transpose', 'permute', 'detach', 'alias', 'unbind', 'empty',
+                      'empty_like', 'promote_types'}
+
+    def __init__(self):
+        super().__init__()
+        self.number = 0
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        name = operation._schema.name.split('::')[1]
+        self.number += name not in self.WITHOUT_LAUNCH
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.usefixtures('_triton_everywhere')
+@pytest.mark.parametrize(('loss', 'most'), [
+    ('WeightedCrossEntropyLoss', 15), ('SoftmaxFocalLoss', 35), ('LMPLoss', 25),
+    ('OHEMCrossEntropyLoss', 25), ('RecallLoss', 30), ('SoftDiceLoss', 40), ('SoftIoULoss', 40),
+    ('SoftTverskyLoss', 50), ('GeneralizedDiceLoss', 50)])
+def test_few_launches(loss, most, monkeypatch):
+    # check_label_range looks at labels on a CPU only.
+    monkeypatch.setattr(primitives, 'check_label_range', lambda *_: None)
+    logits, labels = batch(3, 5, 7)
+    loss = MODELS.build(dict(type=loss))
+    with Operations() as operations:
+        torch.autograd.grad(loss(logits, labels, ignore_index=255), logits)
+    assert operations.number <= most
+
+
+@pytest.mark.parametrize('classes', [2, 19, 150])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bool])
+def test_sums_by_label(classes, dtype, monkeypatch):
+    _, labels = batch(classes, 9, 31)
+    values = torch.rand(labels.shape, device=DEVICE).sub(.3).to(dtype)
+    monkeypatch.setattr(backend, 'BACKEND', 'eager')
+    expected = sum_by_label(values, labels, classes)
+    monkeypatch.setattr(backend, 'BACKEND', 'triton')
+    torch.testing.assert_close(sum_by_label(values, labels, classes), expected)
+
+
 @pytest.mark.parametrize('classes', [2, 19, 21, 150, 1024])
 def test_a_block_holds_all_classes(classes):
     for upsampled in (False, True):
@@ -222,5 +268,5 @@ def test_the_kernels_compile_to_machine_code(capability, tmp_path, repository):
         env=environment, capture_output=True, text=True, check=False, timeout=400)
     assert result.returncode == 0, result.stderr[-3000:]
     for name in ('nll_forward', 'nll_backward', 'overlap_forward', 'overlap_backward',
-                 'cells_backward', 'search', 'weights'):
+                 'cells_backward', 'label_sums', 'search', 'weights'):
         assert f'{name}_kernel' in result.stdout

@@ -2,7 +2,7 @@
 import torch
 from torch import Tensor
 
-from mmseg_balance.functional.backend import is_compiling
+from mmseg_balance.functional.backend import MAX_CLASSES, is_compiling, kernels_take
 
 
 def label_lookup(table: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
@@ -19,7 +19,7 @@ def label_lookup(table: Tensor, labels: Tensor, ignore_index: int = 255) -> Tens
     """
     valid = labels != ignore_index
     # index_select: four times as fast on a CPU as table[…].
-    found = table.index_select(0, torch.where(valid, labels, 0).flatten())
+    found = table.index_select(0, (labels * valid).flatten())
     return found.view(labels.shape) * valid
 
 
@@ -40,12 +40,15 @@ def sum_by_label(values: Tensor, labels: Tensor, num_classes: int,
         >>> sum_by_label(torch.tensor([[[1., 2., 4.]]]), torch.tensor([[[0, 0, 255]]]), 2)
         tensor([[3., 0.]])
     """
+    dtype = values.dtype if values.dtype.is_floating_point else torch.float32
+    if num_classes <= MAX_CLASSES and kernels_take(values):
+        from mmseg_balance.functional import triton_primitives
+        return triton_primitives.label_sums(values, labels, num_classes, ignore_index).to(dtype)
     images, bins = labels.shape[0], num_classes + 1  # the last bin takes the ignored pixels
     index = torch.where(labels == ignore_index, num_classes, labels).flatten(1)
     index = index + bins * torch.arange(images, device=labels.device).unsqueeze(1)
     sums = torch.zeros(images * bins, dtype=torch.float64, device=values.device)
     sums.index_add_(0, index.flatten(), values.double().flatten())
-    dtype = values.dtype if values.dtype.is_floating_point else torch.float32
     return sums.view(images, bins)[:, :num_classes].to(dtype)
 
 

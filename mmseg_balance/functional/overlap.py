@@ -69,7 +69,7 @@ def soft_dice_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
     if average == 'micro':
         losses = 1 - 2 * _micro_ratio(intersection, predicted + target, class_weight, smooth, eps)
     else:
-        dice = _ratio(2 * intersection + smooth, predicted + target + smooth + eps)
+        dice = _ratio(2 * intersection, predicted + target, smooth, eps)
         losses = _class_mean(1 - dice, target, class_weight, classes)
     return _group_mean(losses, target, over, sync)
 
@@ -110,7 +110,7 @@ def soft_iou_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
     if average == 'micro':
         losses = 1 - _micro_ratio(intersection, union, class_weight, smooth, eps)
     else:
-        iou = _ratio(intersection + smooth, union + smooth + eps)
+        iou = _ratio(intersection, union, smooth, eps)
         losses = _class_mean(1 - iou, target, class_weight, classes)
     return _group_mean(losses, target, over, sync)
 
@@ -152,7 +152,7 @@ def soft_tversky_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255
     intersection, predicted, target = _groups(logits, labels, ignore_index, 1, weight, over, sync)
     false_positive, false_negative = predicted - intersection, target - intersection
     mass = intersection + alpha * false_positive + beta * false_negative
-    misses = 1 - _ratio(intersection + smooth, mass + smooth + eps)
+    misses = 1 - _ratio(intersection, mass, smooth, eps)
     if gamma != 1:
         # Rounding may take 1 - V to 0 or just below, where a power has no finite slope.
         misses = misses.clamp(min=torch.finfo(misses.dtype).eps) ** gamma
@@ -198,43 +198,49 @@ def generalized_dice_loss(logits: Tensor, labels: Tensor, *, ignore_index: int =
 def _groups(logits: Tensor, labels: Tensor, ignore_index: int, power: float,
             weight: Tensor | None, over: str, sync: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Intersection, predicted and target mass ``(G, C)`` of each pool: the images, or one batch."""
+    sums = overlap_sums(logits, labels, ignore_index, power, weight, per_image=True)
     if over == 'image':
-        return overlap_sums(logits, labels, ignore_index, power, weight, per_image=True)
-    sums = torch.stack(overlap_sums(logits, labels, ignore_index, power, weight))
-    if sync:
-        sums = sum_over_ranks(sums)
-    return tuple(sums.unsqueeze(1))
+        return sums
+    pooled = torch.stack(sums).sum(1, keepdim=True)
+    return tuple(sum_over_ranks(pooled) if sync else pooled)
 
 
-def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Quotient with a finite gradient also where the denominator is 0."""
-    empty = denominator == 0
-    return torch.where(empty, 0, numerator) / torch.where(empty, 1, denominator)
+def _ratio(numerator: Tensor, denominator: Tensor, smooth: float = 0., eps: float = 0.) -> Tensor:
+    """Smoothed quotient; where the denominator is 0 the numerator is too, and this is 0.
+
+    Few operations, for on a GPU each of them costs a launch however small it is.
+    """
+    if smooth or eps:
+        numerator, denominator = numerator + smooth, denominator + (smooth + eps)
+    return numerator / (denominator + (denominator == 0))
 
 
 def _micro_ratio(numerator: Tensor, denominator: Tensor, class_weight: Tensor | None,
                  smooth: float, eps: float) -> Tensor:
     if class_weight is not None:
         numerator, denominator = numerator * class_weight, denominator * class_weight
-    return _ratio(numerator.sum(1) + smooth, denominator.sum(1) + smooth + eps)
+    return _ratio(numerator.sum(1), denominator.sum(1), smooth, eps)
 
 
 def _class_mean(losses: Tensor, target: Tensor, class_weight: Tensor | None,
                 classes: str) -> Tensor:
     """Weighted mean over classes, ``(G, C)`` to ``(G,)``."""
-    present = (target > 0).to(losses.dtype)
+    present = target > 0
     shares = present if class_weight is None else present * class_weight
-    if classes == 'all':
-        counted = torch.ones_like(present) if class_weight is None else class_weight
-    else:
-        counted = shares
-    return _ratio((losses * shares).sum(1), counted.expand_as(present).sum(1))
+    total = (losses * shares).sum(1)
+    if classes == 'present':
+        return _ratio(total, shares.sum(1))
+    return _ratio(total, total.new_tensor(losses.shape[1]) if class_weight is None
+                  else class_weight.sum())
 
 
 def _group_mean(losses: Tensor, target: Tensor, over: str, sync: bool) -> Tensor:
     """Mean over the pools that have a valid pixel; 0 when there is none."""
-    counted = (target > 0).any(1).to(losses.dtype)
-    total = torch.stack([(losses * counted).sum(), counted.sum()])
-    if sync and over == 'image':
-        total = sum_over_ranks(total)
-    return total[0] / total[1].clamp(min=1)
+    counted = (target > 0).any(1)
+    total = (losses * counted).sum()
+    if over == 'batch':
+        return total
+    number = counted.sum()
+    if sync:
+        total, number = sum_over_ranks(torch.stack([total, number.to(total.dtype)]))
+    return _ratio(total, number)

@@ -52,17 +52,16 @@ def reduce_pixel_losses(losses: Tensor, labels: Tensor, *, ignore_index: int = 2
     if reduction == 'none':
         return losses
     if avg_factor is not None:
-        total = losses.new_tensor(avg_factor) if not torch.is_tensor(avg_factor) else avg_factor
+        total = avg_factor
     elif class_weight is None:
         total = (labels != ignore_index).sum()
     else:
         total = label_lookup(class_weight, labels, ignore_index).sum()
-    sums = torch.stack([losses.sum(), total.to(losses.dtype)])
+    loss = losses.sum()
     if sync:
-        sums = sum_over_ranks(sums)
-    if reduction == 'sum':
-        return sums[0]
-    return sums[0] / torch.where(sums[1] > 0, sums[1], 1)
+        total = torch.as_tensor(total, dtype=loss.dtype, device=loss.device)
+        loss, total = sum_over_ranks(torch.stack([loss, total]))
+    return loss if reduction == 'sum' else loss / (total + (total == 0))
 
 
 def weighted_cross_entropy_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,

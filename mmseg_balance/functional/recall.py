@@ -44,9 +44,9 @@ def recall_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
     """
     nll, hits = pixel_nll(logits, labels, ignore_index, return_hits=True)
     num_classes = max(logits.shape[1], 2)
-    counts = torch.stack([hits, labels != ignore_index]).to(nll.dtype)
-    true_positive, total = (sum_by_label(count, labels, num_classes, ignore_index).sum(0)
-                            for count in counts)
+    true_positive, total = (
+        sum_by_label(count, labels, num_classes, ignore_index).sum(0).to(nll.dtype)
+        for count in (hits, labels != ignore_index))
     if sync:
         true_positive, total = sum_over_ranks(torch.stack([true_positive, total]))
     recall = true_positive / total

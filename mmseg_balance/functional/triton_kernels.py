@@ -159,6 +159,24 @@ def overlap_forward_kernel(
 
 
 @triton.jit
+def label_sums_kernel(values, labels, sums, num_classes, num_pixels, ignore_index,
+                      BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr):
+    """``sums`` is (images, programs, num_classes): the values of the pixels with that label."""
+    program, image = tl.program_id(0), tl.program_id(1).to(tl.int64)
+    classes = tl.arange(0, BLOCK_C)
+    total = tl.zeros((BLOCK_C, BLOCK_P // 4), tl.float32)
+    for start in range(program * BLOCK_P, num_pixels, tl.num_programs(0) * BLOCK_P):
+        pixel = start + tl.arange(0, BLOCK_P)
+        inside = pixel < num_pixels
+        label = load_labels(labels, image, pixel, inside, num_pixels, ignore_index)
+        value = tl.load(values + image * num_pixels + pixel, mask=inside, other=0).to(tl.float32)
+        total += sum_of_fours(
+            tl.where(classes[:, None] == label[None, :], value[None, :], 0.), BLOCK_C, BLOCK_P)
+    row = sums + (image * tl.num_programs(0) + program) * num_classes + classes
+    tl.store(row, tl.sum(total, 1), mask=classes < num_classes)
+
+
+@triton.jit
 def overlap_backward_kernel(
         logits, labels, pixel_weight, lse, intersection_slope, predicted_slope, out,
         num_classes, num_pixels, ignore_index, power,

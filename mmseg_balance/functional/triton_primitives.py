@@ -173,6 +173,23 @@ def _overlap_gradient(logits, labels, lse, pixel_weight, intersection_slope, pre
     return _gradient(logits, align_corners)
 
 
+@operator('label_sums')
+def label_sums(values: Tensor, labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """:func:`mmseg_balance.functional.labels.sum_by_label` in float32, ``(N, C)``."""
+    values, labels = values.contiguous(), labels.long().contiguous()
+    block = overlap_block(num_classes)
+    programs = _programs(values, triton.cdiv(labels[0].numel(), block['BLOCK_P']))
+    sums = torch.empty((len(labels), programs, num_classes), device=values.device)
+    kernels.label_sums_kernel[programs, len(labels)](
+        values, labels, sums, num_classes, labels[0].numel(), ignore_index, **block)
+    return sums.sum(1, dtype=torch.float64).float()
+
+
+@shapes_of(label_sums)
+def _label_sums_output(values, labels, num_classes, ignore_index):
+    return values.new_empty((len(labels), num_classes), dtype=torch.float32)
+
+
 def overlap_block(num_classes: int, upsampled: bool = False) -> dict:
     """All classes of a few pixels: at most 32 logits a thread, 16 where addresses take registers.
 

@@ -68,7 +68,7 @@ class LMPLoss(PixelLoss):
         weights = max_pool_weights(losses, valid, self.p, self.ratio, self.pool)
         # Times n, so that the mean over valid pixels below is the pooled loss.
         return self.loss_weight * reduce_pixel_losses(
-            weights * losses * valid.sum(), labels, ignore_index=ignore_index,
+            losses * (weights * valid.sum()), labels, ignore_index=ignore_index,
             avg_factor=avg_factor, reduction=reduction_override or 'mean')
 
 
