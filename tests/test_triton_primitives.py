@@ -230,6 +230,8 @@ class Operations(TorchDispatchMode):
     ('OHEMCrossEntropyLoss', 25), ('RecallLoss', 30), ('SoftDiceLoss', 40), ('SoftIoULoss', 40),
     ('SoftTverskyLoss', 50), ('GeneralizedDiceLoss', 50)])
 def test_few_launches(loss, most, monkeypatch):
+    # As an operator a kernel counts once, and not what the interpreter does for it.
+    monkeypatch.setattr(triton_primitives, 'is_compiling', lambda: True)
     # check_label_range looks at labels on a CPU only.
     monkeypatch.setattr(primitives, 'check_label_range', lambda *_: None)
     logits, labels = batch(3, 5, 7)

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from mmseg_balance.functional import triton_kernels as kernels
+from mmseg_balance.functional.backend import is_compiling
 from mmseg_balance.functional.triton_tiles import source_arguments
 from mmseg_balance.functional.triton_upsampling import cells_backward
 
@@ -64,16 +65,26 @@ class OverlapSums(Function):
 
 
 def operator(name: str):
-    """Make a launch ``mmseg_balance::name`` for ``torch.compile`` (PyTorch >= 2.4)."""
+    """Make a launch ``mmseg_balance::name`` for ``torch.compile`` (PyTorch >= 2.4).
+
+    Only there: in eager mode an operator written in Python costs more time than the launch.
+    """
     def register(function):
         @wraps(function)
-        def launch(logits, *args, **kwargs):
-            with torch.cuda.device_of(logits):  # Triton launches on the current device
-                return function(logits, *args, **kwargs)
+        def launch(tensor, *args):
+            with torch.cuda.device_of(tensor):  # Triton launches on the current device
+                return function(tensor, *args)
 
         if not hasattr(torch.library, 'custom_op'):
             return launch
-        return torch.library.custom_op(f'mmseg_balance::{name}', launch, mutates_args=())
+        compiled = torch.library.custom_op(f'mmseg_balance::{name}', launch, mutates_args=())
+
+        @wraps(function)
+        def call(*args):
+            return compiled(*args) if is_compiling() else launch(*args)
+
+        call.register_fake = compiled.register_fake
+        return call
     return register
 
 
