@@ -97,7 +97,7 @@ def shapes_of(function):
 def nll_forward(logits: Tensor, labels: Tensor, ignore_index: int,
                 align_corners: bool | None) -> tuple[Tensor, Tensor, Tensor]:
     nll, lse, hits = _nll_outputs(logits, labels, ignore_index, align_corners)
-    block = _nll_block(align_corners)
+    block = _nll_block(logits, align_corners)
     grid = (triton.cdiv(labels[0].numel(), block['BLOCK_P']), len(labels))
     kernels.nll_forward_kernel[grid](
         logits, labels, nll, lse, hits, logits.shape[1], labels[0].numel(), ignore_index,
@@ -117,7 +117,7 @@ def nll_backward(logits: Tensor, labels: Tensor, lse: Tensor, grad: Tensor, igno
     if align_corners is not None:
         return cells_backward(logits, labels, lse, ignore_index, align_corners,
                               slope=grad).to(logits.dtype)
-    out, block = torch.empty_like(logits), _nll_block(None)
+    out, block = torch.empty_like(logits), _nll_block(logits, None)
     grid = (triton.cdiv(labels[0].numel(), block['BLOCK_P']), len(labels))
     kernels.nll_backward_kernel[grid](
         logits, labels, lse, grad, out, logits.shape[1], labels[0].numel(), ignore_index,
@@ -215,8 +215,11 @@ def overlap_block(num_classes: int, upsampled: bool = False) -> dict:
     return dict(BLOCK_C=classes, BLOCK_P=min(512, pixels), num_warps=warps)
 
 
-def _nll_block(align_corners: bool | None) -> dict:
+def _nll_block(logits: Tensor, align_corners: bool | None) -> dict:
+    """Fewer pixels where addresses take registers: interpolated, and channels-last logits."""
     pixels = NLL_BLOCK_P if align_corners is None else NLL_BLOCK_P // 2
+    if logits.stride(1) == 1:
+        pixels = NLL_BLOCK_P // 4
     return dict(BLOCK_C=NLL_BLOCK_C, BLOCK_P=pixels, num_warps=4)
 
 
