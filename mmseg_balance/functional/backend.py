@@ -7,10 +7,8 @@ from torch import Tensor
 
 try:
     from torch.compiler import is_compiling
-except ImportError:  # PyTorch < 2.3 does not say: its compiler takes the loops as they are
-    def is_compiling() -> bool:
-        """Never, as far as one can tell."""
-        return False
+except ImportError:  # before PyTorch 2.3 its compiler knows it by this name
+    from torch._utils import is_compiling  # noqa: F401
 
 CHOICES = ('auto', 'eager', 'triton')
 MIN_TRITON = 3

@@ -200,9 +200,8 @@ def _softmax(scores: Tensor, valid: Tensor,
     return largest, torch.where(valid, exponentials.sum(1), torch.inf), exponentials
 
 
-def _pixel_maps(number: int, logits: Tensor, labels: Tensor) -> Iterator[Tensor]:
-    dtype = _wide_dtype(logits)
-    return (torch.empty_like(labels, dtype=dtype) for _ in range(number))
+def _pixel_maps(number: int, logits: Tensor, labels: Tensor) -> list[Tensor]:
+    return [torch.empty_like(labels, dtype=_wide_dtype(logits)) for _ in range(number)]
 
 
 def _room_for_probs(logits: Tensor, align_corners: bool | None) -> Tensor | None:
