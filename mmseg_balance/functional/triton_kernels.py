@@ -43,6 +43,7 @@ def nll_forward_kernel(
         row_lower, row_share, column_lower, column_share,
         DENSE_ROWS: tl.constexpr, UPSAMPLED: tl.constexpr,
         BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr):
+    """Loss, log-sum-exp and hit of each pixel; nothing of the classes is written."""
     image = tl.program_id(1).to(tl.int64)
     pixel = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
     inside = pixel < num_pixels
@@ -78,6 +79,7 @@ def nll_backward_kernel(
         row_lower, row_share, column_lower, column_share,
         DENSE_ROWS: tl.constexpr, UPSAMPLED: tl.constexpr, OUT_DENSE_ROWS: tl.constexpr,
         BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr):
+    """``slope * (p - one-hot label)``, p from the logits and the log-sum-exp."""
     image = tl.program_id(1).to(tl.int64)
     pixel = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
     inside = pixel < num_pixels

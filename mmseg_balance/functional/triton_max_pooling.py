@@ -244,16 +244,19 @@ def load_losses(losses, inside, first, pixel, num_pixels, HARDEST: tl.constexpr)
 
 @triton.jit
 def base_of(high):
+    """The float that losses are compared with: the upper end, or the smallest normal number."""
     return as_float(tl.maximum(high, NORMAL_BITS))
 
 
 @triton.jit
 def as_float(bits):
+    """The float of these bits."""
     return tl.cast(bits, tl.int32).to(tl.float32, bitcast=True)
 
 
 @triton.jit
 def as_bits(value):
+    """The bits of this float."""
     return value.to(tl.int32, bitcast=True)
 
 

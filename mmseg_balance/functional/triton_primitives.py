@@ -96,6 +96,7 @@ def shapes_of(function):
 @operator('nll_forward')
 def nll_forward(logits: Tensor, labels: Tensor, ignore_index: int,
                 align_corners: bool | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Losses, log-sum-exp and hits, ``(N, H, W)`` each."""
     nll, lse, hits = _nll_outputs(logits, labels, ignore_index, align_corners)
     block = _nll_block(logits, align_corners)
     grid = (triton.cdiv(labels[0].numel(), block['BLOCK_P']), len(labels))
@@ -114,6 +115,7 @@ def _nll_outputs(logits, labels, ignore_index, align_corners):
 @operator('nll_backward')
 def nll_backward(logits: Tensor, labels: Tensor, lse: Tensor, grad: Tensor, ignore_index: int,
                  align_corners: bool | None) -> Tensor:
+    """Gradient of the logits, given that of the losses."""
     if align_corners is not None:
         return cells_backward(logits, labels, lse, ignore_index, align_corners,
                               slope=grad).to(logits.dtype)
@@ -135,6 +137,7 @@ def _nll_gradient(logits, labels, lse, grad, ignore_index, align_corners):
 def overlap_forward(logits: Tensor, labels: Tensor, pixel_weight: Tensor | None,
                     ignore_index: int, power: float,
                     align_corners: bool | None) -> tuple[Tensor, Tensor]:
+    """Sums ``(N, 3, C)``: intersection, predicted, target; and log-sum-exp ``(N, H, W)``."""
     images, classes = logits.shape[:2]
     lse = torch.empty_like(labels, dtype=torch.float32)
     block = overlap_block(classes, align_corners is not None)
@@ -157,6 +160,7 @@ def _overlap_outputs(logits, labels, pixel_weight, ignore_index, power, align_co
 def overlap_backward(logits: Tensor, labels: Tensor, lse: Tensor, pixel_weight: Tensor | None,
                      intersection_slope: Tensor, predicted_slope: Tensor, ignore_index: int,
                      power: float, align_corners: bool | None) -> Tensor:
+    """Gradient of the logits, given those of intersection and ``power`` x predicted mass."""
     if align_corners is None:
         out = torch.empty_like(logits)
         strides = out.stride()
