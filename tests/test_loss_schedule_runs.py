@@ -12,6 +12,7 @@ from mmseg.registry import HOOKS
 
 from mmseg_balance.hooks import loss_schedule
 from mmseg_balance.hooks.loss_schedule import LossScheduleHook
+from tests.ranks import run_ranks
 from tests.schedule_samples import (
     CE,
     DICE,
@@ -132,6 +133,32 @@ def test_a_resumed_run_equals_the_uninterrupted_one(tmp_path):
         assert row['loss'] == pytest.approx(row['decode.loss_ce'] + row['decode.loss_dice'])
         assert (row['decode.loss_ce'] == 0) == (w_ce == 0)
         assert (row['decode.loss_dice'] == 0) == (w_ce == 1)
+
+
+class Weights(Hook):
+    """The weight of the cross entropy in each iteration."""
+
+    def __init__(self):
+        self.seen = []
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.seen.append(losses_named(runner.model.module, 'loss_ce')[0].loss_weight)
+
+
+def scheduled_training(rank, folder):
+    """Weights during a run on two ranks, and the parameters at its end."""
+    weights = Weights()
+    runner = make_runner(
+        folder, f'rank {rank}', model_config(CE, DICE), [*stock_hooks(), weights],
+        launcher='pytorch',
+        cfg=dict(model_wrapper_cfg=dict(type='MMDistributedDataParallel', device_ids=None)))
+    return weights.seen, list(runner.train().parameters())
+
+
+def test_ranks_have_the_same_weights_and_parameters(tmp_path):
+    (first, here), (second, there) = run_ranks(scheduled_training, 2, tmp_path)
+    assert first == second == pytest.approx([expected_ce(step) for step in range(10)])
+    assert all(torch.equal(*pair) for pair in zip(here, there, strict=True))
 
 
 def test_epochs_count_their_iterations_and_tensorboard_gets_the_weights(tmp_path):
