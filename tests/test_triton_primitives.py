@@ -11,9 +11,12 @@ import torch
 from mmseg.registry import MODELS
 from torch.utils._python_dispatch import TorchDispatchMode
 
-pytest.importorskip('triton', reason='Triton is not installed')
+from mmseg_balance.functional import backend
 
-from mmseg_balance.functional import backend, eager_primitives, primitives, triton_primitives
+if not backend.TRITON_USABLE:
+    pytest.skip('Triton 3 or later is not installed', allow_module_level=True)
+
+from mmseg_balance.functional import eager_primitives, primitives, triton_primitives
 from mmseg_balance.functional.labels import sum_by_label
 from mmseg_balance.functional.triton_primitives import overlap_block
 

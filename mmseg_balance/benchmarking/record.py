@@ -41,6 +41,7 @@ def versions() -> dict[str, str]:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
+    found['torch'] = torch.__version__  # with the build, which the metadata may leave out
     return found
 
 
