@@ -182,7 +182,8 @@ def _from_logits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor
     total = prob.sum(0)
     # A label of probability 0 would make every later sum infinite.
     nll = (total.log() - own).clamp(max=2.0**20)
-    return prob.div_(total), total.reciprocal(), nll  # exp(0) / total is the largest
+    # The largest is exp(0) / total, by the same division: it is compared with the others.
+    return prob.div_(total), torch.ones_like(total).div_(total), nll
 
 
 def _from_probabilities(prob: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
