@@ -88,7 +88,7 @@ def test_losses(tmp_path, capsys):
     assert {'mmseg DiceLoss', 'mmseg TverskyLoss', 'mmseg LovaszLoss'} <= rows.keys()
     assert rows[losses.BASELINE]['ratio'] == 1
     assert rows['SoftDiceLoss']['target'] == 1.7
-    assert measured['circumstances'].keys() >= {
+    assert measured['tables'][0]['circumstances'].keys() >= {
         'device_name', 'versions', 'date', 'seed', 'threads', 'clock', 'load_average'}
     assert '| SoftDiceLoss |' in table.read_text()
     assert 'SoftDiceLoss' in capsys.readouterr().out
@@ -129,8 +129,8 @@ def test_arguments_that_cannot_be(arguments, message, capsys):
 
 def test_markdown_has_the_circumstances(tmp_path):
     facts = record.circumstances('cpu', 'wall', 7)
-    tables = [dict(title='A', rows=[{'x': 'y', 'n': 1.25}])]
-    record.write_markdown(tmp_path / 'a.md', 'losses cpu', facts, tables)
+    tables = [dict(title='A', circumstances=facts, rows=[{'x': 'y', 'n': 1.25}])]
+    record.write_markdown(tmp_path / 'a.md', 'losses cpu', tables)
     text = (tmp_path / 'a.md').read_text()
     assert 'seed 7' in text
     assert torch.__version__ in text
@@ -143,12 +143,31 @@ def test_markdown_replaces_its_section_alone(tmp_path):
                     '<!-- benchmark: metric cpu -->\nkept\n<!-- end -->\n')
     facts = record.circumstances('cpu', 'wall', 0)
     for ratio in (2, 3):
-        record.write_markdown(page, 'losses cpu', facts, [dict(title='A', rows=[{'r': ratio}])])
+        record.write_markdown(page, 'losses cpu', [
+            dict(title='A', circumstances=facts, rows=[{'r': ratio}])])
     text = page.read_text()
     assert text.startswith('# Page\n\n<!-- benchmark: losses cpu -->\n')
     assert '| 3 |\n<!-- end -->\n\n<!-- benchmark: metric cpu -->\nkept\n<!-- end -->\n' in text
     assert 'old' not in text
     assert '| 2 |' not in text
+
+
+def test_a_size_measured_again_takes_its_place_and_the_others_stay(tmp_path):
+    def table(title, ratio, seed):
+        facts = record.circumstances('cpu', 'wall', seed) | dict(load_average=[0., 0., 0.], date='')
+        return dict(title=title, circumstances=facts, rows=[{'r': ratio}])
+
+    file = tmp_path / 'measured.json'
+    record.write(file, 'losses', [table('A', 1, 0), table('B', 2, 0), table('C', 3, 0)])
+    written = record.write(file, 'losses', [table('B', 4, 7)])
+    assert written == json.loads(file.read_text())['tables']
+    assert [(part['title'], part['rows'][0]['r']) for part in written] == [
+        ('A', 1), ('B', 4), ('C', 3)]
+    record.write_markdown(tmp_path / 'a.md', 'losses cpu', written)
+    text = (tmp_path / 'a.md').read_text()
+    # The circumstances stand above the first table that they hold for.
+    assert [text.count(f'seed {seed}') for seed in (0, 7)] == [2, 1]
+    assert text.index('**A**') < text.index('seed 7') < text.index('**B**') < text.rindex('seed 0')
 
 
 def test_every_section_of_the_page_has_its_command():

@@ -24,7 +24,8 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         command.add_argument('--clock', choices=CLOCKS, default='wall',
                              help="thread: only this program's time, for one thread on a busy CPU")
         command.add_argument('--seed', type=int, default=0, help='of the data')
-        command.add_argument('--json', type=Path, metavar='FILE', help='write the measurement here')
+        command.add_argument('--json', type=Path, metavar='FILE',
+                             help='write the measurement here; tables of other sizes stay')
         command.add_argument('--markdown', type=Path, metavar='FILE',
                              help='write the tables here, or in their place in docs/benchmarks.md')
         module.add_arguments(command)
@@ -43,12 +44,11 @@ def main(argv: list[str] | None = None) -> None:
     tables = []
     for table in COMMANDS[args.command].run(args):
         record.show(table['rows'], table['title'])
-        tables.append(table)
+        tables.append(dict(title=table['title'], circumstances=facts, rows=table['rows']))
         # After each, so that a run that is stopped leaves what it has measured.
-        if args.json:
-            record.write(args.json, args.command, facts, tables)
+        written = record.write(args.json, args.command, tables) if args.json else tables
         if args.markdown:
-            record.write_markdown(args.markdown, f'{args.command} {args.device}', facts, tables)
+            record.write_markdown(args.markdown, f'{args.command} {args.device}', written)
 
 
 if __name__ == '__main__':

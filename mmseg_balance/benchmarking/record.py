@@ -72,30 +72,41 @@ def markdown(rows: list[dict]) -> str:
     return '\n'.join(lines)
 
 
-def write(path: Path, benchmark: str, facts: dict, tables: list[dict]) -> None:
-    """Write the measurement; each table is ``{'title': …, 'rows': […]}``."""
+def write(path: Path, benchmark: str, tables: list[dict]) -> list[dict]:
+    """Write the measurement, and return all tables of the file.
+
+    A table takes the place of one with its title that the file has; the others stay, so that a
+    shape can be measured again without the rest.
+
+    Args:
+        path: a JSON file, which need not be there.
+        benchmark: such as ``losses``.
+        tables: each ``{'title': …, 'circumstances': …, 'rows': […]}``.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    record = dict(benchmark=benchmark, circumstances=facts, tables=tables)
+    before = json.loads(path.read_text(encoding='utf-8'))['tables'] if path.is_file() else []
+    by_title = {table['title']: table for table in [*before, *tables]}
+    record = dict(benchmark=benchmark, tables=list(by_title.values()))
     path.write_text(json.dumps(record, indent=1, default=_plain) + '\n', encoding='utf-8')
+    return record['tables']
 
 
-def write_markdown(path: Path, section: str, facts: dict, tables: list[dict]) -> None:
-    """Write the tables with the circumstances above them.
+def write_markdown(path: Path, section: str, tables: list[dict]) -> None:
+    """Write the tables, with their circumstances above them.
 
     Args:
         path: a file; if it has the lines ``<!-- benchmark: section -->`` and, further down,
             ``<!-- end -->``, only what is between them is replaced.
         section: such as ``losses cpu``.
-        facts: of :func:`circumstances`.
-        tables: each ``{'title': …, 'rows': […]}``.
+        tables: as for :func:`write`.
     """
-    found = ', '.join(f'{name} {version}' for name, version in facts['versions'].items())
-    lines = [f"{facts['device_name']}, {facts['threads']} of {facts['cores']} cores, "
-             f"{facts['clock']} clock, load average {facts['load_average'][0]} at the start, seed "
-             f"{facts['seed']}, {facts['date'][:10]}; Python {facts['python']}, {found}."]
+    blocks, above = [], None
     for table in tables:
-        lines += ['', f"**{table['title']}**", '', markdown(table['rows'])]
-    text, start, end = '\n'.join(lines), f'<!-- benchmark: {section} -->', '<!-- end -->'
+        if table['circumstances'] != above:
+            above = table['circumstances']
+            blocks.append(_sentence(above))
+        blocks += [f"**{table['title']}**", markdown(table['rows'])]
+    text, start, end = '\n\n'.join(blocks), f'<!-- benchmark: {section} -->', '<!-- end -->'
     page = path.read_text(encoding='utf-8') if path.is_file() else ''
     if start in page:
         before, rest = page.split(start, 1)
@@ -104,6 +115,13 @@ def write_markdown(path: Path, section: str, facts: dict, tables: list[dict]) ->
         text += '\n'
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding='utf-8')
+
+
+def _sentence(facts: dict) -> str:
+    found = ', '.join(f'{name} {version}' for name, version in facts['versions'].items())
+    return (f"{facts['device_name']}, {facts['threads']} of {facts['cores']} cores, "
+            f"{facts['clock']} clock, load average {facts['load_average'][0]} at the start, seed "
+            f"{facts['seed']}, {facts['date'][:10]}; Python {facts['python']}, {found}.")
 
 
 def _plain(value):
