@@ -176,6 +176,12 @@ def test_sums_do_not_depend_on_the_chunk(monkeypatch):
     assert calibration_scores(parts) == pytest.approx(calibration_scores(whole), abs=1e-6)
 
 
+def test_logits_that_are_being_trained():
+    logits, labels = sample()
+    assert_same_sums(calibration_sums(logits.clone().requires_grad_(), labels),
+                     calibration_sums(logits, labels))
+
+
 def test_sums_of_channels_last_logits():
     logits, labels = sample()
     sums = calibration_sums(logits, labels)

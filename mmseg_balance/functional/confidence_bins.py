@@ -116,7 +116,7 @@ def calibration_sums(
     total = CalibrationSums.zeros(num_classes, num_bins)
     limit = CHUNK_ELEMENTS.get(logits.device.type, CHUNK_ELEMENTS['cuda'])
     step = max(limit // num_classes, 1)
-    for image, *flat in zip(logits.flatten(2), *(m.flatten(1) for m in maps), strict=True):
+    for image, *flat in zip(logits.detach().flatten(2), *(m.flatten(1) for m in maps), strict=True):
         pieces = zip(image.split(step, 1), *(m.split(step) for m in flat), strict=True)
         for scores, classes, *pred in pieces:
             valid = classes != ignore_index
