@@ -232,6 +232,9 @@ def test_mean_and_sum_of_the_unreduced(case):
     torch.testing.assert_close(pixels.sum() / valid, loss(logits, labels))
     torch.testing.assert_close(loss(logits, labels, reduction_override='sum'), pixels.sum())
     torch.testing.assert_close(loss(logits, labels, avg_factor=7), pixels.sum() / 7)
+    # A wider divisor doesn't widen the loss.
+    divisor = torch.tensor(7, dtype=torch.float64)
+    assert loss(logits.float(), labels, avg_factor=divisor).dtype == torch.float32
 
 
 @each_region_loss

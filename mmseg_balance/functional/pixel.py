@@ -52,7 +52,7 @@ def reduce_pixel_losses(losses: Tensor, labels: Tensor, *, ignore_index: int = 2
     if reduction == 'none':
         return losses
     if avg_factor is not None:
-        total = avg_factor
+        total = avg_factor.to(losses.dtype) if torch.is_tensor(avg_factor) else avg_factor
     elif class_weight is None:
         total = (labels != ignore_index).sum()
     else:
