@@ -205,7 +205,8 @@ def _groups(logits: Tensor, labels: Tensor, ignore_index: int, power: float,
     return tuple(sum_over_ranks(pooled) if sync else pooled)
 
 
-def _ratio(numerator: Tensor, denominator: Tensor, smooth: float = 0., eps: float = 0.) -> Tensor:
+def _ratio(numerator: Tensor, denominator: Tensor | int, smooth: float = 0.,
+           eps: float = 0.) -> Tensor:
     """Smoothed quotient; where the denominator is 0 the numerator is too, and this is 0.
 
     Few operations, for on a GPU each of them costs a launch however small it is.
@@ -230,8 +231,7 @@ def _class_mean(losses: Tensor, target: Tensor, class_weight: Tensor | None,
     total = (losses * shares).sum(1)
     if classes == 'present':
         return _ratio(total, shares.sum(1))
-    return _ratio(total, total.new_tensor(losses.shape[1]) if class_weight is None
-                  else class_weight.sum())
+    return _ratio(total, losses.shape[1] if class_weight is None else class_weight.sum())
 
 
 def _group_mean(losses: Tensor, target: Tensor, over: str, sync: bool) -> Tensor:
