@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mmseg_balance.functional.triton_primitives import operator, shapes_of
+from mmseg_balance.functional.triton_primitives import operator, programs_per_row, shapes_of
 
 LARGEST_BITS = tl.constexpr((127 + 96) << 23)  # 2^96: a larger loss counts as that
 NORMAL_BITS = tl.constexpr(1 << 23)  # the smallest normal float
@@ -22,7 +22,7 @@ LOWEST_LOG = tl.constexpr(-1e4)  # below the log-ratio of any two floats: a thre
 NUM_PASSES = 6
 CANDIDATES, CANDIDATES_OF_HARDEST = 16, 64
 TILE = 4096  # candidates x pixels: 32 a thread
-PROGRAMS_IN_INTERPRETER = 3
+PROGRAMS_PER_PROCESSOR = 1  # each reads the sums of all of its pool
 
 
 def max_pool_weights(losses: Tensor, inside: Tensor, p: float, ratio: float) -> Tensor:
@@ -45,7 +45,7 @@ def _weights(losses: Tensor, inside: Tensor, p: float, ratio: float) -> Tensor:
     hardest = p == 1
     candidates = CANDIDATES_OF_HARDEST if hardest else CANDIDATES
     block = TILE // candidates
-    programs = _programs(losses, triton.cdiv(pixels, block))
+    programs = programs_per_row(losses, triton.cdiv(pixels, block), PROGRAMS_PER_PROCESSOR)
     num_valid = inside.sum(1)
     sizes = dict(dtype=torch.int32, device=losses.device)
     interval = torch.empty((NUM_PASSES, pools, 4), **sizes)
@@ -69,14 +69,6 @@ def _weights(losses: Tensor, inside: Tensor, p: float, ratio: float) -> Tensor:
 @shapes_of(_weights)
 def _weights_shape(losses, inside, p, ratio):
     return torch.empty_like(losses)
-
-
-def _programs(losses: Tensor, blocks: int) -> int:
-    """Programs a pool, so that all pools together give each processor one or two."""
-    if not losses.is_cuda:
-        return min(blocks, PROGRAMS_IN_INTERPRETER)
-    processors = torch.cuda.get_device_properties(losses.device).multi_processor_count
-    return min(blocks, triton.cdiv(processors, len(losses)))
 
 
 @triton.jit

@@ -16,7 +16,7 @@ from mmseg_balance.functional.triton_upsampling import cells_backward
 
 NLL_BLOCK_P = 512  # 128 threads, four pixels each: 16-byte loads of float32
 NLL_BLOCK_C = 8
-PROGRAMS_PER_PROCESSOR = 8  # overlap sums: enough to fill the GPU, few enough to keep sums small
+PROGRAMS_PER_PROCESSOR = 8  # sums: enough to fill the GPU, few enough to keep the sums small
 PROGRAMS_IN_INTERPRETER = 3
 
 
@@ -141,7 +141,8 @@ def overlap_forward(logits: Tensor, labels: Tensor, pixel_weight: Tensor | None,
     images, classes = logits.shape[:2]
     lse = torch.empty_like(labels, dtype=torch.float32)
     block = overlap_block(classes, align_corners is not None)
-    programs = _programs(logits, triton.cdiv(labels[0].numel(), block['BLOCK_P']))
+    programs = programs_per_row(logits, triton.cdiv(labels[0].numel(), block['BLOCK_P']),
+                                PROGRAMS_PER_PROCESSOR)
     sums = torch.empty((images, programs, 3, classes), dtype=torch.float32, device=logits.device)
     kernels.overlap_forward_kernel[programs, images](
         logits, labels, pixel_weight, lse, sums, classes, labels[0].numel(), ignore_index, power,
@@ -193,7 +194,8 @@ def label_sums(values: Tensor, labels: Tensor, num_classes: int, ignore_index: i
     """:func:`mmseg_balance.functional.labels.sum_by_label` in float32, ``(N, C)``."""
     values, labels = values.contiguous(), labels.long().contiguous()
     block = overlap_block(num_classes)
-    programs = _programs(values, triton.cdiv(labels[0].numel(), block['BLOCK_P']))
+    programs = programs_per_row(values, triton.cdiv(labels[0].numel(), block['BLOCK_P']),
+                                PROGRAMS_PER_PROCESSOR)
     sums = torch.empty((len(labels), programs, num_classes), device=values.device)
     kernels.label_sums_kernel[programs, len(labels)](
         values, labels, sums, num_classes, labels[0].numel(), ignore_index, **block)
@@ -227,12 +229,12 @@ def _nll_block(logits: Tensor, align_corners: bool | None) -> dict:
     return dict(BLOCK_C=NLL_BLOCK_C, BLOCK_P=pixels, num_warps=4)
 
 
-def _programs(logits: Tensor, blocks: int) -> int:
-    """Programs an image: each goes through several blocks of pixels before it reduces."""
-    if not logits.is_cuda:
+def programs_per_row(values: Tensor, blocks: int, per_processor: int) -> int:
+    """Programs an image or pool: each goes through several blocks of pixels before it reduces."""
+    if not values.is_cuda:
         return min(blocks, PROGRAMS_IN_INTERPRETER)
-    processors = torch.cuda.get_device_properties(logits.device).multi_processor_count
-    return min(blocks, triton.cdiv(processors * PROGRAMS_PER_PROCESSOR, len(logits)))
+    processors = torch.cuda.get_device_properties(values.device).multi_processor_count
+    return min(blocks, triton.cdiv(processors * per_processor, len(values)))
 
 
 def _constant(power: float) -> int:
