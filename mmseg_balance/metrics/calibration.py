@@ -138,7 +138,8 @@ def check_scores(scores: Tensor, pred: Tensor) -> None:
     A model that merges the views of test-time augmentation gives itself away: MMSegmentation's
     keeps one view's logits beside the merged prediction, others keep sums or means of
     probabilities. (One whose kept view agrees with the merged prediction on every pixel can't be
-    told from a plain model.)
+    told from a plain model.) Whether a prediction of several classes is the argmax is known only
+    when the sums are made, and checked there.
     """
     if len(scores) == 1:
         positive = scores[0][pred == 1]
