@@ -63,13 +63,16 @@ def test_not_the_last_operation(case):
 
 
 @each_loss
-def test_ignored_pixels_change_nothing(case):
+@pytest.mark.parametrize(('size', 'tolerance'), [(10, 0), (1e4, 1e-14)])
+def test_ignored_pixels_change_nothing(case, size, tolerance):
     logits, labels = batch()
     value, grad = value_and_gradient(case.build(), logits, labels)
-    changed = torch.where((labels == 255).unsqueeze(1), 1e4 * torch.randn_like(logits), logits)
+    noise = size * (2 * torch.rand_like(logits) - 1)
+    changed = torch.where((labels == 255).unsqueeze(1), noise, logits)
     other, _ = value_and_gradient(case.build(), changed, labels)
     assert (grad.movedim(1, -1)[labels == 255] == 0).all()
-    assert other == value
+    # Huge logits anywhere in a tile let its exponentials be rounded another way.
+    torch.testing.assert_close(other, value, rtol=tolerance, atol=0)
 
 
 @each_loss

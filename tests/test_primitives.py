@@ -50,6 +50,33 @@ def test_pixel_nll_is_cross_entropy_on_odd_shapes(dtype):
         torch.autograd.grad((weights * expected).sum(), logits))
 
 
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
+@pytest.mark.parametrize('shift', [-1e4, -100, -42, -39, 38, 42, 88, 100, 1e4])
+def test_logits_far_from_zero(shift, dtype):
+    small, labels = batch(dtype=dtype, size=ODD)
+    logits = (small + shift).detach().requires_grad_()
+    expected = F.cross_entropy(logits.double(), labels, ignore_index=255, reduction='none')
+    losses = pixel_nll(logits, labels)
+    tolerance = dict(rtol=1e-6, atol=1e-6) if dtype == torch.float32 else {}
+    torch.testing.assert_close(losses.double(), expected, **tolerance)
+    torch.testing.assert_close(
+        torch.autograd.grad(losses.sum(), logits)[0].double(),
+        torch.autograd.grad(expected.sum(), logits)[0].double(), **tolerance)
+    for sums, wanted in zip(overlap_sums(logits, labels, power=2, per_image=True),
+                            plain_overlap_sums(logits.double(), labels, 2), strict=True):
+        torch.testing.assert_close(sums.double(), wanted, rtol=1e-5, atol=1e-5)
+
+
+def test_sure_and_right_pixels_have_no_negative_loss():
+    generator = torch.Generator().manual_seed(0)
+    logits = 3 * torch.randn(1, 19, 64, 64, generator=generator)
+    labels = logits.argmax(1)
+    logits.scatter_(1, labels.unsqueeze(1), 30)
+    losses = pixel_nll(logits, labels)
+    assert (losses >= 0).all()
+    assert losses.max() < 1e-6
+
+
 @pytest.mark.parametrize('weighted', [False, True])
 @pytest.mark.parametrize('per_image', [False, True])
 @pytest.mark.parametrize('power', [1, 2])

@@ -31,13 +31,13 @@ PAIRS = pytest.mark.parametrize('pair', [(nll, overlap), (overlap, nll), (nll, n
 def softmaxes(monkeypatch):
     """The sizes of the tiles whose softmax is made."""
     made = []
-    original = eager_primitives._softmax
+    original = eager_primitives._exponentials
 
     def counting(scores, valid, room):
         made.append(scores.numel())
         return original(scores, valid, room)
 
-    monkeypatch.setattr(eager_primitives, '_softmax', counting)
+    monkeypatch.setattr(eager_primitives, '_exponentials', counting)
     return made
 
 
@@ -125,6 +125,15 @@ def test_a_probability_that_underflows_keeps_its_logarithm(softmaxes):
     assert len(softmaxes) == 1
     gradient, = torch.autograd.grad(value, logits)
     assert gradient.flatten().tolist() == [-1, 1, 0]
+    assert dice.requires_grad
+
+
+@pytest.mark.parametrize('low', [-90., -100., -120., -200.])
+def test_an_exponential_that_underflows_keeps_its_logarithm(low):
+    leaf, labels = torch.tensor([low, -39., -45.], requires_grad=True), torch.tensor([[[0]]])
+    logits = leaf.view(1, 3, 1, 1)
+    dice = overlap(logits, labels)
+    torch.testing.assert_close(nll(logits, labels), F.cross_entropy(logits, labels))
     assert dice.requires_grad
 
 

@@ -23,6 +23,8 @@ from mmseg_balance.functional.upsampling import add_rows_gradient, upsample_rows
 
 CPU_TILE = 1 << 19  # logits in a tile: 2 MB of float32
 GPU_TILE = 1 << 26
+MODERATE = 40.  # largest logits so far from 0 at most: exponentials of the logits are harmless
+SMALLEST_PROB = 1e-20  # what lies below may be an exponential that underflowed
 
 
 class PixelNLL(Function):
@@ -46,12 +48,13 @@ class PixelNLL(Function):
     def backward(ctx, grad, _):
         source, lse, labels = ctx.saved_tensors
         out = _gradient_buffer(source, ctx.align_corners)
+        valid, index = _index(labels, ctx.ignore_index, source.shape[1])
+        slope = torch.where(valid, grad, 0)
+        at_label = -slope
         for tile in _tiles(source, labels, ctx.align_corners):
-            valid, index = _index(labels[tile.at], ctx.ignore_index, source.shape[1])
-            slope = torch.where(valid, grad[tile.at], 0).unsqueeze(1)
             probs = _probs(tile, lse)
-            step = torch.mul(probs, slope, out=_room_for_step(out, tile))
-            step.scatter_add_(1, index, -slope)
+            step = torch.mul(probs, tile.pixels(slope), out=_room_for_step(out, tile))
+            step.scatter_add_(1, tile.pixels(index), tile.pixels(at_label))
             out = _put(out, step, tile, labels, ctx.align_corners)
         return out.to(source.dtype), None, None, None, None
 
@@ -67,31 +70,32 @@ class OverlapSums(Function):
         if shared is None:
             kept = _room_for_probs(logits, align_corners)
         predicted = torch.zeros(logits.shape[:2], dtype=torch.float64, device=logits.device)
+        valid, index = _index(labels, ignore_index, classes)
         for tile in _tiles(logits, labels, align_corners, kept):
-            valid, index = _index(labels[tile.at], ignore_index, classes)
             probs = tile.room
             if shared is None:
-                largest, total, probs = _softmax(tile.scores, valid, tile.room)
-                probs.div_(total.unsqueeze(1))
-            label_prob[tile.at] = probs.gather(1, index).squeeze(1)
+                largest, excess, total, exponentials = _exponentials(
+                    tile.scores, valid[tile.at], tile.room)
+                probs = exponentials.div_(total.unsqueeze(1))
+            label_prob[tile.at] = probs.gather(1, tile.pixels(index)).squeeze(1)
             if kept is None:
-                lse[tile.at] = largest + total.log()
+                lse[tile.at] = largest + excess.log()
             if power == 2 and pixel_weight is None:  # a norm reads them once and makes no squares
                 predicted[tile.at[0]] += torch.linalg.vector_norm(probs, dim=(2, 3)).square()
                 continue
             mass = _power(probs, power)
             if pixel_weight is not None:
-                mass = mass * pixel_weight[tile.at].unsqueeze(1)
+                mass = mass * tile.pixels(pixel_weight)
             predicted[tile.at[0]] += mass.sum((2, 3))
         if kept is not None:
             remember_probs(kept, logits, labels, ignore_index)
         ctx.save_for_backward(*((logits, lse) if kept is None else (kept, None)), labels,
                               label_prob, pixel_weight)
         ctx.ignore_index, ctx.power, ctx.align_corners = ignore_index, power, align_corners
-        weight = (labels != ignore_index).to(label_prob.dtype)
+        weight, weighted = valid.to(label_prob.dtype), label_prob  # 0 where ignored
         if pixel_weight is not None:
-            weight = weight * pixel_weight
-        return (sum_by_label(label_prob * weight, labels, classes, ignore_index),
+            weight, weighted = weight * pixel_weight, label_prob * pixel_weight
+        return (sum_by_label(weighted, labels, classes, ignore_index),
                 predicted.to(weight.dtype), sum_by_label(weight, labels, classes, ignore_index))
 
     @staticmethod
@@ -99,22 +103,22 @@ class OverlapSums(Function):
         source, lse, labels, label_prob, pixel_weight = ctx.saved_tensors
         out = _gradient_buffer(source, ctx.align_corners)
         slope = (ctx.power * grad_predicted)[:, :, None, None]
+        _, index = _index(labels, ctx.ignore_index, source.shape[1])
+        # With a_c = p_c dL/dp_c, the softmax turns dL/dp into dL/dz_c = a_c - p_c sum_k a_k.
+        at_label = grad_intersection.gather(1, index.flatten(1)).view_as(index) * label_prob
         for tile in _tiles(source, labels, ctx.align_corners):
-            _, index = _index(labels[tile.at], ctx.ignore_index, source.shape[1])
             probs = _probs(tile, lse)
-            # With a_c = p_c dL/dp_c, the softmax turns dL/dp into dL/dz_c = a_c - p_c sum_k a_k.
-            at_label = (grad_intersection[tile.at[0]].gather(1, index.flatten(1)).view_as(index)
-                        * label_prob[tile.at].unsqueeze(1))
             # Where the probabilities were made anew they lie in the tile's room already.
             room = _room_for_step(out, tile) if lse is None else None
             if ctx.power == 2:
                 step = torch.mul(probs, probs, out=room).mul_(slope[tile.at[0]])
             else:
                 step = torch.mul(_power(probs, ctx.power), slope[tile.at[0]], out=room)
-            total = step.sum(1, keepdim=True).add_(at_label)
-            step.addcmul_(probs, total, value=-1).scatter_add_(1, index, at_label)
+            total = step.sum(1, keepdim=True).add_(tile.pixels(at_label))
+            step.addcmul_(probs, total, value=-1)
+            step.scatter_add_(1, tile.pixels(index), tile.pixels(at_label))
             if pixel_weight is not None:
-                step.mul_(pixel_weight[tile.at].unsqueeze(1))
+                step.mul_(tile.pixels(pixel_weight))
             out = _put(out, step, tile, labels, ctx.align_corners)
         return out.to(source.dtype), None, None, None, None, None
 
@@ -128,6 +132,10 @@ class _Tile(NamedTuple):
     at: tuple[slice, slice]
     scores: Tensor
     room: Tensor | None
+
+    def pixels(self, of: Tensor) -> Tensor:
+        """``(N, 1, h, w)``: the tile's part of ``(N, H, W)``."""
+        return of[self.at].unsqueeze(1)
 
 
 def _tiles(source: Tensor, labels: Tensor, align_corners: bool | None,
@@ -158,46 +166,57 @@ def _tiles(source: Tensor, labels: Tensor, align_corners: bool | None,
 def _make_nll(logits: Tensor, labels: Tensor, ignore_index: int, return_hits: bool,
               align_corners: bool | None) -> tuple[Tensor, Tensor | None, Tensor | None, Tensor]:
     """The losses, log-sum-exp or None, hits or None, and the probabilities where they are kept."""
-    nll, lse = _pixel_maps(2, logits, labels)
-    hits = torch.empty_like(labels, dtype=torch.bool) if return_hits else None
+    largest, excess, label_score = _pixel_maps(3, logits, labels)
     kept = _room_for_probs(logits, align_corners)
+    valid, index = _index(labels, ignore_index, logits.shape[1])
     for tile in _tiles(logits, labels, align_corners, kept):
-        valid, index = _index(labels[tile.at], ignore_index, logits.shape[1])
-        largest, total, exponentials = _softmax(tile.scores, valid, tile.room)
-        label_score = tile.scores.gather(1, index).squeeze(1)
-        if return_hits:
-            hits[tile.at] = (label_score >= largest) & valid
-        log_total = total.log()
-        # Not -log of a probability: that underflows where its logarithm is far from infinite.
-        nll[tile.at] = torch.where(valid, (largest - label_score) + log_total, 0)
-        if kept is None:
-            lse[tile.at] = largest + log_total
-        else:
+        largest[tile.at], excess[tile.at], total, exponentials = _exponentials(
+            tile.scores, valid[tile.at], tile.room)
+        label_score[tile.at] = tile.scores.gather(1, tile.pixels(index)).squeeze(1)
+        if kept is not None:
             exponentials.div_(total.unsqueeze(1))
+    hits = (label_score >= largest) & valid if return_hits else None
+    log_excess = excess.log_()
+    lse = largest + log_excess if kept is None else None
+    # Not -log of a probability: that underflows where its logarithm is far from infinite.
+    nll = torch.where(valid, (largest - label_score) + log_excess, 0)
     if kept is not None:
-        lse = None
         remember_probs(kept, logits, labels, ignore_index)
     return nll, lse, hits, kept
 
 
 def _nll_of_probs(probs: Tensor, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
     valid, index = _index(labels, ignore_index, probs.shape[1])
-    label_prob = probs.gather(1, index).squeeze(1)
+    label_prob = probs.gather(1, index.unsqueeze(1)).squeeze(1)
     nll = torch.where(valid, -label_prob.log(), 0)
-    underflown = valid & (label_prob < torch.finfo(probs.dtype).tiny)
+    underflown = valid & (label_prob < SMALLEST_PROB)
     if underflown.any():
         nll[underflown] = F.cross_entropy(
             logits.movedim(1, -1)[underflown], labels[underflown], reduction='none')
     return nll
 
 
-def _softmax(scores: Tensor, valid: Tensor,
-             room: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """Largest logit; the sum of exp(logit - largest), inf where ignored; those exponentials.
+def _exponentials(scores: Tensor, valid: Tensor,
+                  room: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Largest logit, sum of exp(logit - largest); the sum of the exponentials and they themselves.
+    Both sums are inf where ignored.
     (By hand: torch's softmax over dim 1 of an NCHW tensor takes longer on a CPU.)"""
     largest = scores.amax(1).to(_wide_dtype(scores))
+    if room is not None and scores.dtype == room.dtype and _is_moderate(largest):
+        exponentials = torch.exp(scores, out=room)  # a pass less than with the largest taken off
+        total = torch.where(valid, exponentials.sum(1), torch.inf)
+        return largest, (total * largest.neg().exp_()).clamp_(min=1), total, exponentials
     exponentials = torch.sub(scores, largest.unsqueeze(1), out=room).exp_()
-    return largest, torch.where(valid, exponentials.sum(1), torch.inf), exponentials
+    total = torch.where(valid, exponentials.sum(1), torch.inf)
+    return largest, total, total, exponentials
+
+
+def _is_moderate(largest: Tensor) -> bool:
+    """Whether the logits' own exponentials neither overflow nor lose probabilities that count."""
+    if largest.device.type != 'cpu':  # there the answer would stall the queue
+        return False
+    low, high = largest.aminmax()
+    return bool(low > -MODERATE) and bool(high < MODERATE)
 
 
 def _pixel_maps(number: int, logits: Tensor, labels: Tensor) -> list[Tensor]:
@@ -260,8 +279,8 @@ def _wide_dtype(logits: Tensor) -> torch.dtype:
 
 
 def _index(labels: Tensor, ignore_index: int, num_classes: int) -> tuple[Tensor, Tensor]:
-    """The valid mask and labels safe to gather with, ``(N, 1, H, W)``."""
+    """The valid mask and labels safe to gather with."""
     valid = labels != ignore_index
     if labels.is_cuda:  # not checked before: a label out of range shall not pass unseen
-        return valid, torch.where(valid, labels, 0).unsqueeze(1)
-    return valid, labels.clamp(0, num_classes - 1).unsqueeze(1)
+        return valid, torch.where(valid, labels, 0)
+    return valid, labels.clamp(0, num_classes - 1)

@@ -4,6 +4,8 @@ from torch import Tensor
 
 from mmseg_balance.functional.backend import MAX_CLASSES, is_compiling, kernels_take
 
+MAX_TABLE = 1 << 16  # entries
+
 
 def label_lookup(table: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
     """``table[label]`` of each pixel, 0 where ignored.
@@ -17,10 +19,14 @@ def label_lookup(table: Tensor, labels: Tensor, ignore_index: int = 255) -> Tens
         >>> label_lookup(torch.tensor([1., 3.]), torch.tensor([0, 1, 255]))
         tensor([1., 3., 0.])
     """
-    valid = labels != ignore_index
+    index, slots, ignored = _slots(labels, len(table), ignore_index)
+    # What lies between the classes and the ignored label is no label: NaN says so where
+    # check_label_range does not look.
+    longer = table.new_full((slots,), torch.nan)
+    longer[:len(table)] = table
+    longer[ignored] = 0
     # index_select: four times as fast on a CPU as table[…].
-    found = table.index_select(0, (labels * valid).flatten())
-    return found.view(labels.shape) * valid
+    return longer.index_select(0, index.flatten()).view(labels.shape)
 
 
 def sum_by_label(values: Tensor, labels: Tensor, num_classes: int,
@@ -44,12 +50,12 @@ def sum_by_label(values: Tensor, labels: Tensor, num_classes: int,
     if num_classes <= MAX_CLASSES and kernels_take(values):
         from mmseg_balance.functional import triton_primitives
         return triton_primitives.label_sums(values, labels, num_classes, ignore_index).to(dtype)
-    images, bins = labels.shape[0], num_classes + 1  # the last bin takes the ignored pixels
-    index = torch.where(labels == ignore_index, num_classes, labels).flatten(1)
-    index = index + bins * torch.arange(images, device=labels.device).unsqueeze(1)
-    sums = torch.zeros(images * bins, dtype=torch.float64, device=values.device)
-    sums.index_add_(0, index.flatten(), values.double().flatten())
-    return sums.view(images, bins)[:, :num_classes].to(dtype)
+    index, slots, ignored = _slots(labels, num_classes, ignore_index)
+    sums = torch.zeros((len(labels), slots), dtype=torch.float64, device=values.device)
+    for image in range(len(labels)):
+        sums[image].index_add_(0, index[image].flatten(), values[image].double().flatten())
+    sums[:, ignored] = 0
+    return sums[:, :num_classes].to(dtype)
 
 
 def check_label_range(labels: Tensor, num_classes: int, ignore_index: int = 255) -> None:
@@ -72,7 +78,9 @@ def check_label_range(labels: Tensor, num_classes: int, ignore_index: int = 255)
     """
     if labels.device.type != 'cpu' or is_compiling() or not labels.numel():
         return
-    low, high = torch.where(labels == ignore_index, 0, labels).aminmax()
+    values = labels.numpy()  # whose comparisons take half the time of torch's
+    values = values[values != ignore_index]
+    low, high = values.min(initial=0), values.max(initial=0)
     bad = low if low < 0 else high
     if 0 <= bad < num_classes:
         return
@@ -80,3 +88,13 @@ def check_label_range(labels: Tensor, num_classes: int, ignore_index: int = 255)
         f'labels hold the value {int(bad)}; allowed are 0 to {num_classes - 1} and '
         f'ignore_index={ignore_index}. Likely remedies: num_classes of the head, the dataset\'s '
         'label_map or reduce_zero_label, or masks coded 0/255 instead of 0/1.')
+
+
+def _slots(labels: Tensor, num_classes: int, ignore_index: int) -> tuple[Tensor, int, int]:
+    """Labels to index a table with, the table's length, and where the ignored pixels look.
+
+    A table that reaches to the ignored label spares the passes that would move it.
+    """
+    if 0 <= ignore_index <= MAX_TABLE:
+        return labels, max(num_classes, ignore_index + 1), ignore_index
+    return torch.where(labels == ignore_index, num_classes, labels), num_classes + 1, num_classes
