@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from mmseg_balance.functional.backend import is_compiling
-from mmseg_balance.functional.labels import sum_by_label
+from mmseg_balance.functional.labels import sum_by_label, valid_and_index
 from mmseg_balance.functional.shared_softmax import remember_probs, remembered_probs
 from mmseg_balance.functional.upsampling import add_rows_gradient, upsample_rows
 
@@ -48,7 +48,7 @@ class PixelNLL(Function):
     def backward(ctx, grad, _):
         source, lse, labels = ctx.saved_tensors
         out = _gradient_buffer(source, ctx.align_corners)
-        valid, index = _index(labels, ctx.ignore_index, source.shape[1])
+        valid, index = valid_and_index(labels, ctx.ignore_index)
         slope = torch.where(valid, grad, 0)
         at_label = -slope
         for tile in _tiles(source, labels, ctx.align_corners):
@@ -70,7 +70,7 @@ class OverlapSums(Function):
         if shared is None:
             kept = _room_for_probs(logits, align_corners)
         predicted = torch.zeros(logits.shape[:2], dtype=torch.float64, device=logits.device)
-        valid, index = _index(labels, ignore_index, classes)
+        valid, index = valid_and_index(labels, ignore_index)
         for tile in _tiles(logits, labels, align_corners, kept):
             probs = tile.room
             if shared is None:
@@ -103,7 +103,7 @@ class OverlapSums(Function):
         source, lse, labels, label_prob, pixel_weight = ctx.saved_tensors
         out = _gradient_buffer(source, ctx.align_corners)
         slope = (ctx.power * grad_predicted)[:, :, None, None]
-        _, index = _index(labels, ctx.ignore_index, source.shape[1])
+        _, index = valid_and_index(labels, ctx.ignore_index)
         # With a_c = p_c dL/dp_c, the softmax turns dL/dp into dL/dz_c = a_c - p_c sum_k a_k.
         at_label = grad_intersection.gather(1, index.flatten(1)).view_as(index) * label_prob
         for tile in _tiles(source, labels, ctx.align_corners):
@@ -168,7 +168,7 @@ def _make_nll(logits: Tensor, labels: Tensor, ignore_index: int, return_hits: bo
     """The losses, log-sum-exp or None, hits or None, and the probabilities where they are kept."""
     largest, excess, label_score = _pixel_maps(3, logits, labels)
     kept = _room_for_probs(logits, align_corners)
-    valid, index = _index(labels, ignore_index, logits.shape[1])
+    valid, index = valid_and_index(labels, ignore_index)
     for tile in _tiles(logits, labels, align_corners, kept):
         largest[tile.at], excess[tile.at], total, exponentials = _exponentials(
             tile.scores, valid[tile.at], tile.room)
@@ -186,7 +186,7 @@ def _make_nll(logits: Tensor, labels: Tensor, ignore_index: int, return_hits: bo
 
 
 def _nll_of_probs(probs: Tensor, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
-    valid, index = _index(labels, ignore_index, probs.shape[1])
+    valid, index = valid_and_index(labels, ignore_index)
     label_prob = probs.gather(1, index.unsqueeze(1)).squeeze(1)
     nll = torch.where(valid, -label_prob.log(), 0)
     underflown = valid & (label_prob < SMALLEST_PROB)
@@ -276,11 +276,3 @@ def _power(probs: Tensor, power: float) -> Tensor:
 
 def _wide_dtype(logits: Tensor) -> torch.dtype:
     return torch.float64 if logits.dtype == torch.float64 else torch.float32
-
-
-def _index(labels: Tensor, ignore_index: int, num_classes: int) -> tuple[Tensor, Tensor]:
-    """The valid mask and labels safe to gather with."""
-    valid = labels != ignore_index
-    if labels.is_cuda:  # not checked before: a label out of range shall not pass unseen
-        return valid, torch.where(valid, labels, 0)
-    return valid, labels.clamp(0, num_classes - 1)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from mmseg_balance.functional.distributed import sum_over_ranks
-from mmseg_balance.functional.labels import check_label_range, label_lookup
+from mmseg_balance.functional.labels import check_label_range, count_valid, label_lookup
 from mmseg_balance.functional.primitives import as_multiclass, pixel_nll
 
 
@@ -55,7 +55,7 @@ def reduce_pixel_losses(losses: Tensor, labels: Tensor, *, ignore_index: int = 2
     if avg_factor is not None:
         total = avg_factor.to(losses.dtype) if torch.is_tensor(avg_factor) else avg_factor
     elif class_weight is None:
-        total = (labels != ignore_index).sum()
+        total = count_valid(labels, ignore_index)
     else:
         total = label_lookup(class_weight, labels, ignore_index).sum()
     loss = losses.sum()

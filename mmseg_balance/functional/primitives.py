@@ -3,8 +3,6 @@
 Which code runs is chosen in ``backend.py``: Triton kernels for logits on a GPU, else plain
 PyTorch. Neither keeps anything logits-sized for the backward pass but the logits themselves.
 """
-from types import ModuleType
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -53,8 +51,7 @@ def pixel_nll(logits: Tensor | UpsampledLogits, labels: Tensor, ignore_index: in
         tensor([[[0.1269, 0.0000]]])
     """
     logits, labels, align_corners = _checked(logits, labels, ignore_index, align_corners)
-    nll, hits = _backend(logits).PixelNLL.apply(
-        logits, labels, ignore_index, return_hits, align_corners)
+    nll, hits = _apply('PixelNLL', logits, labels, ignore_index, return_hits, align_corners)
     return (nll, hits) if return_hits else nll
 
 
@@ -101,8 +98,7 @@ def overlap_sums(logits: Tensor | UpsampledLogits, labels: Tensor, ignore_index:
     if pixel_weight is not None and pixel_weight.shape != labels.shape:
         raise ValueError(f'pixel_weight has shape {tuple(pixel_weight.shape)}; it must be that of '
                          f'labels, {tuple(labels.shape)}.')
-    sums = _backend(logits).OverlapSums.apply(
-        logits, labels, ignore_index, power, pixel_weight, align_corners)
+    sums = _apply('OverlapSums', logits, labels, ignore_index, power, pixel_weight, align_corners)
     return sums if per_image else tuple(s.sum(0) for s in sums)
 
 
@@ -120,11 +116,24 @@ def as_multiclass(logits: Tensor | UpsampledLogits) -> Tensor | UpsampledLogits:
     return torch.cat([torch.zeros_like(logits), logits], dim=1)
 
 
-def _backend(logits: Tensor) -> ModuleType:
+def _apply(primitive: str, logits: Tensor, labels: Tensor, ignore_index: int,
+           *arguments: object) -> tuple[Tensor, ...]:
+    """The primitive by the code that is chosen, with labels out of range called by their name."""
     if uses_triton(logits):
         from mmseg_balance.functional import triton_primitives
-        return triton_primitives
-    return eager_primitives
+        check_label_range(labels, logits.shape[1], ignore_index)
+        return getattr(triton_primitives, primitive).apply(
+            logits, labels, ignore_index, *arguments)
+    function = getattr(eager_primitives, primitive)
+    if is_compiling():
+        return function.apply(logits, labels, ignore_index, *arguments)
+    try:
+        return function.apply(logits, labels, ignore_index, *arguments)
+    except (IndexError, RuntimeError):
+        # Looked up only when an index has failed: a check before would cost as much as the softmax
+        # of a few classes.
+        check_label_range(labels, logits.shape[1], ignore_index)
+        raise
 
 
 def _checked(logits: Tensor | UpsampledLogits, labels: Tensor, ignore_index: int,
@@ -146,5 +155,4 @@ def _checked(logits: Tensor | UpsampledLogits, labels: Tensor, ignore_index: int
         logits = F.interpolate(logits, labels.shape[1:], mode='bilinear',
                                align_corners=align_corners)
         align_corners = None
-    check_label_range(labels, logits.shape[1], ignore_index)
     return logits, labels, align_corners
