@@ -60,3 +60,12 @@ def test_full_graph_with_kernels(case, monkeypatch):
         pytest.skip('Triton 3 or later is not installed')
     monkeypatch.setattr(backend, 'BACKEND', 'triton')
     assert_one_graph(case, 'aot_eager')
+
+
+@pytest.mark.parametrize('case', TRACED, ids=lambda case: case.name)
+def test_a_label_out_of_range_does_not_pass_unseen(case):
+    torch._dynamo.reset()
+    logits, labels = batch(dtype=torch.float32)
+    labels[0, 0, 0] = logits.shape[1]
+    with pytest.raises((IndexError, RuntimeError), match='out of bounds'):
+        torch.compile(case.build(), backend='eager')(logits, labels)
