@@ -202,7 +202,9 @@ def _exponentials(scores: Tensor, valid: Tensor,
     Both sums are inf where ignored.
     (By hand: torch's softmax over dim 1 of an NCHW tensor takes longer on a CPU.)"""
     largest = scores.amax(1).to(_wide_dtype(scores))
-    if room is not None and scores.dtype == room.dtype and _is_moderate(largest):
+    moderate = _moderate(scores, largest, valid) if _may_look_at(scores, room) else None
+    if moderate is not None:
+        scores, largest = moderate
         exponentials = torch.exp(scores, out=room)  # a pass less than with the largest taken off
         total = torch.where(valid, exponentials.sum(1), torch.inf)
         return largest, (total * largest.neg().exp_()).clamp_(min=1), total, exponentials
@@ -211,10 +213,23 @@ def _exponentials(scores: Tensor, valid: Tensor,
     return largest, total, total, exponentials
 
 
-def _is_moderate(largest: Tensor) -> bool:
-    """Whether the logits' own exponentials neither overflow nor lose probabilities that count."""
-    if largest.device.type != 'cpu':  # there the answer would stall the queue
-        return False
+def _may_look_at(scores: Tensor, room: Tensor | None) -> bool:
+    """Whether a value may decide what comes next (on a GPU the queue would stall)."""
+    return room is not None and scores.dtype == room.dtype and scores.device.type == 'cpu'
+
+
+def _moderate(scores: Tensor, largest: Tensor, valid: Tensor) -> tuple[Tensor, Tensor] | None:
+    """Logits and the largest ones, if exponentials of the logits neither overflow nor lose what
+    counts. Ignored pixels have no say in it, lest they change how others are rounded."""
+    if _are_moderate(largest):
+        return scores, largest
+    largest = torch.where(valid, largest, 0)
+    if _are_moderate(largest):
+        return torch.where(valid.unsqueeze(1), scores, 0), largest
+    return None
+
+
+def _are_moderate(largest: Tensor) -> bool:
     low, high = largest.aminmax()
     return bool(low > -MODERATE) and bool(high < MODERATE)
 
