@@ -40,6 +40,40 @@ def test_a_contender_that_fails_is_left_out(capsys):
     assert 'bad is left out: RuntimeError: no such device' in capsys.readouterr().out
 
 
+def test_the_device_clock_starts_behind_a_full_queue(monkeypatch):
+    """The order of calls; what a real GPU says of it needs one."""
+    calls = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self):
+            calls.append('record')
+
+        def elapsed_time(self, end):
+            return 1500.  # milliseconds
+
+    monkeypatch.setattr(torch.cuda, 'Event', Event)
+    monkeypatch.setattr(torch.cuda, 'synchronize', lambda: calls.append('wait'))
+    monkeypatch.setattr(timing, '_fill_the_queue', lambda: calls.append('fill'))
+    contender = timing.Contender('a', 'ours', lambda: calls.append('run'),
+                                 lambda: calls.append('prepare'))
+    times = timing.time_in_turns([contender], rounds=1, warmup=0, clock='device', device='cuda')
+    assert times == {'a': [1.5]}
+    assert calls == ['prepare', 'fill', 'record', 'run', 'record', 'wait']
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_the_device_clock_on_a_gpu():
+    small, large = (torch.ones(size, size, device='cuda') for size in (256, 8192))
+    contenders = [timing.Contender('small', 'ours', lambda: small @ small),
+                  timing.Contender('large', 'ours', lambda: large @ large)]
+    times = timing.time_in_turns(contenders, rounds=3, clock='device', device='cuda')
+    assert min(times['small']) > 0
+    assert 10 * min(times['small']) < min(times['large'])
+
+
 def test_ratios_are_those_of_the_same_round():
     """Twice as slow in each round, while the machine gets slower tenfold."""
     found = timing.compare({'base': [1., 10., 100.], 'other': [2., 20., 200.]}, 'base')
@@ -118,6 +152,8 @@ def test_other_commands(arguments, tmp_path):
 
 @pytest.mark.parametrize(('arguments', 'message'), [
     (['losses', '--clock', 'thread', '--threads', '2'], 'one CPU thread'),
+    (['losses', '--clock', 'device'], 'add --device cuda'),
+    (['sampler', '--device', 'cuda'], "invalid choice: 'cuda'"),
     pytest.param(['losses', '--device', 'cuda'], 'sees no GPU', marks=pytest.mark.skipif(
         torch.cuda.is_available(), reason='there is a GPU')),
 ])

@@ -9,6 +9,8 @@ from mmseg_balance.benchmarking import losses, metric, record, sampler, statisti
 from mmseg_balance.benchmarking.timing import CLOCKS
 
 COMMANDS = {'losses': losses, 'metric': metric, 'statistics': statistics, 'sampler': sampler}
+DEVICES = {losses: ('cpu', 'cuda'), metric: ('cpu', 'cuda'), statistics: ('cpu',),
+           sampler: ('cpu',)}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
@@ -17,12 +19,14 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     for name, module in COMMANDS.items():
         command = commands.add_parser(name, help=module.__doc__.splitlines()[0],
                                       description=module.__doc__)
-        command.add_argument('--device', choices=('cpu', 'cuda'), default='cpu',
+        command.add_argument('--device', choices=DEVICES[module], default='cpu',
                              help='where to run')
         command.add_argument('--threads', type=int, default=1, help="PyTorch's threads on the CPU")
         command.add_argument('--repeat', type=int, default=9, help='rounds that count')
-        command.add_argument('--clock', choices=CLOCKS, default='wall',
-                             help="thread: only this program's time, for one thread on a busy CPU")
+        command.add_argument('--clock', choices=CLOCKS,
+                             help="device: a GPU's own time, without its launches (there the "
+                                  "default; else wall); thread: only this program's time, for one "
+                                  'thread on a busy CPU')
         command.add_argument('--seed', type=int, default=0, help='of the data')
         command.add_argument('--json', type=Path, metavar='FILE',
                              help='write the measurement here; tables of other sizes stay')
@@ -32,6 +36,9 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if args.device == 'cuda' and not torch.cuda.is_available():
         parser.error('--device cuda: PyTorch sees no GPU here')
+    args.clock = args.clock or ('device' if args.device == 'cuda' else 'wall')
+    if args.clock == 'device' and args.device == 'cpu':
+        parser.error('--clock device reads a GPU: add --device cuda')
     if args.clock == 'thread' and (args.device == 'cuda' or args.threads != 1):
         parser.error('--clock thread reads one CPU thread: leave out --device cuda and --threads')
     return args

@@ -3,15 +3,17 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import NamedTuple
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-CLOCKS = {
+HOST_CLOCKS = {
     'wall': time.perf_counter,
     'thread': time.thread_time,  # leaves out the time that other programs had; for one thread
 }
+CLOCKS = (*HOST_CLOCKS, 'device')  # device: the GPU's own time, by its events
 
 
 class Contender(NamedTuple):
@@ -46,20 +48,22 @@ def time_in_turns(contenders: list[Contender], rounds: int, clock: str = 'wall',
     Args:
         contenders: who takes turns; one that raises is left out of the result.
         rounds: rounds that count.
-        clock: a name in ``CLOCKS``.
+        clock: one of ``CLOCKS``.
         warmup: rounds before them that do not.
-        device: ``'cuda'`` waits for the GPU before each reading.
+        device: ``'cuda'`` waits for the GPU before each reading of a host's clock.
         seed: of the orders.
         title: what the progress bar says.
     """
-    read, order = CLOCKS[clock], random.Random(seed)
+    order = random.Random(seed)
+    seconds_of = (_device_seconds if clock == 'device' else
+                  partial(_host_seconds, read=HOST_CLOCKS[clock], device=device))
     times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for turn in _with_progress(rounds + warmup, title):
         for contender in order.sample(contenders, len(contenders)):
             if contender.name not in times:
                 continue
             try:
-                seconds = _seconds(contender, read, device)
+                seconds = seconds_of(contender)
             except Exception as error:  # a contender that cannot do this is a finding, not the end
                 print(f'{contender.name} is left out: {type(error).__name__}: '
                       f'{str(error).splitlines()[0][:80]}')
@@ -87,13 +91,32 @@ def compare(times: dict[str, list[float]], baseline: str) -> dict[str, Timing]:
     return result
 
 
-def _seconds(contender: Contender, read: Callable[[], float], device: str) -> float:
+def _host_seconds(contender: Contender, read: Callable[[], float], device: str) -> float:
     contender.prepare()
     _wait_for(device)
     start = read()
     contender.run()
     _wait_for(device)
     return read() - start
+
+
+def _device_seconds(contender: Contender) -> float:
+    """As in training, where the host has run ahead and the GPU waits for no launch."""
+    contender.prepare()
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    _fill_the_queue()
+    start.record()
+    contender.run()
+    end.record()
+    torch.cuda.synchronize()
+    return start.elapsed_time(end) / 1e3
+
+
+def _fill_the_queue() -> None:
+    """Some ten milliseconds of work for a GPU, in which the host can launch what follows."""
+    factor = torch.ones(4096, 4096, device='cuda')
+    for _ in range(4):
+        factor @ factor
 
 
 def _wait_for(device: str) -> None:
