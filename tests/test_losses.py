@@ -146,6 +146,14 @@ def test_bad_arguments_are_named(config, message):
         MODELS.build(config)
 
 
+@pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
+def test_leftovers_of_another_loss_are_named(case):
+    loss = case.config['type']
+    with pytest.raises(TypeError, match=rf"{loss} has no argument 'naive_dice'; it has .*"
+                                        rf"dict\(_delete_=True, type='{loss}', …\)"):
+        case.build(naive_dice=True)
+
+
 def test_three_lines_over_a_stock_config(tmp_path):
     """MMEngine merges the dicts, and the stock loss's use_sigmoid and loss_weight stay behind."""
     path = tmp_path / 'own.py'

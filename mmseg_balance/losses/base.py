@@ -1,4 +1,5 @@
 """What heads expect of a loss, once for the losses of pixels and once for those of overlaps."""
+import inspect
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -16,7 +17,18 @@ class _MergesIntoStockConfigs(type):
     """
 
     def __call__(cls, *args, use_sigmoid: bool = False, avg_non_ignore: bool = True, **kwargs):
+        _refuse_unknown(cls, kwargs)
         return super().__call__(*args, **kwargs)
+
+
+def _refuse_unknown(cls: type, arguments: dict) -> None:
+    known = inspect.signature(cls.__init__).parameters
+    unknown = [name for name in arguments if name not in known]
+    if unknown and all(one.kind is not one.VAR_KEYWORD for one in known.values()):
+        raise TypeError(
+            f'{cls.__name__} has no argument {", ".join(map(repr, unknown))}; it has '
+            f'{", ".join(list(known)[1:])}. If the base config left it there, begin anew: '
+            f"loss_decode=dict(_delete_=True, type='{cls.__name__}', …).")
 
 
 class SegmentationLoss(nn.Module, metaclass=_MergesIntoStockConfigs):
