@@ -1,4 +1,6 @@
 """Bad data and settings end the run before its first iteration, in one sentence."""
+from pathlib import Path
+
 import pytest
 
 from mmseg_balance.input_checks import InputError, check_batch, check_labels
@@ -35,6 +37,19 @@ def test_class_weights_by_a_rule_are_there_before_the_first_iteration(tmp_path, 
     weights = runner.model.decode_head.loss_decode.class_weight.values
     assert len(weights) == CLASSES
     assert weights.sum().item() == pytest.approx(CLASSES)
+
+
+@pytest.mark.parametrize('reported', [False, True])
+def test_a_sampler_that_nothing_reports_to_is_mentioned(reported, tmp_path, monkeypatch):
+    monkeypatch.setenv('MMSEG_BALANCE_STATISTICS', str(tmp_path / 'statistics'))
+
+    def by_performance(root, cfg):
+        cfg.train_dataloader.sampler = dict(type='ClassPerformanceSampler')
+
+    hooks = [*CHECKS, dict(type='ClassPerformanceHook')] if reported else CHECKS
+    runner = train(BadInput('nothing', by_performance, ''), tmp_path, hooks)
+    log = '\n'.join(path.read_text() for path in Path(runner.log_dir).glob('*.log'))
+    assert ('ClassPerformanceSampler draws all classes alike' in log) is not reported
 
 
 def test_negative_labels_and_batches_without_labels():
