@@ -147,6 +147,10 @@ def test_label_lookup_ignores():
     assert label_lookup(torch.tensor([3., 7.]), labels, -100).tolist() == [[7., 0.], [3., 7.]]
 
 
+def test_label_lookup_takes_a_table_of_integers():
+    assert label_lookup(torch.tensor([3, 7]), torch.tensor([1, 255, 0])).tolist() == [7., 0., 3.]
+
+
 @pytest.mark.parametrize('primitive', [pixel_nll, overlap_sums])
 def test_shapes_that_do_not_match(primitive):
     with pytest.raises(ValueError, match=r'logits \(1, 3, 4, 4\) and labels \(1, 4, 5\) do not'):

@@ -20,6 +20,7 @@ def label_lookup(table: Tensor, labels: Tensor, ignore_index: int = 255) -> Tens
         >>> label_lookup(torch.tensor([1., 3.]), torch.tensor([0, 1, 255]))
         tensor([1., 3., 0.])
     """
+    table = table if table.is_floating_point() else table.float()  # integers have no NaN
     index, slots, ignored = _slots(labels, len(table), ignore_index)
     # What lies between the classes and the ignored label is no label: NaN says so where
     # check_label_range does not look.
