@@ -8,7 +8,12 @@ from torch import Tensor
 from torch.autograd import Function
 
 from mmseg_balance.functional.distributed import sum_over_ranks
-from mmseg_balance.functional.labels import check_label_range, count_valid, label_lookup
+from mmseg_balance.functional.labels import (
+    check_label_range,
+    count_valid,
+    label_lookup,
+    valid_and_index,
+)
 from mmseg_balance.functional.primitives import as_multiclass, pixel_nll
 
 
@@ -148,7 +153,7 @@ def focal_modulation(nll: Tensor, gamma: float) -> Tensor:
 
 
 class _FocalModulation(Function):
-    """The slope comes with the value: half the passes, and one map kept instead of four."""
+    """The slope comes with the value: fewer passes, and one map kept instead of five."""
 
     @staticmethod
     def forward(ctx, nll, gamma):
@@ -196,8 +201,8 @@ def ldam_loss(logits: Tensor, labels: Tensor, margins: Tensor, *, ignore_index: 
     logits = _wide(as_multiclass(logits))
     check_label_range(labels, logits.shape[1], ignore_index)
     margin = label_lookup(margins.to(logits.dtype), labels, ignore_index).unsqueeze(1)
-    index = torch.where(labels == ignore_index, 0, labels).unsqueeze(1)
-    logits = (logits * scale).scatter_add(1, index, -scale * margin)
+    _, index = valid_and_index(labels, ignore_index)
+    logits = (logits * scale).scatter_add(1, index.unsqueeze(1), -scale * margin)
     return weighted_cross_entropy_loss(logits, labels, ignore_index=ignore_index,
                                        class_weight=class_weight)
 
@@ -260,10 +265,9 @@ def _uniform_nll(nll: Tensor, logits: Tensor, labels: Tensor, ignore_index: int,
     """Mean over classes of the weighted -log p, from the label's nll and sums of the logits alone:
     -log p_c = nll + z_y - z_c, so that no second log-softmax is kept."""
     logits = as_multiclass(logits).to(nll.dtype)
-    valid = labels != ignore_index
-    index = torch.where(valid, labels, 0).unsqueeze(1)
+    valid, index = valid_and_index(labels, ignore_index)
     if class_weight is None:
         class_weight = logits.new_ones(logits.shape[1])
-    gap = class_weight.sum() * logits.gather(1, index).squeeze(1) \
+    gap = class_weight.sum() * logits.gather(1, index.unsqueeze(1)).squeeze(1) \
         - (logits * class_weight[:, None, None]).sum(1)
     return torch.where(valid, class_weight.sum() * nll + gap, 0) / logits.shape[1]

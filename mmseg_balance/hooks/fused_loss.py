@@ -9,6 +9,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
+from mmseg_balance.functional.labels import count_valid
 from mmseg_balance.functional.primitives import pixel_nll
 from mmseg_balance.functional.upsampling import UpsampledLogits
 
@@ -90,8 +91,8 @@ def fused_loss_by_feat(head: BaseDecodeHead, seg_logits: Tensor,
 def accuracy(logits: UpsampledLogits, labels: Tensor, ignore_index: int) -> Tensor:
     """Percentage of the valid pixels whose label has the largest logit, shape ``(1,)``."""
     _, hits = pixel_nll(logits, labels, ignore_index, return_hits=True)
-    valid = (labels != ignore_index).sum()
-    return (100. * hits.sum() / valid.clamp(min=1)).view(1)
+    valid = count_valid(labels, ignore_index)
+    return (100. * hits.sum() / (valid + (valid == 0))).view(1)
 
 
 def losses_of(head: BaseDecodeHead) -> list[nn.Module]:
