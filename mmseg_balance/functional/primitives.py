@@ -1,7 +1,8 @@
 """The two functions that touch the big ``(N, C, H, W)`` tensor; every loss is a formula on them.
 
 Which code runs is chosen in ``backend.py``: Triton kernels for logits on a GPU, else plain
-PyTorch. Neither keeps anything logits-sized for the backward pass but the logits themselves.
+PyTorch. Neither keeps more than one logits-sized tensor for the backward pass: the logits
+themselves, or on a CPU their probabilities.
 """
 import torch
 import torch.nn.functional as F
@@ -130,8 +131,7 @@ def _apply(primitive: str, logits: Tensor, labels: Tensor, ignore_index: int,
     try:
         return function.apply(logits, labels, ignore_index, *arguments)
     except (IndexError, RuntimeError):
-        # Looked up only when an index has failed: a check before would cost as much as the softmax
-        # of a few classes.
+        # Looked up only when an index has failed: before, it would be two more passes a step.
         check_label_range(labels, logits.shape[1], ignore_index)
         raise
 
