@@ -1,4 +1,5 @@
 """Package metadata and dependencies. The settings of ruff, pytest, … are in pyproject.toml."""
+
 import re
 from pathlib import Path
 
@@ -24,14 +25,22 @@ INSTALL = [
     'packaging',
     'jinja2',  # the page that tools/compare.py writes
 ]
-TEST = ['pytest>=8', 'pytest-xdist', 'pytest-cov', 'ruff', 'scipy', 'torchmetrics', 'tensorboard',
-        "triton; platform_system == 'Linux'"]  # the kernels are tested in its interpreter
+TEST = [
+    'pytest>=8',
+    'pytest-xdist',
+    'pytest-cov',
+    'ruff',
+    'scipy',
+    'torchmetrics',
+    'tensorboard',
+    "triton; platform_system == 'Linux'",
+]  # the kernels are tested in its interpreter
 
 setup(
     name='mmseg_balance',
     version=VERSION,
     description='Class-imbalanced semantic segmentation for MMSegmentation: losses, samplers, '
-                'schedules, statistics and calibration.',
+    'schedules, statistics and calibration.',
     long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     author='The mmseg_balance authors',
@@ -52,7 +61,7 @@ setup(
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
     packages=find_packages(include=['mmseg_balance', 'mmseg_balance.*']),
-    package_data={'mmseg_balance.comparison': ['report.css', 'report.html.jinja']},
+    package_data={'mmseg_balance.experiments': ['report.css', 'report.html.jinja']},
     python_requires='>=3.10',
     install_requires=INSTALL,
     extras_require={'lite': ['mmcv-lite==2.1.0'], 'test': TEST},

@@ -1,10 +1,14 @@
 # bash tools/dist_train.sh configs/deeplabv3-r101_recall_synthia_tian.py 2
 # Tian et al., section IV-A: images resized to 768x384, 100k iterations, Adam.
 _base_ = [
-    './_base_/models/deeplabv3_r101-d8.py', './_base_/datasets/synthia.py',
-    './_base_/losses/recall.py', './_base_/schedules/tian_100k.py', './_base_/default_runtime.py'
+    './_base_/models/deeplabv3_r101-d8.py',
+    './_base_/datasets/synthia.py',
+    './_base_/losses/recall.py',
+    './_base_/schedules/tian_100k.py',
+    './_base_/default_runtime.py',
 ]
 model = dict(
     data_preprocessor=dict(size=_base_.crop_size),
     decode_head=dict(num_classes=_base_.num_classes, loss_decode=_base_.loss_decode),
-    auxiliary_head=dict(num_classes=_base_.num_classes))
+    auxiliary_head=dict(num_classes=_base_.num_classes),
+)

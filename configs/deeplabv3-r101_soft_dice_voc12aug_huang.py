@@ -1,13 +1,18 @@
 # python tools/train.py configs/deeplabv3-r101_soft_dice_voc12aug_huang.py
 # Huang et al., section III: batches of at most 6 images that hold at least 8 classes.
 _base_ = [
-    './_base_/models/deeplabv3_r101-d8.py', './_base_/datasets/voc12aug.py',
-    './_base_/losses/soft_dice.py', './_base_/schedules/huang.py', './_base_/default_runtime.py'
+    './_base_/models/deeplabv3_r101-d8.py',
+    './_base_/datasets/voc12aug.py',
+    './_base_/losses/soft_dice.py',
+    './_base_/schedules/huang.py',
+    './_base_/default_runtime.py',
 ]
 model = dict(
     data_preprocessor=dict(size=_base_.crop_size),
     decode_head=dict(num_classes=_base_.num_classes, loss_decode=_base_.loss_decode),
-    auxiliary_head=dict(num_classes=_base_.num_classes))
+    auxiliary_head=dict(num_classes=_base_.num_classes),
+)
 train_dataloader = dict(
     batch_size=6,
-    batch_sampler=dict(type='BalanceBatchSampler', min_classes=8, fill=False, statistics='auto'))
+    batch_sampler=dict(type='BalanceBatchSampler', min_classes=8, fill=False, statistics='auto'),
+)

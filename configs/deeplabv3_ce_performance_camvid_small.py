@@ -1,12 +1,16 @@
 # python tools/train.py configs/deeplabv3_ce_performance_camvid_small.py
 _base_ = [
-    './_base_/models/deeplabv3_r18_small.py', './_base_/datasets/camvid_small.py',
-    './_base_/losses/ce.py', './_base_/schedules/schedule_600.py',
-    './_base_/samplers/performance.py', './_base_/default_runtime_cpu.py'
+    './_base_/models/deeplabv3_r18_small.py',
+    './_base_/datasets/camvid_small.py',
+    './_base_/losses/ce.py',
+    './_base_/schedules/schedule_600.py',
+    './_base_/samplers/performance.py',
+    './_base_/default_runtime_cpu.py',
 ]
 model = dict(
     data_preprocessor=dict(size=_base_.crop_size),
-    decode_head=dict(num_classes=_base_.num_classes, loss_decode=_base_.loss_decode))
+    decode_head=dict(num_classes=_base_.num_classes, loss_decode=_base_.loss_decode),
+)
 train_cfg = dict(type='FastResumeTrainLoop')
 train_pipeline = [
     dict(type='LoadImageFromFile'),
@@ -15,6 +19,6 @@ train_pipeline = [
     dict(type='ClassCenteredCrop', crop_size=_base_.crop_size, prob=0.5),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs')
+    dict(type='PackSegInputs'),
 ]
 train_dataloader = dict(sampler=_base_.sampler, dataset=dict(pipeline=train_pipeline))

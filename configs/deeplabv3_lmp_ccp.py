@@ -1,9 +1,13 @@
 # python tools/train.py configs/deeplabv3_lmp_ccp.py
 _base_ = [
-    './_base_/models/deeplabv3_r50-d8.py', './_base_/datasets/ccp.py', './_base_/losses/lmp.py',
-    './_base_/schedules/schedule_20k.py', './_base_/default_runtime.py'
+    './_base_/models/deeplabv3_r50-d8.py',
+    './_base_/datasets/ccp.py',
+    './_base_/losses/lmp.py',
+    './_base_/schedules/schedule_20k.py',
+    './_base_/default_runtime.py',
 ]
 model = dict(
     data_preprocessor=dict(size=_base_.crop_size),
     decode_head=dict(num_classes=_base_.num_classes, loss_decode=_base_.loss_decode),
-    auxiliary_head=dict(num_classes=_base_.num_classes))
+    auxiliary_head=dict(num_classes=_base_.num_classes),
+)

@@ -3,16 +3,16 @@
 Importing it makes ``mmseg.models`` importable and checkpoints loadable with every combination in
 README's table. Each function handles one fact about one package and does nothing elsewhere.
 """
+
 import importlib.util
 import warnings
 from importlib import metadata
 
 NO_MMCV = (
     'mmseg_balance needs mmcv: install mmcv-lite==2.1.0 (no compiler needed; enough for every '
-    'model without compiled ops) or the full mmcv 2.1.0, one of the two and never both')
-NO_PKG_RESOURCES = (
-    'mmengine needs pkg_resources, which newer setuptools no longer has: '
-    "run pip install 'setuptools<81'")
+    'model without compiled ops) or the full mmcv 2.1.0, one of the two and never both'
+)
+NO_PKG_RESOURCES = "mmengine needs pkg_resources, which newer setuptools no longer has: run pip install 'setuptools<81'"
 
 
 def is_importable(module: str) -> bool:
@@ -55,7 +55,8 @@ class MissingOp:
     def __call__(self, *args, **kwargs):
         raise RuntimeError(
             f'{self.name} is a compiled op of full mmcv and mmcv-lite is installed: install '
-            'mmcv==2.1.0 in place of mmcv-lite, or choose a model without compiled ops')
+            'mmcv==2.1.0 in place of mmcv-lite, or choose a model without compiled ops'
+        )
 
 
 class MissingExtension:
@@ -75,6 +76,7 @@ def import_without_compiled_ops() -> None:
     """
     if not is_importable('mmcv._ext'):
         from mmcv.utils import ext_loader
+
         ext_loader.load_ext = lambda name, ops: MissingExtension(ops)
 
 
@@ -86,6 +88,7 @@ def accept_newer_mmcv() -> None:
     only for that long.
     """
     import mmcv
+
     version = mmcv.__version__
     if not version.startswith('2.2.'):
         return
@@ -102,6 +105,7 @@ def find_forked_configs() -> None:
     MMEngine looks them up under the distribution's name, not the module's.
     """
     from mmengine.config.utils import MODULE2PACKAGE
+
     if has_distribution('onedl-mmsegmentation') and not has_distribution('mmsegmentation'):
         MODULE2PACKAGE['mmseg'] = 'onedl-mmsegmentation'
 
@@ -112,7 +116,8 @@ def load_checkpoints_as_data() -> None:
     mmengine 0.10 calls ``torch.load`` without ``weights_only``: PyTorch < 2.6 then unpickles
     anything, and PyTorch >= 2.6 refuses the checkpoints that MMEngine itself has written.
     """
-    from mmseg_balance import checkpoints
+    from mmseg_balance.runtime import checkpoints
+
     checkpoints.guard_mmengine()
 
 

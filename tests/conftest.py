@@ -1,4 +1,5 @@
 """What every test shares: one thread, data sets that may be missing, a tiny CamVid of noise."""
+
 import os
 from pathlib import Path
 
@@ -20,7 +21,7 @@ if not torch.cuda.is_available():
     os.environ.setdefault('TRITON_INTERPRET', '1')
 
 # pytest looks into every module for examples, and this one imports Triton.
-collect_ignore = [] if TRITON_USABLE else ['compile_kernels.py']
+collect_ignore = [] if TRITON_USABLE else ['support/compile_kernels.py']
 REPOSITORY = Path(__file__).parents[1]
 
 

@@ -1,4 +1,5 @@
 """What the package does about other packages' versions."""
+
 import subprocess
 import sys
 
@@ -11,12 +12,14 @@ from mmseg_balance import compat
 
 
 def run_python(code: str, **kwargs) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True,
-                          timeout=120, **kwargs)
+    return subprocess.run(
+        [sys.executable, '-c', code], capture_output=True, text=True, timeout=120, **kwargs
+    )
 
 
 def test_models_import_and_the_missing_ops_are_not_hidden():
     import mmseg.models  # noqa: F401
+
     assert mmcv_full_available() is compat.is_importable('mmcv._ext')
 
 
@@ -24,6 +27,7 @@ def test_models_import_and_the_missing_ops_are_not_hidden():
 def test_a_compiled_op_says_what_to_install_when_it_is_called():
     from mmcv.ops import CrissCrossAttention  # noqa: F401  importing an op's module is harmless
     from mmcv.utils.ext_loader import load_ext
+
     extension = load_ext('_ext', ['nms'])
     with pytest.raises(RuntimeError, match=r'nms is a compiled op.*mmcv==2\.1\.0') as error:
         extension.nms()
@@ -34,24 +38,30 @@ def test_a_compiled_op_says_what_to_install_when_it_is_called():
 
 def test_full_mmcv_is_never_touched(monkeypatch):
     from mmcv.utils import ext_loader
+
     original = ext_loader.load_ext
     monkeypatch.setattr(compat, 'is_importable', lambda module: True)
     compat.import_without_compiled_ops()
     assert ext_loader.load_ext is original
 
 
-@pytest.mark.parametrize(('missing', 'remedy'), [
-    ('mmcv', 'mmcv-lite==2.1.0'), ('pkg_resources', 'setuptools<81')])
+@pytest.mark.parametrize(
+    ('missing', 'remedy'), [('mmcv', 'mmcv-lite==2.1.0'), ('pkg_resources', 'setuptools<81')]
+)
 def test_a_missing_requirement_is_named_with_its_remedy(monkeypatch, missing, remedy):
     monkeypatch.setattr(compat, 'is_importable', lambda module: module != missing)
     with pytest.raises(ImportError, match=remedy):
         compat.check_requirements()
 
 
-@pytest.mark.parametrize(('installed', 'expected'), [
-    (('mmsegmentation',), 'mmsegmentation'),
-    (('onedl-mmsegmentation',), 'onedl-mmsegmentation'),
-    (('mmsegmentation', 'onedl-mmsegmentation'), 'mmsegmentation')])
+@pytest.mark.parametrize(
+    ('installed', 'expected'),
+    [
+        (('mmsegmentation',), 'mmsegmentation'),
+        (('onedl-mmsegmentation',), 'onedl-mmsegmentation'),
+        (('mmsegmentation', 'onedl-mmsegmentation'), 'mmsegmentation'),
+    ],
+)
 def test_base_configs_are_looked_up_in_the_fork_that_is_there(monkeypatch, installed, expected):
     monkeypatch.setattr(compat, 'has_distribution', lambda name: name in installed)
     monkeypatch.setitem(config_utils.MODULE2PACKAGE, 'mmseg', 'mmsegmentation')
@@ -67,8 +77,8 @@ def test_distributions_are_found_by_their_own_name():
 def test_a_newer_mmcv_is_accepted_and_its_number_left_alone():
     """In a process of its own: mmseg looks at the number when it is first imported."""
     result = run_python(
-        'import mmcv; mmcv.__version__ = "2.2.0"\n'
-        'import mmseg_balance, mmseg.models; print(mmcv.__version__)')
+        'import mmcv; mmcv.__version__ = "2.2.0"\nimport mmseg_balance, mmseg.models; print(mmcv.__version__)'
+    )
     assert result.returncode == 0, result.stderr
     assert result.stdout.strip().splitlines()[-1] == '2.2.0'
 

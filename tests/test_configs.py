@@ -1,4 +1,5 @@
 """Every config parses, builds, says how it is launched, and copies nothing."""
+
 import copy
 import shutil
 from functools import lru_cache
@@ -22,8 +23,11 @@ CONFIGS = Path(__file__).parents[1] / 'configs'
 RECIPES = sorted(CONFIGS.glob('*.py'))
 LOSSES = sorted((CONFIGS / '_base_' / 'losses').glob('*.py'))
 SMALL = [path for path in RECIPES if '_small' in path.stem or 'street_scenes' in path.stem]
-TWINS = [path for path in RECIPES if '_lmp_' in path.stem
-         and path.with_name(path.name.replace('_lmp_', '_ce_')).exists()]
+TWINS = [
+    path
+    for path in RECIPES
+    if '_lmp_' in path.stem and path.with_name(path.name.replace('_lmp_', '_ce_')).exists()
+]
 
 by_name = pytest.mark.parametrize
 
@@ -122,7 +126,9 @@ class TestEveryRecipe:
         loader = load(path).train_dataloader
         assert loader.batch_size >= 2
         endless = 'batch_sampler' in loader or loader.sampler.type in (
-            'InfiniteSampler', 'ClassPerformanceSampler')
+            'InfiniteSampler',
+            'ClassPerformanceSampler',
+        )
         assert endless or loader.drop_last
 
 
@@ -133,7 +139,8 @@ class TestTwins:
         ours, stock = load(path).to_dict(), load(stock_path).to_dict()
         assert ours['model']['decode_head'].pop('loss_decode')[0]['type'] == 'LMPLoss'
         assert stock['model']['decode_head'].pop('loss_decode') == [
-            dict(type='CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True)]
+            dict(type='CrossEntropyLoss', use_sigmoid=False, avg_non_ignore=True)
+        ]
         del ours['loss_decode'], stock['loss_decode']
         assert ours == stock
 
@@ -155,7 +162,8 @@ def statistics(tmp_path_factory):
     rows = np.random.default_rng(0).integers(1, 5000, (6, 11))
     names = [f'class {i}' for i in range(11)]
     return ClassStatistics.from_rows(names, rows).save(
-        tmp_path_factory.mktemp('statistics') / 'eleven.npz')
+        tmp_path_factory.mktemp('statistics') / 'eleven.npz'
+    )
 
 
 class TestLossStep:
@@ -194,8 +202,9 @@ class TestRealData:
             assert set(labels.unique().tolist()) <= {*range(config.num_classes), 255}
             assert (labels != 255).any()
             if loader is config.train_dataloader:
-                assert all(a <= b for a, b in zip(item['inputs'].shape[1:], config.crop_size,
-                                                  strict=True))
+                assert all(
+                    a <= b for a, b in zip(item['inputs'].shape[1:], config.crop_size, strict=True)
+                )
 
 
 class TestOwnDataRecipe:
@@ -215,9 +224,15 @@ class TestOwnDataRecipe:
 
     def test_three_lines_in_a_stock_config(self, tmp_path, repository):
         blocks = (repository / 'docs' / 'my_own_data.md').read_text().split('```python\n')[1:]
-        stock = [f"'mmseg::_base_/{part}.py'" for part in (
-            'models/fcn_r50-d8', 'datasets/cityscapes', 'default_runtime',
-            'schedules/schedule_40k')]
+        stock = [
+            f"'mmseg::_base_/{part}.py'"
+            for part in (
+                'models/fcn_r50-d8',
+                'datasets/cityscapes',
+                'default_runtime',
+                'schedules/schedule_40k',
+            )
+        ]
         path = tmp_path / 'stock.py'
         path.write_text(f'_base_ = [{", ".join(stock)}]\n' + blocks[2].split('```')[0])
         with torch.device('meta'):

@@ -1,4 +1,5 @@
 """Several processes: the launchers, two ranks on one machine, two machines of one rank each."""
+
 import json
 import os
 import re
@@ -13,10 +14,10 @@ import pytest
 import torch
 
 import mmseg_balance  # noqa: F401  first: it makes MMSegmentation importable
-from mmseg_balance.launching import fit_to_cpu
-from tests.bad_inputs import config, relabel, write_data
-from tests.ranks import run_ranks
-from tests.tiny_run import Recorder, tiny_config, train
+from mmseg_balance.runtime.launching import fit_to_cpu
+from tests.support.ranks import run_ranks
+from tests.support.tiny_run import Recorder, tiny_config, train
+from tools.bad_inputs import config, relabel, write_data
 
 SECONDS = 240
 
@@ -32,10 +33,19 @@ def launch(repository, tmp_path):
 
     def run(script, *arguments, status=0, **variables):
         result = subprocess.run(
-            ['bash', str(repository / 'tools' / script), *arguments], cwd=tmp_path,
-            capture_output=True, text=True, check=False, timeout=60,
-            env={**os.environ, 'PATH': f"{fake}:{os.environ['PATH']}", 'PYTHON': 'recorder',
-                 **variables})
+            ['bash', str(repository / 'tools' / script), *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env={
+                **os.environ,
+                'PATH': f'{fake}:{os.environ["PATH"]}',
+                'PYTHON': 'recorder',
+                **variables,
+            },
+        )
         assert result.returncode == status, result.stderr
         return result.stdout.splitlines() if not status else result.stderr
 
@@ -46,44 +56,110 @@ def script_of(repository, name):
     return str(repository / 'tools' / name)
 
 
-@pytest.mark.parametrize(('script', 'tool', 'positional'), [
-    ('dist_train.sh', 'train.py', ['a config.py']),
-    ('dist_test.sh', 'test.py', ['a config.py', 'b.pth'])])
-def test_torchrun_gets_the_machines_and_the_tool_its_options(launch, repository, script, tool,
-                                                             positional):
+@pytest.mark.parametrize(
+    ('script', 'tool', 'positional'),
+    [
+        ('dist_train.sh', 'train.py', ['a config.py']),
+        ('dist_test.sh', 'test.py', ['a config.py', 'b.pth']),
+    ],
+)
+def test_torchrun_gets_the_machines_and_the_tool_its_options(
+    launch, repository, script, tool, positional
+):
     options = ['--work-dir', 'a folder', '--cfg-options', 'a.b=[1, 2]']
     end = [script_of(repository, tool), *positional, *options, '--launcher', 'pytorch']
     start = ['-m', 'torch.distributed.run']
     assert launch(script, *positional, '2', *options) == [
-        *start, '--nnodes=1', '--nproc_per_node=2', '--standalone', *end]
-    assert launch(script, *positional, '8', *options, NNODES='2', NODE_RANK='1',
-                  MASTER_ADDR='10.0.0.1', PORT='29501') == [
-        *start, '--nnodes=2', '--nproc_per_node=8', '--node_rank=1', '--master_addr=10.0.0.1',
-        '--master_port=29501', *end]
+        *start,
+        '--nnodes=1',
+        '--nproc_per_node=2',
+        '--standalone',
+        *end,
+    ]
+    assert launch(
+        script,
+        *positional,
+        '8',
+        *options,
+        NNODES='2',
+        NODE_RANK='1',
+        MASTER_ADDR='10.0.0.1',
+        PORT='29501',
+    ) == [
+        *start,
+        '--nnodes=2',
+        '--nproc_per_node=8',
+        '--node_rank=1',
+        '--master_addr=10.0.0.1',
+        '--master_port=29501',
+        *end,
+    ]
     # As in MMSegmentation's scripts, a port may be given for one machine too.
     assert '--master_port=4321' in launch(script, *positional, '2', PORT='4321')
 
 
-@pytest.mark.parametrize(('script', 'tool', 'positional'), [
-    ('slurm_train.sh', 'train.py', ['a config.py']),
-    ('slurm_test.sh', 'test.py', ['a config.py', 'b.pth'])])
-def test_srun_gets_the_tasks_and_the_tool_its_options(launch, repository, script, tool,
-                                                      positional):
-    end = ['--kill-on-bad-exit=1', 'recorder', '-u', script_of(repository, tool), *positional,
-           '--amp', '--launcher', 'slurm']
+@pytest.mark.parametrize(
+    ('script', 'tool', 'positional'),
+    [
+        ('slurm_train.sh', 'train.py', ['a config.py']),
+        ('slurm_test.sh', 'test.py', ['a config.py', 'b.pth']),
+    ],
+)
+def test_srun_gets_the_tasks_and_the_tool_its_options(launch, repository, script, tool, positional):
+    end = [
+        '--kill-on-bad-exit=1',
+        'recorder',
+        '-u',
+        script_of(repository, tool),
+        *positional,
+        '--amp',
+        '--launcher',
+        'slurm',
+    ]
     assert launch(script, 'gpus', 'a job', *positional, '--amp') == [
-        '--partition=gpus', '--job-name=a job', '--gres=gpu:4', '--ntasks=4',
-        '--ntasks-per-node=4', '--cpus-per-task=5', *end]
-    assert launch(script, 'gpus', 'a job', *positional, '--amp', GPUS='16', CPUS_PER_TASK='2',
-                  SRUN_ARGS='--time=1:00:00 --qos=low') == [
-        '--partition=gpus', '--job-name=a job', '--gres=gpu:8', '--ntasks=16',
-        '--ntasks-per-node=8', '--cpus-per-task=2', end[0], '--time=1:00:00', '--qos=low', *end[1:]]
+        '--partition=gpus',
+        '--job-name=a job',
+        '--gres=gpu:4',
+        '--ntasks=4',
+        '--ntasks-per-node=4',
+        '--cpus-per-task=5',
+        *end,
+    ]
+    assert launch(
+        script,
+        'gpus',
+        'a job',
+        *positional,
+        '--amp',
+        GPUS='16',
+        CPUS_PER_TASK='2',
+        SRUN_ARGS='--time=1:00:00 --qos=low',
+    ) == [
+        '--partition=gpus',
+        '--job-name=a job',
+        '--gres=gpu:8',
+        '--ntasks=16',
+        '--ntasks-per-node=8',
+        '--cpus-per-task=2',
+        end[0],
+        '--time=1:00:00',
+        '--qos=low',
+        *end[1:],
+    ]
 
 
-@pytest.mark.parametrize('arguments', [
-    ['dist_train.sh', 'a.py'], ['dist_train.sh', 'a.py', '--amp'], ['dist_train.sh', 'a.py', '0'],
-    ['dist_test.sh', 'a.py', 'b.pth'], ['slurm_train.sh', 'gpus', 'job'],
-    ['slurm_test.sh', 'gpus', 'job', 'a.py']], ids=' '.join)
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['dist_train.sh', 'a.py'],
+        ['dist_train.sh', 'a.py', '--amp'],
+        ['dist_train.sh', 'a.py', '0'],
+        ['dist_test.sh', 'a.py', 'b.pth'],
+        ['slurm_train.sh', 'gpus', 'job'],
+        ['slurm_test.sh', 'gpus', 'job', 'a.py'],
+    ],
+    ids=' '.join,
+)
 def test_usage(launch, arguments):
     message = launch(*arguments, status=2)
     assert f'bash tools/{arguments[0]} ' in message
@@ -104,23 +180,40 @@ def project(tmp_path_factory) -> Path:
     cfg.model.decode_head.loss_decode = dict(type='SoftDiceLoss', sync=True)
     cfg.default_hooks = dict(
         checkpoint=dict(type='WholeCheckpointHook', by_epoch=False, interval=1, max_keep_ckpts=2),
-        label_check=dict(type='LabelCheckHook'), finite_loss=dict(type='FiniteLossHook'),
-        logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False))
+        label_check=dict(type='LabelCheckHook'),
+        finite_loss=dict(type='FiniteLossHook'),
+        logger=dict(type='LoggerHook', interval=1, log_metric_by_epoch=False),
+    )
     cfg.val_evaluator = [cfg.val_evaluator, dict(type='ImbalanceMetric', groups=None)]
     cfg.test_dataloader, cfg.test_evaluator, cfg.test_cfg = (
-        cfg.val_dataloader, cfg.val_evaluator, dict())
+        cfg.val_dataloader,
+        cfg.val_evaluator,
+        dict(),
+    )
     cfg.dump(folder / 'config.py')
     return folder
 
 
 def environment(**variables: str) -> dict[str, str]:
-    return {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHON': sys.executable,
-            'GLOO_SOCKET_IFNAME': 'lo', **variables}
+    return {
+        **os.environ,
+        'OMP_NUM_THREADS': '1',
+        'PYTHON': sys.executable,
+        'GLOO_SOCKET_IFNAME': 'lo',
+        **variables,
+    }
 
 
 def run_script(repository: Path, *command: str) -> str:
-    result = subprocess.run(['bash', *command], cwd=repository, capture_output=True, text=True,
-                            check=False, timeout=SECONDS, env=environment())
+    result = subprocess.run(
+        ['bash', *command],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+        env=environment(),
+    )
     output = result.stdout + result.stderr
     assert result.returncode == 0, output[-4000:]
     return output
@@ -139,11 +232,28 @@ def trained(project, repository) -> Path:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
     with ExitStack() as stack:
-        nodes = [stack.enter_context(subprocess.Popen(
-            ['bash', 'tools/dist_train.sh', str(project / 'config.py'), '1', '--work-dir',
-             str(project / 'run'), '--cfg-options', 'train_cfg.max_iters=2'],
-            cwd=repository, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-            env=environment(NNODES='2', NODE_RANK=str(rank), PORT=port))) for rank in range(2)]
+        nodes = [
+            stack.enter_context(
+                subprocess.Popen(
+                    [
+                        'bash',
+                        'tools/dist_train.sh',
+                        str(project / 'config.py'),
+                        '1',
+                        '--work-dir',
+                        str(project / 'run'),
+                        '--cfg-options',
+                        'train_cfg.max_iters=2',
+                    ],
+                    cwd=repository,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.STDOUT,
+                    text=True,
+                    env=environment(NNODES='2', NODE_RANK=str(rank), PORT=port),
+                )
+            )
+            for rank in range(2)
+        ]
         outputs = [node.communicate(timeout=SECONDS)[0] for node in nodes]
     assert [node.returncode for node in nodes] == [0, 0], outputs
     (project / 'nodes.log').write_text(''.join(outputs))
@@ -162,17 +272,32 @@ def test_two_processes_of_one_machine_resume_and_test(trained, repository):
     config, run = str(trained / 'config.py'), trained / 'run'
     latest = run / 'iter_2.pth'
     latest.write_bytes(latest.read_bytes()[:1000])
-    output = run_script(repository, 'tools/dist_train.sh', config, '2', '--work-dir', str(run),
-                        '--resume')
+    output = run_script(
+        repository, 'tools/dist_train.sh', config, '2', '--work-dir', str(run), '--resume'
+    )
     assert f'{latest} is damaged' in output
     assert 'resumed epoch: 0, iter: 1' in output
     assert re.search(r'Iter\(train\) \[ *3/3\]', output)
 
     checkpoint = str(run / 'iter_3.pth')
-    run_script(repository, 'tools/dist_test.sh', config, checkpoint, '2', '--work-dir',
-               str(trained / 'two'))
-    run_script(repository, 'tools/dist_test.sh', config, checkpoint, '1', '--work-dir',
-               str(trained / 'one'))
+    run_script(
+        repository,
+        'tools/dist_test.sh',
+        config,
+        checkpoint,
+        '2',
+        '--work-dir',
+        str(trained / 'two'),
+    )
+    run_script(
+        repository,
+        'tools/dist_test.sh',
+        config,
+        checkpoint,
+        '1',
+        '--work-dir',
+        str(trained / 'one'),
+    )
     # Seven images on two ranks: one of them is given an image a second time, which must not count.
     assert scores(trained / 'two') == scores(trained / 'one')
     assert 'mIoU' in scores(trained / 'one')
@@ -187,8 +312,11 @@ def ignoring_rank(rank: int, folder: str) -> tuple[list[float], torch.Tensor]:
         relabel(root, lambda labels: np.full_like(labels, 255))
     cfg = tiny_config(root, Path(folder) / f'run_{rank}', iterations=3)
     cfg.model.decode_head.loss_decode = [
-        dict(type='LMPLoss'), dict(type='SoftDiceLoss', sync=True),
-        dict(type='RecallLoss', momentum=0.9, sync=True), dict(type='LovaszSoftmaxLoss')]
+        dict(type='LMPLoss'),
+        dict(type='SoftDiceLoss', sync=True),
+        dict(type='RecallLoss', momentum=0.9, sync=True),
+        dict(type='LovaszSoftmaxLoss'),
+    ]
     cfg.launcher = 'pytorch'
     fit_to_cpu(cfg)
     recorder = Recorder()

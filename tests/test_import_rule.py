@@ -1,4 +1,5 @@
 """Imports run one way, and nothing is called utils, core or common."""
+
 import ast
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,14 +14,10 @@ BUILDING_BLOCKS = {'functional', 'statistics'}
 MAY_IMPORT = {
     'functional': set(),
     'statistics': {'functional'},
-    'checkpoints': set(),
-    'compat': {'checkpoints'},
-    'input_checks': {*BUILDING_BLOCKS},
-    'atomic_files': set(),
-    'checkpoint_integrity': {'atomic_files', 'checkpoints'},
-    'hooks': {*BUILDING_BLOCKS, 'atomic_files', 'checkpoint_integrity', 'input_checks'},
-    'launching': {'atomic_files', 'checkpoints', 'compat', 'input_checks', 'statistics'},
-    'comparison': {*BUILDING_BLOCKS, 'visualization'},
+    'compat': {'runtime'},
+    'runtime': {*BUILDING_BLOCKS, 'compat'},
+    'hooks': {*BUILDING_BLOCKS, 'runtime'},
+    'experiments': {*BUILDING_BLOCKS, 'visualization'},
     '__init__': None,  # registers everything
 }
 # The mathematics knows neither the framework nor files nor figures.
@@ -37,11 +34,14 @@ def imported_modules(path: Path) -> Iterator[str]:
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            base = '.'.join(package[:len(package) + 1 - node.level]) if node.level else ''
+            base = '.'.join(package[: len(package) + 1 - node.level]) if node.level else ''
             module = '.'.join(part for part in (base, node.module) if part)
             # `from mmseg_balance import losses` imports the room, not only the package.
-            yield from (f'{module}.{alias.name}' for alias in node.names) \
-                if module == 'mmseg_balance' else (module,)
+            yield from (
+                (f'{module}.{alias.name}' for alias in node.names)
+                if module == 'mmseg_balance'
+                else (module,)
+            )
 
 
 def room_of(path: Path) -> str:
@@ -73,19 +73,22 @@ def test_imports_run_one_way(path):
     assert wrong_arrows(path) == [], f'of this package, {path.name} may import {allowed}'
 
 
-@pytest.mark.parametrize(('room', 'line', 'is_wrong'), [
-    ('functional/a.py', 'from mmseg_balance.functional import b', False),
-    ('functional/a.py', 'from . import b', False),
-    ('functional/a.py', 'from mmseg_balance.losses import b', True),
-    ('functional/a.py', 'from ..losses import b', True),
-    ('functional/a.py', 'from mmseg.registry import MODELS', True),
-    ('functional/a.py', 'def f():\n    import mmengine.dist', True),
-    ('losses/a.py', 'from mmseg_balance.functional.pixel import b', False),
-    ('losses/a.py', 'from mmseg_balance.hooks import b', True),
-    ('losses/a.py', 'from mmseg_balance import hooks', True),
-    ('hooks/a.py', 'import tools.train', True),
-    ('statistics.py', 'import mmseg_balance.datasets', True),
-])
+@pytest.mark.parametrize(
+    ('room', 'line', 'is_wrong'),
+    [
+        ('functional/a.py', 'from mmseg_balance.functional import b', False),
+        ('functional/a.py', 'from . import b', False),
+        ('functional/a.py', 'from mmseg_balance.losses import b', True),
+        ('functional/a.py', 'from ..losses import b', True),
+        ('functional/a.py', 'from mmseg.registry import MODELS', True),
+        ('functional/a.py', 'def f():\n    import mmengine.dist', True),
+        ('losses/a.py', 'from mmseg_balance.functional.pixel import b', False),
+        ('losses/a.py', 'from mmseg_balance.hooks import b', True),
+        ('losses/a.py', 'from mmseg_balance import hooks', True),
+        ('hooks/a.py', 'import tools.train', True),
+        ('statistics.py', 'import mmseg_balance.datasets', True),
+    ],
+)
 def test_the_rule_sees_arrows_that_run_back(tmp_path, monkeypatch, room, line, is_wrong):
     monkeypatch.setattr(f'{__name__}.PACKAGE', tmp_path)
     path = tmp_path / room

@@ -1,4 +1,5 @@
 """Measure losses, calibration metric, statistics and samplers against what else one would run."""
+
 import argparse
 from pathlib import Path
 
@@ -9,29 +10,46 @@ from mmseg_balance.benchmarking import losses, metric, record, sampler, statisti
 from mmseg_balance.benchmarking.timing import CLOCKS
 
 COMMANDS = {'losses': losses, 'metric': metric, 'statistics': statistics, 'sampler': sampler}
-DEVICES = {losses: ('cpu', 'cuda'), metric: ('cpu', 'cuda'), statistics: ('cpu',),
-           sampler: ('cpu',)}
+DEVICES = {
+    losses: ('cpu', 'cuda'),
+    metric: ('cpu', 'cuda'),
+    statistics: ('cpu',),
+    sampler: ('cpu',),
+}
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest='command', required=True)
     for name, module in COMMANDS.items():
-        command = commands.add_parser(name, help=module.__doc__.splitlines()[0],
-                                      description=module.__doc__)
-        command.add_argument('--device', choices=DEVICES[module], default='cpu',
-                             help='where to run')
+        command = commands.add_parser(
+            name, help=module.__doc__.splitlines()[0], description=module.__doc__
+        )
+        command.add_argument(
+            '--device', choices=DEVICES[module], default='cpu', help='where to run'
+        )
         command.add_argument('--threads', type=int, default=1, help="PyTorch's threads on the CPU")
         command.add_argument('--repeat', type=int, default=9, help='rounds that count')
-        command.add_argument('--clock', choices=CLOCKS,
-                             help="device: a GPU's own time, without its launches (there the "
-                                  "default; else wall); thread: only this program's time, for one "
-                                  'thread on a busy CPU')
+        command.add_argument(
+            '--clock',
+            choices=CLOCKS,
+            help="device: a GPU's own time, without its launches (there the "
+            "default; else wall); thread: only this program's time, for one "
+            'thread on a busy CPU',
+        )
         command.add_argument('--seed', type=int, default=0, help='of the data')
-        command.add_argument('--json', type=Path, metavar='FILE',
-                             help='write the measurement here; tables of other sizes stay')
-        command.add_argument('--markdown', type=Path, metavar='FILE',
-                             help='write the tables here, or in their place in docs/benchmarks.md')
+        command.add_argument(
+            '--json',
+            type=Path,
+            metavar='FILE',
+            help='write the measurement here; tables of other sizes stay',
+        )
+        command.add_argument(
+            '--markdown',
+            type=Path,
+            metavar='FILE',
+            help='write the tables here, or in their place in docs/benchmarks.md',
+        )
         module.add_arguments(command)
     args = parser.parse_args(argv)
     if args.device == 'cuda' and not torch.cuda.is_available():

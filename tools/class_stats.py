@@ -1,4 +1,5 @@
 """Count the classes of a config's training set once: table, file and picture."""
+
 import argparse
 import os
 import sys
@@ -25,15 +26,26 @@ WIDTH_OF_FILES = 110
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', nargs='?', help='config whose train_dataloader.dataset is read')
-    parser.add_argument('--out', type=Path,
-                        help="file to write (default: where statistics='auto' looks)")
+    parser.add_argument(
+        '--out', type=Path, help="file to write (default: where statistics='auto' looks)"
+    )
     parser.add_argument('--plot', type=Path, help='picture of the class frequencies to write')
-    parser.add_argument('--merge', nargs='+', type=Path, metavar='FILE',
-                        help='join these files into --out instead of reading a data set')
+    parser.add_argument(
+        '--merge',
+        nargs='+',
+        type=Path,
+        metavar='FILE',
+        help='join these files into --out instead of reading a data set',
+    )
     parser.add_argument('--again', action='store_true', help='count even if the file is up to date')
     parser.add_argument('--workers', type=int, help='processes (default: one per core)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override entries of the config')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override entries of the config',
+    )
     args = parser.parse_args(argv)
     if bool(args.config) == bool(args.merge):
         parser.error('give either a config or --merge FILE FILE …')
@@ -56,8 +68,9 @@ def count(args: argparse.Namespace) -> ClassStatistics | None:
             return found
         print(f'{path} is of other labels or options: counting again')
     shard = shard_of(os.environ)
-    found = scan_shard(dataset, path, shard, workers=args.workers or cores_of(os.environ),
-                       progress=shard[0] == 0)
+    found = scan_shard(
+        dataset, path, shard, workers=args.workers or cores_of(os.environ), progress=shard[0] == 0
+    )
     print(f'part {shard[0] + 1} of {shard[1]} is done' if found is None else f'wrote {path}')
     return found
 

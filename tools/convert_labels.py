@@ -1,4 +1,5 @@
 """Convert the labels of SBD or SYNTHIA, as released, to the PNG files that the configs read."""
+
 import argparse
 
 from mmseg_balance.datasets import label_conversion

@@ -1,4 +1,5 @@
 """Pictures of what metrics measured, class statistics, samplers and schedules."""
+
 import argparse
 
 import mmseg_balance  # noqa: F401  first: it makes mmseg importable
@@ -30,7 +31,8 @@ def main(argv: list[str] | None = None) -> None:
     commands = parser.add_subparsers(dest='command', required=True)
     for name, command in COMMANDS.items():
         command.add_arguments(
-            commands.add_parser(name, help=command.HELP, description=command.HELP))
+            commands.add_parser(name, help=command.HELP, description=command.HELP)
+        )
     args = parser.parse_args(argv)
     try:
         COMMANDS[args.command].run(args)

@@ -2,6 +2,7 @@
 
 What an earlier call has finished is not done again.
 """
+
 import argparse
 import os
 import re
@@ -34,12 +35,23 @@ def run(title: str, log: Path, *command: str) -> None:
     Raises:
         SystemExit: the script failed; shows the end of what it said.
     """
-    columns = (TextColumn('{task.description}'), BarColumn(), TextColumn('{task.percentage:3.0f}%'),
-               TimeRemainingColumn(), TextColumn('{task.fields[note]}'))
+    columns = (
+        TextColumn('{task.description}'),
+        BarColumn(),
+        TextColumn('{task.percentage:3.0f}%'),
+        TimeRemainingColumn(),
+        TextColumn('{task.fields[note]}'),
+    )
     tail: deque[str] = deque(maxlen=15)
     environment = {**os.environ, 'PYTHONUNBUFFERED': '1'}
-    process = subprocess.Popen([sys.executable, *command], cwd=ROOT, text=True, env=environment,
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    process = subprocess.Popen(
+        [sys.executable, *command],
+        cwd=ROOT,
+        text=True,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
     progress = Progress(*columns, console=console)
     with process, log.open('w', buffering=1) as file, progress:
         task = progress.add_task(title, total=None, note='starting')
@@ -48,8 +60,12 @@ def run(title: str, log: Path, *command: str) -> None:
             tail.append(line)
             if found := STEP.search(line):
                 done, total, loss = found.groups()
-                progress.update(task, completed=int(done), total=int(total),
-                                note=f'loss {float(loss):.3f}' if loss else '')
+                progress.update(
+                    task,
+                    completed=int(done),
+                    total=int(total),
+                    note=f'loss {float(loss):.3f}' if loss else '',
+                )
     if process.returncode:
         raise SystemExit(f'{"".join(tail)}\nerror: {title.lower()} failed; all it said is in {log}')
 
@@ -60,8 +76,15 @@ def train(work_dir: Path, cfg: Config) -> Path:
     if checkpoint.exists():
         console.print(f'Trained already: {checkpoint}')
     else:
-        run('Training', work_dir / 'train.log', 'tools/train.py', CONFIG,
-            '--work-dir', str(work_dir), '--resume')
+        run(
+            'Training',
+            work_dir / 'train.log',
+            'tools/train.py',
+            CONFIG,
+            '--work-dir',
+            str(work_dir),
+            '--resume',
+        )
     return checkpoint
 
 
@@ -70,10 +93,21 @@ def test(work_dir: Path, checkpoint: Path, cfg: Config) -> list[Path]:
     painted = work_dir / 'pictures' / 'vis_data' / 'vis_image'
     num_images = len(list(image_folder(cfg).glob('*')))
     if not painted.is_dir() or len(list(painted.iterdir())) < num_images:
-        run('Testing', work_dir / 'test.log', 'tools/test.py', CONFIG, str(checkpoint),
-            '--work-dir', str(work_dir), '--out', str(work_dir / 'predictions'),
-            '--show-dir', str(work_dir / 'pictures'),
-            '--cfg-options', 'default_hooks.logger.interval=1')
+        run(
+            'Testing',
+            work_dir / 'test.log',
+            'tools/test.py',
+            CONFIG,
+            str(checkpoint),
+            '--work-dir',
+            str(work_dir),
+            '--out',
+            str(work_dir / 'predictions'),
+            '--show-dir',
+            str(work_dir / 'pictures'),
+            '--cfg-options',
+            'default_hooks.logger.interval=1',
+        )
     return sorted(painted.iterdir())
 
 
@@ -88,7 +122,8 @@ def score(predictions: Path, labels: Path, num_classes: int) -> torch.Tensor:
     for path in sorted(labels.glob('*.png')):
         label, prediction = (
             torch.from_numpy(cv2.imread(str(folder / path.name), cv2.IMREAD_UNCHANGED))
-            for folder in (labels, predictions))
+            for folder in (labels, predictions)
+        )
         total += confusion_matrix(prediction, label, num_classes)
     return total
 
@@ -97,14 +132,23 @@ def table(confusion: torch.Tensor, classes: tuple[str, ...]) -> Table:
     """Class by class, the commonest first: its share of the pixels and its scores."""
     hit, labelled, predicted = confusion.diag(), confusion.sum(1), confusion.sum(0)
     share = (100 * labelled / labelled.sum()).tolist()
-    scores = {name: (100 * hit / total.clamp(min=1)).tolist() for name, total in
-              (('IoU', labelled + predicted - hit), ('recall', labelled), ('precision', predicted))}
+    scores = {
+        name: (100 * hit / total.clamp(min=1)).tolist()
+        for name, total in (
+            ('IoU', labelled + predicted - hit),
+            ('recall', labelled),
+            ('precision', predicted),
+        )
+    }
     result = Table(title='Validation images, in %')
     for heading in ('class', 'pixels', *scores):
         result.add_column(heading, justify='left' if heading == 'class' else 'right')
     for index in np.argsort(share)[::-1]:
-        result.add_row(classes[index], f'{share[index]:.2f}',
-                       *(f'{column[index]:.1f}' for column in scores.values()))
+        result.add_row(
+            classes[index],
+            f'{share[index]:.2f}',
+            *(f'{column[index]:.1f}' for column in scores.values()),
+        )
     result.add_section()
     result.add_row('mean', '', *(f'{np.mean(column):.1f}' for column in scores.values()))
     return result
@@ -121,6 +165,7 @@ def main() -> None:
     cfg = Config.fromfile(CONFIG)
     dataset = cfg.test_dataloader.dataset
     from mmseg_balance.datasets import StreetScenesDataset
+
     StreetScenesDataset(dataset.data_root)
     checkpoint = train(work_dir, cfg)
     pictures = test(work_dir, checkpoint, cfg)
@@ -136,7 +181,9 @@ def main() -> None:
         '  another loss                        change the losses line of the config: '
         'configs/_base_/losses lists them\n'
         '  your own config                     three lines, see README\n',
-        highlight=False, soft_wrap=True)
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 if __name__ == '__main__':

@@ -4,6 +4,7 @@
 
 prints the table of docs/losses.md, measured on this machine's CPU.
 """
+
 import argparse
 import platform
 import warnings
@@ -15,7 +16,7 @@ from torch import Tensor
 
 import mmseg_balance  # noqa: F401  first: it makes MMSegmentation importable
 
-WEIGHTS = [0.5, 1., 2., 4.]
+WEIGHTS = [0.5, 1.0, 2.0, 4.0]
 
 
 def evaluate(config: dict, logits: Tensor, labels: Tensor) -> str:
@@ -26,7 +27,7 @@ def evaluate(config: dict, logits: Tensor, labels: Tensor) -> str:
         if value.dim():
             return f'a tensor of shape {tuple(value.shape)}'
         text = f'{value.item():.4g}'
-        gradient, = torch.autograd.grad(value, logits, allow_unused=True)
+        (gradient,) = torch.autograd.grad(value, logits, allow_unused=True)
     except Exception as error:  # whatever it is, it is the result
         return f'{type(error).__name__}: {str(error).splitlines()[0][:60]}'
     if gradient is None or not gradient.any():
@@ -45,7 +46,7 @@ def rare_class_missed(config: dict) -> str:
     """One class of two has 1 pixel of 1024, none of it found; the other is perfect."""
     labels = torch.zeros(1, 32, 32, dtype=torch.long)
     labels[0, 0, 0] = 1
-    return evaluate(config, torch.tensor([9., -9.]).view(1, 2, 1, 1).expand(1, 2, 32, 32), labels)
+    return evaluate(config, torch.tensor([9.0, -9.0]).view(1, 2, 1, 1).expand(1, 2, 32, 32), labels)
 
 
 def ignored_pixels_changed(config: dict) -> str:
@@ -63,7 +64,7 @@ def one_channel(config: dict) -> str:
     """A binary head with one output, all wrong → all right."""
     labels = torch.zeros(1, 16, 16, dtype=torch.long)
     labels[:, 4:8, 4:8] = 1
-    right = 4. * (2 * labels.unsqueeze(1) - 1)
+    right = 4.0 * (2 * labels.unsqueeze(1) - 1)
     return f'{evaluate(config, -right, labels)} → {evaluate(config, right, labels)}'
 
 
@@ -82,26 +83,54 @@ def half_precision(config: dict) -> str:
 
 CROSS_ENTROPY = dict(type='CrossEntropyLoss', avg_non_ignore=True)
 ROWS = [
-    ('label 255 with class weights', label_255_with_class_weights, [
-        (CROSS_ENTROPY, dict(type='WeightedCrossEntropyLoss')),
-        (dict(type='LovaszLoss', reduction='none'), dict(type='LovaszSoftmaxLoss'))]),
-    ('rare class wholly missed', rare_class_missed, [
-        (dict(type='DiceLoss'), dict(type='SoftDiceLoss'))]),
-    ('ignored pixels changed', ignored_pixels_changed, [
-        (dict(type='DiceLoss'), dict(type='SoftDiceLoss')),
-        (dict(type='TverskyLoss'), dict(type='SoftTverskyLoss'))]),
-    ('one channel, all wrong → all right', one_channel, [
-        (dict(type='TverskyLoss'), dict(type='SoftTverskyLoss')),
-        (dict(type='DiceLoss', use_sigmoid=True), dict(type='SoftDiceLoss'))]),
-    ('all ignored', all_ignored, [
-        (CROSS_ENTROPY, dict(type='WeightedCrossEntropyLoss')),
-        (dict(type='DiceLoss'), dict(type='SoftDiceLoss')),
-        (dict(type='TverskyLoss'), dict(type='SoftTverskyLoss')),
-        (dict(type='LovaszLoss', reduction='none'), dict(type='LovaszSoftmaxLoss'))]),
-    ('float16 (float32)', half_precision, [
-        (CROSS_ENTROPY, dict(type='WeightedCrossEntropyLoss')),
-        (dict(type='DiceLoss'), dict(type='SoftDiceLoss')),
-        (dict(type='TverskyLoss'), dict(type='SoftTverskyLoss'))]),
+    (
+        'label 255 with class weights',
+        label_255_with_class_weights,
+        [
+            (CROSS_ENTROPY, dict(type='WeightedCrossEntropyLoss')),
+            (dict(type='LovaszLoss', reduction='none'), dict(type='LovaszSoftmaxLoss')),
+        ],
+    ),
+    (
+        'rare class wholly missed',
+        rare_class_missed,
+        [(dict(type='DiceLoss'), dict(type='SoftDiceLoss'))],
+    ),
+    (
+        'ignored pixels changed',
+        ignored_pixels_changed,
+        [
+            (dict(type='DiceLoss'), dict(type='SoftDiceLoss')),
+            (dict(type='TverskyLoss'), dict(type='SoftTverskyLoss')),
+        ],
+    ),
+    (
+        'one channel, all wrong → all right',
+        one_channel,
+        [
+            (dict(type='TverskyLoss'), dict(type='SoftTverskyLoss')),
+            (dict(type='DiceLoss', use_sigmoid=True), dict(type='SoftDiceLoss')),
+        ],
+    ),
+    (
+        'all ignored',
+        all_ignored,
+        [
+            (CROSS_ENTROPY, dict(type='WeightedCrossEntropyLoss')),
+            (dict(type='DiceLoss'), dict(type='SoftDiceLoss')),
+            (dict(type='TverskyLoss'), dict(type='SoftTverskyLoss')),
+            (dict(type='LovaszLoss', reduction='none'), dict(type='LovaszSoftmaxLoss')),
+        ],
+    ),
+    (
+        'float16 (float32)',
+        half_precision,
+        [
+            (CROSS_ENTROPY, dict(type='WeightedCrossEntropyLoss')),
+            (dict(type='DiceLoss'), dict(type='SoftDiceLoss')),
+            (dict(type='TverskyLoss'), dict(type='SoftTverskyLoss')),
+        ],
+    ),
 ]
 
 
@@ -112,10 +141,13 @@ def main() -> None:
     print('|---|---|---|---|---|')
     for name, case, pairs in ROWS:
         for theirs, ours in pairs:
-            print(f"| {name} | `{theirs['type']}` | {case(theirs)} "
-                  f"| `{ours['type']}` | {case(ours)} |")
-    print(f'\nMMSegmentation {mmseg.__version__}, torch {torch.__version__}, '
-          f'Python {platform.python_version()}, seed 0, CPU.')
+            print(
+                f'| {name} | `{theirs["type"]}` | {case(theirs)} | `{ours["type"]}` | {case(ours)} |'
+            )
+    print(
+        f'\nMMSegmentation {mmseg.__version__}, torch {torch.__version__}, '
+        f'Python {platform.python_version()}, seed 0, CPU.'
+    )
 
 
 if __name__ == '__main__':

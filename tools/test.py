@@ -1,11 +1,12 @@
 """Test a checkpoint: the options of MMSegmentation's own script, and a CPU is enough."""
+
 import argparse
 from pathlib import Path
 
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmseg_balance import launching
+from mmseg_balance.runtime import launching
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,8 +24,10 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     if '://' not in args.checkpoint and not Path(args.checkpoint).is_file():
-        raise SystemExit(f'error: there is no checkpoint {args.checkpoint}: training writes them '
-                         'into its work directory, and last_checkpoint there names the latest')
+        raise SystemExit(
+            f'error: there is no checkpoint {args.checkpoint}: training writes them '
+            'into its work directory, and last_checkpoint there names the latest'
+        )
     cfg = launching.load_config(args)
     cfg.load_from = args.checkpoint
     if args.show or args.show_dir:

@@ -1,19 +1,26 @@
 """Train a segmentor: the options of MMSegmentation's own script, and a CPU is enough."""
+
 import argparse
 
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmseg_balance import launching
+from mmseg_balance.runtime import launching
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     launching.add_common_arguments(parser)
-    parser.add_argument('--resume', action='store_true',
-                        help='go on from the latest checkpoint in the work directory')
-    parser.add_argument('--amp', action='store_true',
-                        help='mixed precision: float16 on an accelerator, bfloat16 on a CPU')
+    parser.add_argument(
+        '--resume',
+        action='store_true',
+        help='go on from the latest checkpoint in the work directory',
+    )
+    parser.add_argument(
+        '--amp',
+        action='store_true',
+        help='mixed precision: float16 on an accelerator, bfloat16 on a CPU',
+    )
     return parser.parse_args()
 
 

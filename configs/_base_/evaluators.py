@@ -2,5 +2,5 @@
 evaluators = [
     dict(type='IoUMetric', iou_metrics=['mIoU']),
     dict(type='ImbalanceMetric'),
-    dict(type='CalibrationMetric')
+    dict(type='CalibrationMetric'),
 ]

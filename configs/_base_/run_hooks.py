@@ -3,4 +3,5 @@
 run_hooks = dict(
     checkpoint=dict(type='WholeCheckpointHook', max_keep_ckpts=2),
     label_check=dict(type='LabelCheckHook'),
-    finite_loss=dict(type='FiniteLossHook'))
+    finite_loss=dict(type='FiniteLossHook'),
+)

@@ -1,4 +1,5 @@
 """Logits and labels as training has them: regions, not noise, and some pixels without label."""
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,8 +8,9 @@ REGION = 32  # pixels: the side of a region of one label
 IGNORED_SHARE = 0.05
 
 
-def region_labels(images: int, num_classes: int, height: int, width: int, ignore_index: int = 255,
-                  seed: int = 0) -> Tensor:
+def region_labels(
+    images: int, num_classes: int, height: int, width: int, ignore_index: int = 255, seed: int = 0
+) -> Tensor:
     """Labels ``(N, H, W)`` in square regions with jagged borders; the top rows are ignored.
 
     Each class is half as frequent again as the next, so that rare classes are really rare.
@@ -28,18 +30,23 @@ def region_labels(images: int, num_classes: int, height: int, width: int, ignore
     shares = 1.5 ** -torch.arange(num_classes, dtype=torch.float64)
     shares = shares.clamp(min=1e-4)
     rows, columns = -(-height // REGION) + 1, -(-width // REGION) + 1
-    regions = torch.multinomial(shares, images * rows * columns, replacement=True,
-                                generator=generator).view(images, rows, columns)
+    regions = torch.multinomial(
+        shares, images * rows * columns, replacement=True, generator=generator
+    ).view(images, rows, columns)
     jitter = torch.randint(0, 4, (2, images, height, width), generator=generator)
     row = (torch.arange(height).view(-1, 1) + jitter[0]) // REGION
     column = (torch.arange(width) + jitter[1]) // REGION
     labels = regions[torch.arange(images).view(-1, 1, 1), row, column]
-    labels[:, :round(IGNORED_SHARE * height)] = ignore_index
+    labels[:, : round(IGNORED_SHARE * height)] = ignore_index
     return labels
 
 
-def training_batch(shape: tuple[int, int, int, int], device: str = 'cpu',
-                   dtype: torch.dtype = torch.float32, seed: int = 0) -> tuple[Tensor, Tensor]:
+def training_batch(
+    shape: tuple[int, int, int, int],
+    device: str = 'cpu',
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
     """Logits that are right on most pixels, and labels; the same on every device.
 
     Args:
@@ -57,13 +64,17 @@ def training_batch(shape: tuple[int, int, int, int], device: str = 'cpu',
     generator = torch.Generator().manual_seed(seed)
     logits = torch.randn(shape, generator=generator)
     known = torch.where(labels == 255, 0, labels).unsqueeze(1)
-    logits.scatter_add_(1, known, torch.full(known.shape, 3.))
+    logits.scatter_add_(1, known, torch.full(known.shape, 3.0))
     return logits.to(device, dtype).requires_grad_(), labels.to(device)
 
 
-def low_resolution_batch(shape: tuple[int, int, int, int], scale: int, device: str = 'cpu',
-                         dtype: torch.dtype = torch.float32,
-                         seed: int = 0) -> tuple[Tensor, Tensor]:
+def low_resolution_batch(
+    shape: tuple[int, int, int, int],
+    scale: int,
+    device: str = 'cpu',
+    dtype: torch.dtype = torch.float32,
+    seed: int = 0,
+) -> tuple[Tensor, Tensor]:
     """:func:`training_batch` with logits of a ``scale``-th of the height and width."""
     logits, labels = training_batch(shape, 'cpu', torch.float32, seed)
     size = [-(-side // scale) for side in shape[2:]]

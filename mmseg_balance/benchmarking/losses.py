@@ -1,4 +1,5 @@
 """Every loss here, MMSegmentation's own and ``F.cross_entropy``: time and memory."""
+
 import argparse
 from collections.abc import Iterator
 from functools import partial
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from mmseg_balance.benchmarking.batches import low_resolution_batch, training_batch
 from mmseg_balance.benchmarking.memory import cuda_peak_bytes, saved_bytes
 from mmseg_balance.benchmarking.timing import Contender, compare, time_in_turns
-from mmseg_balance.functional.upsampling import UpsampledLogits
+from mmseg_balance.functional.primitives.upsampled import UpsampledLogits
 from mmseg_balance.statistics import ClassStatistics
 
 BASELINE = 'F.cross_entropy'
@@ -22,18 +23,21 @@ SHAPES = ((2, 19, 256, 512), (2, 19, 512, 1024), (4, 150, 512, 512), (16, 21, 32
 
 # name in the table, config, largest ratio to F.cross_entropy that is aimed at on a CPU
 OURS = (
-    ('WeightedCrossEntropyLoss', dict(type='WeightedCrossEntropyLoss', class_weight='by class'),
-     1.2),
+    (
+        'WeightedCrossEntropyLoss',
+        dict(type='WeightedCrossEntropyLoss', class_weight='by class'),
+        1.2,
+    ),
     ('SoftmaxFocalLoss', dict(type='SoftmaxFocalLoss'), 1.2),
-    ('OHEMCrossEntropyLoss', dict(type='OHEMCrossEntropyLoss'), 2.),
+    ('OHEMCrossEntropyLoss', dict(type='OHEMCrossEntropyLoss'), 2.0),
     ('RecallLoss', dict(type='RecallLoss'), 1.7),
     ('LMPLoss', dict(type='LMPLoss'), 1.7),
     ('SoftDiceLoss', dict(type='SoftDiceLoss'), 1.7),
     ('SoftIoULoss', dict(type='SoftIoULoss'), 1.7),
     ('SoftTverskyLoss', dict(type='SoftTverskyLoss'), 1.7),
     ('GeneralizedDiceLoss', dict(type='GeneralizedDiceLoss'), 1.7),
-    ('LovaszSoftmaxLoss', dict(type='LovaszSoftmaxLoss'), 20.),
-    ('LDAMLoss', dict(type='LDAMLoss', statistics='of the batch', scale=1.), None),
+    ('LovaszSoftmaxLoss', dict(type='LovaszSoftmaxLoss'), 20.0),
+    ('LDAMLoss', dict(type='LDAMLoss', statistics='of the batch', scale=1.0), None),
     ('LogitAdjustedLoss', dict(type='LogitAdjustedLoss', statistics='of the batch'), None),
 )
 PAIR_TARGET = 2.5
@@ -60,7 +64,8 @@ class Sum(nn.Module):
         super().__init__()
         self.losses = nn.ModuleList(losses)
         self.supports_low_resolution = all(
-            getattr(loss, 'supports_low_resolution', False) for loss in losses)
+            getattr(loss, 'supports_low_resolution', False) for loss in losses
+        )
 
     def forward(self, logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
         return sum(loss(logits, labels, ignore_index=ignore_index) for loss in self.losses)
@@ -73,7 +78,8 @@ class SampledCrossEntropy(nn.Module):
         super().__init__()
         self.loss = MODELS.build(dict(type='CrossEntropyLoss', avg_non_ignore=True))
         self.sampler = OHEMPixelSampler(
-            SimpleNamespace(ignore_index=255), thresh=0.7, min_kept=100000)
+            SimpleNamespace(ignore_index=255), thresh=0.7, min_kept=100000
+        )
 
     def forward(self, logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
         weight = self.sampler.sample(logits, labels.unsqueeze(1))
@@ -98,7 +104,8 @@ def our_losses(labels: Tensor, num_classes: int) -> dict[str, tuple[nn.Module, f
     """Losses of this package and their targets; statistics and weights are those of the labels."""
     counts = torch.bincount(labels[labels != 255], minlength=num_classes).clamp(min=1).cpu()
     statistics = ClassStatistics.from_rows(
-        [f'class {c}' for c in range(num_classes)], [counts.tolist()])
+        [f'class {c}' for c in range(num_classes)], [counts.tolist()]
+    )
     weights = (counts.sum() / (num_classes * counts)).tolist()
     built = {}
     for name, config, target in OURS:
@@ -109,8 +116,12 @@ def our_losses(labels: Tensor, num_classes: int) -> dict[str, tuple[nn.Module, f
             config['class_weight'] = weights
         built[name] = (MODELS.build(config), target)
     built['SoftDice + WeightedCrossEntropy'] = (
-        Sum(MODELS.build(dict(type='SoftDiceLoss')),
-            MODELS.build(dict(type='WeightedCrossEntropyLoss'))), PAIR_TARGET)
+        Sum(
+            MODELS.build(dict(type='SoftDiceLoss')),
+            MODELS.build(dict(type='WeightedCrossEntropyLoss')),
+        ),
+        PAIR_TARGET,
+    )
     return built
 
 
@@ -124,8 +135,9 @@ def stock_losses() -> dict[str, nn.Module]:
 
 def chosen(names: list[str], only: list[str] | None) -> list[str]:
     """The names that contain one of ``only``; the baseline always."""
-    return [name for name in names
-            if not only or name == BASELINE or any(part in name for part in only)]
+    return [
+        name for name in names if not only or name == BASELINE or any(part in name for part in only)
+    ]
 
 
 class Workload(NamedTuple):
@@ -156,8 +168,11 @@ def workload(shape: tuple[int, int, int, int], args: argparse.Namespace) -> Work
     else:
         logits, labels = training_batch(shape, **options)
     ours = our_losses(labels, shape[1])
-    losses = {BASELINE: CrossEntropy(), **{name: loss for name, (loss, _) in ours.items()},
-              **stock_losses()}
+    losses = {
+        BASELINE: CrossEntropy(),
+        **{name: loss for name, (loss, _) in ours.items()},
+        **stock_losses(),
+    }
     if args.low_resolution:
         losses = {name: Resized(loss) for name, loss in losses.items()}
     losses = {name: losses[name].to(args.device) for name in chosen(list(losses), args.only)}
@@ -175,33 +190,58 @@ def measure(shape: tuple[int, int, int, int], args: argparse.Namespace) -> list[
     """One row for each loss: milliseconds, ratio to the baseline, its quartiles, memory."""
     work = workload(shape, args)
     contenders = [
-        Contender(name, 'ours' if name in work.targets else 'stock',
-                  partial(work.both_passes, name), work.forget) for name in work.losses]
-    times = time_in_turns(contenders, args.repeat, args.clock, device=args.device,
-                          seed=args.seed, title=str(shape))
+        Contender(
+            name,
+            'ours' if name in work.targets else 'stock',
+            partial(work.both_passes, name),
+            work.forget,
+        )
+        for name in work.losses
+    ]
+    times = time_in_turns(
+        contenders, args.repeat, args.clock, device=args.device, seed=args.seed, title=str(shape)
+    )
     one = torch.Size(shape).numel() * work.logits.element_size()
     rows = []
     for name, timing in compare(times, BASELINE).items():
         saved = saved_bytes(partial(work.forward, name), leave_out=(work.labels,))
-        row = {'loss': name, 'ms': timing.seconds * 1e3, 'ratio': timing.ratio,
-               'quartiles': '{:.3g}–{:.3g}'.format(*timing.spread),
-               'target': work.targets.get(name), 'saved / logits': saved / one}
+        row = {
+            'loss': name,
+            'ms': timing.seconds * 1e3,
+            'ratio': timing.ratio,
+            'quartiles': '{:.3g}–{:.3g}'.format(*timing.spread),
+            'target': work.targets.get(name),
+            'saved / logits': saved / one,
+        }
         if args.device == 'cuda':
             work.forget()
-            row['peak MiB'] = cuda_peak_bytes(partial(work.both_passes, name)) / 2 ** 20
+            row['peak MiB'] = cuda_peak_bytes(partial(work.both_passes, name)) / 2**20
         rows.append(row)
     return rows
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--shape', type=int, nargs=4, action='append', metavar=('N', 'C', 'H', 'W'),
-                        help='of the logits; repeat for several (default: four usual ones)')
-    parser.add_argument('--dtype', choices=('float32', 'float16', 'bfloat16'), default='float32',
-                        help='of the logits')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs=4,
+        action='append',
+        metavar=('N', 'C', 'H', 'W'),
+        help='of the logits; repeat for several (default: four usual ones)',
+    )
+    parser.add_argument(
+        '--dtype',
+        choices=('float32', 'float16', 'bfloat16'),
+        default='float32',
+        help='of the logits',
+    )
     parser.add_argument('--only', nargs='+', metavar='NAME', help='losses whose name contains one')
-    parser.add_argument('--low-resolution', type=int, metavar='SCALE',
-                        help='logits of a SCALE-th of the height and width: ours interpolate '
-                             'inside, the others before')
+    parser.add_argument(
+        '--low-resolution',
+        type=int,
+        metavar='SCALE',
+        help='logits of a SCALE-th of the height and width: ours interpolate inside, the others before',
+    )
 
 
 def run(args: argparse.Namespace) -> Iterator[dict]:

@@ -1,4 +1,5 @@
 """What a loss keeps between forward and backward pass, and the most that a GPU had to hold."""
+
 from collections.abc import Callable
 
 import torch
@@ -22,7 +23,7 @@ def saved_bytes(forward: Callable[[], Tensor], leave_out: tuple[Tensor, ...] = (
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         storages[storage.data_ptr()] = (storage.nbytes(), tensor)  # alive, so that no
-        return tensor                                              # address is used twice
+        return tensor  # address is used twice
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         loss = forward()

@@ -1,4 +1,5 @@
 """CalibrationMetric against a softmax of the same logits and torchmetrics' calibration error."""
+
 import argparse
 
 import torch
@@ -24,13 +25,15 @@ def contenders(logits: torch.Tensor, labels: torch.Tensor) -> list[Contender]:
     sample = data_sample(logits, labels)
     chosen = [
         Contender(BASELINE, 'PyTorch', lambda: logits.softmax(0)),
-        Contender('CalibrationMetric', 'ours', lambda: metric.process(None, [sample]))]
+        Contender('CalibrationMetric', 'ours', lambda: metric.process(None, [sample])),
+    ]
     try:
         from torchmetrics.classification import MulticlassCalibrationError
     except ImportError:
         return chosen
     theirs = MulticlassCalibrationError(
-        len(logits), n_bins=NUM_BINS, ignore_index=255, validate_args=False).to(logits.device)
+        len(logits), n_bins=NUM_BINS, ignore_index=255, validate_args=False
+    ).to(logits.device)
 
     def update_and_compute() -> None:
         theirs.reset()  # it keeps every pixel; computing each image keeps it from filling memory
@@ -46,19 +49,39 @@ def measure(shape: tuple[int, int, int], args: argparse.Namespace) -> list[dict]
     with torch.no_grad():
         logits, labels = training_batch((1, *shape), args.device, seed=args.seed)
         logits, labels = logits.detach()[0], labels[0]
-        times = time_in_turns(contenders(logits, labels), args.repeat, args.clock,
-                              device=args.device, seed=args.seed, title=str(shape))
-    return [{'metric': name, 'ms / image': timing.seconds * 1e3, 'ratio': timing.ratio,
-             'quartiles': '{:.3g}–{:.3g}'.format(*timing.spread)}
-            for name, timing in compare(times, BASELINE).items()]
+        times = time_in_turns(
+            contenders(logits, labels),
+            args.repeat,
+            args.clock,
+            device=args.device,
+            seed=args.seed,
+            title=str(shape),
+        )
+    return [
+        {
+            'metric': name,
+            'ms / image': timing.seconds * 1e3,
+            'ratio': timing.ratio,
+            'quartiles': '{:.3g}–{:.3g}'.format(*timing.spread),
+        }
+        for name, timing in compare(times, BASELINE).items()
+    ]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--shape', type=int, nargs=3, action='append', metavar=('C', 'H', 'W'),
-                        help='of one image\'s logits; repeat for several (default: two usual ones)')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs=3,
+        action='append',
+        metavar=('C', 'H', 'W'),
+        help="of one image's logits; repeat for several (default: two usual ones)",
+    )
 
 
 def run(args: argparse.Namespace) -> list[dict]:
     """A table for each shape."""
-    return [dict(title='one image, ' + ' x '.join(map(str, shape)),
-                 rows=measure(tuple(shape), args)) for shape in args.shape or SHAPES]
+    return [
+        dict(title='one image, ' + ' x '.join(map(str, shape)), rows=measure(tuple(shape), args))
+        for shape in args.shape or SHAPES
+    ]

@@ -1,4 +1,5 @@
 """The circumstances of a measurement, its table on the terminal, its JSON file."""
+
 import json
 import os
 import platform
@@ -19,10 +20,17 @@ def circumstances(device: str, clock: str, seed: int) -> dict:
     """Device, versions, date, seed and how busy the machine was."""
     name = torch.cuda.get_device_name() if device == 'cuda' else processor()
     return dict(
-        device=device, device_name=name, cores=os.cpu_count(), threads=torch.get_num_threads(),
-        clock=clock, load_average=[round(load, 2) for load in os.getloadavg()], seed=seed,
+        device=device,
+        device_name=name,
+        cores=os.cpu_count(),
+        threads=torch.get_num_threads(),
+        clock=clock,
+        load_average=[round(load, 2) for load in os.getloadavg()],
+        seed=seed,
         date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
-        python=platform.python_version(), versions=versions())
+        python=platform.python_version(),
+        versions=versions(),
+    )
 
 
 def processor() -> str:
@@ -105,7 +113,7 @@ def write_markdown(path: Path, section: str, tables: list[dict]) -> None:
         if table['circumstances'] != above:
             above = table['circumstances']
             blocks.append(_sentence(above))
-        blocks += [f"**{table['title']}**", markdown(table['rows'])]
+        blocks += [f'**{table["title"]}**', markdown(table['rows'])]
     text, start, end = '\n\n'.join(blocks), f'<!-- benchmark: {section} -->', '<!-- end -->'
     page = path.read_text(encoding='utf-8') if path.is_file() else ''
     if start in page:
@@ -119,9 +127,11 @@ def write_markdown(path: Path, section: str, tables: list[dict]) -> None:
 
 def _sentence(facts: dict) -> str:
     found = ', '.join(f'{name} {version}' for name, version in facts['versions'].items())
-    return (f"{facts['device_name']}, {facts['threads']} of {facts['cores']} cores, "
-            f"{facts['clock']} clock, load average {facts['load_average'][0]} at the start, seed "
-            f"{facts['seed']}, {facts['date'][:10]}; Python {facts['python']}, {found}.")
+    return (
+        f'{facts["device_name"]}, {facts["threads"]} of {facts["cores"]} cores, '
+        f'{facts["clock"]} clock, load average {facts["load_average"][0]} at the start, seed '
+        f'{facts["seed"]}, {facts["date"][:10]}; Python {facts["python"]}, {found}.'
+    )
 
 
 def _plain(value):

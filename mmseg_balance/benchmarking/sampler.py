@@ -1,4 +1,5 @@
 """BalanceBatchSampler and ClassPerformanceSampler against InfiniteSampler, on many images."""
+
 import argparse
 import itertools
 import time
@@ -34,8 +35,12 @@ def synthetic_statistics(images: int, num_classes: int, seed: int = 0) -> ClassS
     kept = classes < num_classes
     sizes = np.add.reduceat(kept, starts, dtype=np.int64)
     return ClassStatistics.from_entries(
-        [f'class {c}' for c in range(num_classes)], sizes, classes[kept],
-        np.full(kept.sum(), 1000), np.zeros(images))
+        [f'class {c}' for c in range(num_classes)],
+        sizes,
+        classes[kept],
+        np.full(kept.sum(), 1000),
+        np.zeros(images),
+    )
 
 
 class Images:
@@ -55,13 +60,22 @@ def build(args: argparse.Namespace) -> dict:
     dataset = Images(args.images, found.class_names)
     infinite = InfiniteSampler(dataset, seed=args.seed)
     balanced = DATA_SAMPLERS.build(
-        dict(type='BalanceBatchSampler', sampler=InfiniteSampler(dataset, seed=args.seed),
-             batch_size=args.batch_size, min_classes=args.min_classes, statistics=found))
+        dict(
+            type='BalanceBatchSampler',
+            sampler=InfiniteSampler(dataset, seed=args.seed),
+            batch_size=args.batch_size,
+            min_classes=args.min_classes,
+            statistics=found,
+        )
+    )
     performance = DATA_SAMPLERS.build(
-        dict(type='ClassPerformanceSampler', dataset=dataset, statistics=found, seed=args.seed))
-    return {BASELINE: _batches(infinite, args.batch_size),
-            'BalanceBatchSampler': iter(balanced),
-            'ClassPerformanceSampler': _batches(performance, args.batch_size)}
+        dict(type='ClassPerformanceSampler', dataset=dataset, statistics=found, seed=args.seed)
+    )
+    return {
+        BASELINE: _batches(infinite, args.batch_size),
+        'BalanceBatchSampler': iter(balanced),
+        'ClassPerformanceSampler': _batches(performance, args.batch_size),
+    }
 
 
 def _batches(sampler, batch_size: int):
@@ -79,12 +93,19 @@ def measure(args: argparse.Namespace) -> list[dict]:
         first[name] = time.perf_counter() - start
     contenders = [
         Contender(name, 'sampler', lambda batches=batches: [next(batches) for _ in range(BATCHES)])
-        for name, batches in samplers.items()]
+        for name, batches in samplers.items()
+    ]
     times = time_in_turns(contenders, args.repeat, args.clock, seed=args.seed, title='batches')
-    return [{'sampler': name, 'first batch s': first[name],
-             'µs / batch': timing.seconds / BATCHES * 1e6, 'ratio': timing.ratio,
-             'quartiles': '{:.3g}–{:.3g}'.format(*timing.spread)}
-            for name, timing in compare(times, BASELINE).items()]
+    return [
+        {
+            'sampler': name,
+            'first batch s': first[name],
+            'µs / batch': timing.seconds / BATCHES * 1e6,
+            'ratio': timing.ratio,
+            'quartiles': '{:.3g}–{:.3g}'.format(*timing.spread),
+        }
+        for name, timing in compare(times, BASELINE).items()
+    ]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,6 +117,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> list[dict]:
     """One table."""
-    title = (f'{args.images} images, {args.classes} classes, batches of {args.batch_size}, '
-             f'min_classes={args.min_classes}')
+    title = f'{args.images} images, {args.classes} classes, batches of {args.batch_size}, min_classes={args.min_classes}'
     return [dict(title=title, rows=measure(args))]

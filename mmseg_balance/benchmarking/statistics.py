@@ -1,4 +1,5 @@
 """A scan of the training labels against a loop over the data set with ``np.unique``."""
+
 import argparse
 import tempfile
 from pathlib import Path
@@ -14,8 +15,9 @@ from mmseg_balance.statistics import ClassStatistics
 BASELINE = 'data set and np.unique'
 
 
-def write_labels(directory: Path, images: int, num_classes: int, height: int, width: int,
-                 seed: int) -> None:
+def write_labels(
+    directory: Path, images: int, num_classes: int, height: int, width: int, seed: int
+) -> None:
     """Label maps as PNG files, and empty files in place of the images, which nobody reads."""
     for folder in ('images', 'labels'):
         (directory / folder).mkdir()
@@ -27,11 +29,15 @@ def write_labels(directory: Path, images: int, num_classes: int, height: int, wi
 
 def build_dataset(directory: Path, num_classes: int):
     """The data set with the one transform that counting needs."""
-    return DATASETS.build(dict(
-        type='BaseSegDataset', data_root=str(directory),
-        data_prefix=dict(img_path='images', seg_map_path='labels'),
-        metainfo=dict(classes=[f'class {c}' for c in range(num_classes)]),
-        pipeline=[dict(type='mmseg.LoadAnnotations')]))
+    return DATASETS.build(
+        dict(
+            type='BaseSegDataset',
+            data_root=str(directory),
+            data_prefix=dict(img_path='images', seg_map_path='labels'),
+            metainfo=dict(classes=[f'class {c}' for c in range(num_classes)]),
+            pipeline=[dict(type='mmseg.LoadAnnotations')],
+        )
+    )
 
 
 def count_by_hand(dataset, num_classes: int) -> np.ndarray:
@@ -55,20 +61,35 @@ def measure(directory: Path, args: argparse.Namespace) -> list[dict]:
 
     if not np.array_equal(scan(0)().pixels, count_by_hand(dataset, classes)):
         raise RuntimeError('the scan and np.unique count different pixels')
-    contenders = [Contender(BASELINE, 'stock', lambda: count_by_hand(dataset, classes)),
-                  Contender('ClassStatistics.scan, this process', 'ours', scan(0))]
+    contenders = [
+        Contender(BASELINE, 'stock', lambda: count_by_hand(dataset, classes)),
+        Contender('ClassStatistics.scan, this process', 'ours', scan(0)),
+    ]
     if args.workers and args.clock == 'wall':
-        contenders.append(Contender(f'ClassStatistics.scan, {args.workers} processes', 'ours',
-                                    scan(args.workers)))
+        contenders.append(
+            Contender(f'ClassStatistics.scan, {args.workers} processes', 'ours', scan(args.workers))
+        )
     times = time_in_turns(contenders, args.repeat, args.clock, seed=args.seed, title='scan')
-    return [{'statistics': name, 'images / s': args.images / timing.seconds,
-             'time ratio': timing.ratio, 'quartiles': '{:.3g}–{:.3g}'.format(*timing.spread)}
-            for name, timing in compare(times, BASELINE).items()]
+    return [
+        {
+            'statistics': name,
+            'images / s': args.images / timing.seconds,
+            'time ratio': timing.ratio,
+            'quartiles': '{:.3g}–{:.3g}'.format(*timing.spread),
+        }
+        for name, timing in compare(times, BASELINE).items()
+    ]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--shape', type=int, nargs=3, default=(19, 512, 1024),
-                        metavar=('C', 'H', 'W'), help='classes and size of a label map')
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs=3,
+        default=(19, 512, 1024),
+        metavar=('C', 'H', 'W'),
+        help='classes and size of a label map',
+    )
     parser.add_argument('--images', type=int, default=64, help='label maps')
     parser.add_argument('--workers', type=int, default=2, help='processes of the parallel scan')
 

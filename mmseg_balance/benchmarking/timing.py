@@ -1,4 +1,5 @@
 """Times of contenders that take turns, so that a busy machine is busy for all of them."""
+
 import random
 import statistics
 import time
@@ -40,9 +41,15 @@ class Timing(NamedTuple):
     spread: tuple[float, float]
 
 
-def time_in_turns(contenders: list[Contender], rounds: int, clock: str = 'wall',
-                  warmup: int = 1, device: str = 'cpu', seed: int = 0,
-                  title: str = '') -> dict[str, list[float]]:
+def time_in_turns(
+    contenders: list[Contender],
+    rounds: int,
+    clock: str = 'wall',
+    warmup: int = 1,
+    device: str = 'cpu',
+    seed: int = 0,
+    title: str = '',
+) -> dict[str, list[float]]:
     """Seconds of each contender in each round; in a round each runs once, in random order.
 
     Args:
@@ -55,8 +62,11 @@ def time_in_turns(contenders: list[Contender], rounds: int, clock: str = 'wall',
         title: what the progress bar says.
     """
     order = random.Random(seed)
-    seconds_of = (_device_seconds if clock == 'device' else
-                  partial(_host_seconds, read=HOST_CLOCKS[clock], device=device))
+    seconds_of = (
+        _device_seconds
+        if clock == 'device'
+        else partial(_host_seconds, read=HOST_CLOCKS[clock], device=device)
+    )
     times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
     for turn in _with_progress(rounds + warmup, title):
         for contender in order.sample(contenders, len(contenders)):
@@ -65,8 +75,9 @@ def time_in_turns(contenders: list[Contender], rounds: int, clock: str = 'wall',
             try:
                 seconds = seconds_of(contender)
             except Exception as error:  # a contender that cannot do this is a finding, not the end
-                print(f'{contender.name} is left out: {type(error).__name__}: '
-                      f'{str(error).splitlines()[0][:80]}')
+                print(
+                    f'{contender.name} is left out: {type(error).__name__}: {str(error).splitlines()[0][:80]}'
+                )
                 del times[contender.name]
                 continue
             if turn >= warmup:
@@ -84,10 +95,12 @@ def compare(times: dict[str, list[float]], baseline: str) -> dict[str, Timing]:
     result = {}
     for name, seconds in times.items():
         ratios = sorted(own / base for own, base in zip(seconds, times[baseline], strict=True))
-        quartiles = (statistics.quantiles(ratios, n=4, method='inclusive') if len(ratios) > 1
-                     else ratios * 3)
-        result[name] = Timing(statistics.median(seconds), statistics.median(ratios),
-                              (quartiles[0], quartiles[2]))
+        quartiles = (
+            statistics.quantiles(ratios, n=4, method='inclusive') if len(ratios) > 1 else ratios * 3
+        )
+        result[name] = Timing(
+            statistics.median(seconds), statistics.median(ratios), (quartiles[0], quartiles[2])
+        )
     return result
 
 
@@ -125,7 +138,11 @@ def _wait_for(device: str) -> None:
 
 
 def _with_progress(rounds: int, title: str) -> Iterator[int]:
-    columns = (TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
-               TimeRemainingColumn())
+    columns = (
+        TextColumn('{task.description}'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, transient=True) as progress:
         yield from progress.track(range(rounds), description=title)

@@ -1,4 +1,5 @@
 """Labels of a public release to the 8-bit PNG files that MMSegmentation reads."""
+
 from pathlib import Path
 
 import cv2
@@ -58,8 +59,9 @@ def split_synthia(root: str | Path, seed: int = 0) -> dict[str, int]:
         Images in each split.
     """
     root = Path(root)
-    images = _found(root, (p for p in root.rglob('*.png')
-                           if 'RGB' in p.relative_to(root).parts), 'RGB/**/*.png')
+    images = _found(
+        root, (p for p in root.rglob('*.png') if 'RGB' in p.relative_to(root).parts), 'RGB/**/*.png'
+    )
     names = [str(path.relative_to(root).with_suffix('')) for path in images]
     order = np.random.default_rng(seed).permutation(len(names))
     bounds = [round(0.7 * len(names)), round(0.8 * len(names))]
@@ -78,7 +80,7 @@ def synthia_train_ids(labels: np.ndarray, sequence: bool) -> np.ndarray:
     array([[255,   0,  11]], dtype=uint8)
     """
     table = np.full(65536, IGNORED, np.uint8)
-    table[1:len(CLASSES) + 1] = np.arange(len(CLASSES))
+    table[1 : len(CLASSES) + 1] = np.arange(len(CLASSES))
     if sequence:
         table[SEQUENCE_LANE_MARKING] = LANE_MARKING
     return table[labels]
@@ -86,6 +88,7 @@ def synthia_train_ids(labels: np.ndarray, sequence: bool) -> np.ndarray:
 
 def _convert_sbd_file(source: Path) -> None:
     from scipy.io import loadmat  # only this conversion needs scipy
+
     labels = loadmat(source, struct_as_record=False, squeeze_me=True)['GTcls'].Segmentation
     _write_png(source.parents[1] / 'labels' / f'{source.stem}.png', labels.astype(np.uint8))
 
@@ -97,7 +100,7 @@ def _convert_synthia_file(source: Path) -> None:
     if channels.ndim == 3:  # OpenCV turns the channels around: the first of the file is red
         channels = channels[..., 2]
     at = len(source.parts) - 1 - source.parts[::-1].index('LABELS')
-    target = Path(*source.parts[:at - 1], *LABEL_FOLDER, *source.parts[at + 1:])
+    target = Path(*source.parts[: at - 1], *LABEL_FOLDER, *source.parts[at + 1 :])
     target.parent.mkdir(parents=True, exist_ok=True)
     sequence = any('SEQS' in part for part in source.parts)
     _write_png(target, synthia_train_ids(channels, sequence))
@@ -111,8 +114,9 @@ def _write_png(path: Path, labels: np.ndarray) -> None:
 def _found(root: Path, files, pattern: str) -> list[Path]:
     files = sorted(files)
     if not files:
-        raise FileNotFoundError(f'root={str(root)!r} has no {pattern}; unpack the release there '
-                                '(docs/datasets.md says where to get it).')
+        raise FileNotFoundError(
+            f'root={str(root)!r} has no {pattern}; unpack the release there (docs/datasets.md says where to get it).'
+        )
     return files
 
 

@@ -1,4 +1,5 @@
 """The Semantic Boundaries Dataset as a data set of its own."""
+
 from mmseg.datasets import BaseSegDataset, PascalVOCDataset
 from mmseg.registry import DATASETS
 

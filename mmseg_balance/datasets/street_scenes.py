@@ -1,4 +1,5 @@
 """Street scenes that the package renders itself: a data set with nothing to download."""
+
 import contextlib
 import json
 import multiprocessing
@@ -44,27 +45,51 @@ class StreetScenesDataset(BaseSegDataset):
 
     METAINFO = dict(
         classes=CLASSES,
-        palette=[[70, 130, 180], [90, 90, 90], [128, 64, 128], [244, 35, 232], [107, 142, 35],
-                 [0, 0, 142], [255, 255, 153], [220, 220, 0], [220, 20, 60], [255, 128, 0]])
+        palette=[
+            [70, 130, 180],
+            [90, 90, 90],
+            [128, 64, 128],
+            [244, 35, 232],
+            [107, 142, 35],
+            [0, 0, 142],
+            [255, 255, 153],
+            [220, 220, 0],
+            [220, 20, 60],
+            [255, 128, 0],
+        ],
+    )
 
-    def __init__(self, data_root: str | None = 'data/street_scenes',
-                 data_prefix: dict | None = None, img_suffix: str = '.png',
-                 seg_map_suffix: str = '.png', render: bool = True,
-                 seed: int = 0, **kwargs) -> None:
+    def __init__(
+        self,
+        data_root: str | None = 'data/street_scenes',
+        data_prefix: dict | None = None,
+        img_suffix: str = '.png',
+        seg_map_suffix: str = '.png',
+        render: bool = True,
+        seed: int = 0,
+        **kwargs,
+    ) -> None:
         if render:
             if not data_root:
-                raise ValueError(f'data_root={data_root!r}: rendering needs a folder to write to; '
-                                 'name one or say render=False.')
+                raise ValueError(
+                    f'data_root={data_root!r}: rendering needs a folder to write to; name one or say render=False.'
+                )
             write_street_scenes(data_root, seed)
         super().__init__(
             data_root=data_root,
             data_prefix=data_prefix or dict(img_path='images/train', seg_map_path='labels/train'),
-            img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
+            img_suffix=img_suffix,
+            seg_map_suffix=seg_map_suffix,
+            **kwargs,
+        )
 
 
-def write_street_scenes(root: str | Path, seed: int = 0,
-                        num_images: Mapping[str, int] | None = None,
-                        num_workers: int | None = None) -> Path:
+def write_street_scenes(
+    root: str | Path,
+    seed: int = 0,
+    num_images: Mapping[str, int] | None = None,
+    num_workers: int | None = None,
+) -> Path:
     """Render the data set under `root`, once and all or nothing; return `root`.
 
     It is written next to `root` and renamed when it is whole. What a killed process left
@@ -87,8 +112,9 @@ def write_street_scenes(root: str | Path, seed: int = 0,
     with _only_writer(root):
         if _is_whole(root, seed):  # another process wrote it while this one waited
             return root
-        partial = Path(tempfile.mkdtemp(prefix=f'.{root.name}.', suffix='.partial',
-                                        dir=root.parent))
+        partial = Path(
+            tempfile.mkdtemp(prefix=f'.{root.name}.', suffix='.partial', dir=root.parent)
+        )
         try:
             _render_all(partial, seed, num_images or NUM_IMAGES, num_workers)
             _publish(partial, root, seed)
@@ -99,20 +125,29 @@ def write_street_scenes(root: str | Path, seed: int = 0,
 
 def _is_whole(root: Path, seed: int) -> bool:
     if not (root / MARKER).is_file():
-        foreign = [p.name for p in root.iterdir() if p.name not in ('images', 'labels')] \
-            if root.is_dir() else []
+        foreign = (
+            [p.name for p in root.iterdir() if p.name not in ('images', 'labels')]
+            if root.is_dir()
+            else []
+        )
         if foreign:
-            raise ValueError(f'data_root={str(root)!r} holds files that are not street scenes '
-                             f'({foreign[0]!r}, …); give an empty or a new folder.')
+            raise ValueError(
+                f'data_root={str(root)!r} holds files that are not street scenes '
+                f'({foreign[0]!r}, …); give an empty or a new folder.'
+            )
         return False
     settings = json.loads((root / MARKER).read_text())
     if settings.get('renderer') != RENDERER:
-        raise ValueError(f'data_root={str(root)!r} holds pictures of another version of the '
-                         'renderer; delete that folder to have them rendered anew.')
+        raise ValueError(
+            f'data_root={str(root)!r} holds pictures of another version of the '
+            'renderer; delete that folder to have them rendered anew.'
+        )
     found = settings['seed']
     if found != seed:
-        raise ValueError(f'data_root={str(root)!r} holds the scenes of seed {found}, not of '
-                         f'seed={seed}; give each seed its own folder.')
+        raise ValueError(
+            f'data_root={str(root)!r} holds the scenes of seed {found}, not of '
+            f'seed={seed}; give each seed its own folder.'
+        )
     return True
 
 
@@ -141,8 +176,9 @@ def _publish(partial: Path, root: Path, seed: int) -> None:
             raise
 
 
-def _render_all(folder: Path, seed: int, num_images: Mapping[str, int],
-                num_workers: int | None) -> None:
+def _render_all(
+    folder: Path, seed: int, num_images: Mapping[str, int], num_workers: int | None
+) -> None:
     tasks = []
     for split_index, (split, count) in enumerate(num_images.items()):
         for kind in ('images', 'labels'):
@@ -151,19 +187,20 @@ def _render_all(folder: Path, seed: int, num_images: Mapping[str, int],
     workers = min(num_workers or _num_cores(), len(tasks))
     print(f'Rendering {len(tasks)} street scenes', flush=True)
     if workers > 1 and not multiprocessing.current_process().daemon:
-        track_parallel_progress(_render_one, tasks, workers, initializer=cv2.setNumThreads,
-                                initargs=(0,), chunksize=4)
+        track_parallel_progress(
+            _render_one, tasks, workers, initializer=cv2.setNumThreads, initargs=(0,), chunksize=4
+        )
     else:
         track_progress(_render_one, tasks)
     print(flush=True)
-    (folder / MARKER).write_text(json.dumps(
-        dict(seed=seed, renderer=RENDERER, num_images=dict(num_images), classes=CLASSES)))
+    (folder / MARKER).write_text(
+        json.dumps(dict(seed=seed, renderer=RENDERER, num_images=dict(num_images), classes=CLASSES))
+    )
 
 
 def _render_one(task: tuple[Path, str, tuple[int, int], int]) -> None:
     folder, split, seed, index = task
-    image, label = render_street_scene((*seed, index),
-                                       with_cyclist=index % CYCLIST_EVERY == 1)
+    image, label = render_street_scene((*seed, index), with_cyclist=index % CYCLIST_EVERY == 1)
     for kind, picture in (('images', image[..., ::-1]), ('labels', label)):
         _, png = cv2.imencode('.png', picture)
         (folder / kind / split / f'{index:04d}.png').write_bytes(png.tobytes())

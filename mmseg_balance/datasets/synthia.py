@@ -1,4 +1,5 @@
 """SYNTHIA: rendered streets with labels, RAND-CITYSCAPES and the video sequences."""
+
 import os.path as osp
 from pathlib import PurePath
 
@@ -7,9 +8,30 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 # Labels in the files are one more than the index here; 0 is void.
-CLASSES = ('sky', 'building', 'road', 'sidewalk', 'fence', 'vegetation', 'pole', 'car',
-           'traffic sign', 'pedestrian', 'bicycle', 'motorcycle', 'parking slot', 'road work',
-           'traffic light', 'terrain', 'rider', 'truck', 'bus', 'train', 'wall', 'lane marking')
+CLASSES = (
+    'sky',
+    'building',
+    'road',
+    'sidewalk',
+    'fence',
+    'vegetation',
+    'pole',
+    'car',
+    'traffic sign',
+    'pedestrian',
+    'bicycle',
+    'motorcycle',
+    'parking slot',
+    'road work',
+    'traffic light',
+    'terrain',
+    'rider',
+    'truck',
+    'bus',
+    'train',
+    'wall',
+    'lane marking',
+)
 LABEL_FOLDER = ('GT', 'LABELS_8BIT')
 
 
@@ -31,11 +53,31 @@ class SynthiaDataset(BaseSegDataset):
 
     METAINFO = dict(
         classes=CLASSES,
-        palette=[[70, 130, 180], [70, 70, 70], [128, 64, 128], [244, 35, 232], [64, 64, 128],
-                 [107, 142, 35], [153, 153, 153], [0, 0, 142], [220, 220, 0], [220, 20, 60],
-                 [119, 11, 32], [0, 0, 230], [250, 170, 160], [128, 64, 64], [250, 170, 30],
-                 [152, 251, 152], [255, 0, 0], [0, 0, 70], [0, 60, 100], [0, 80, 100],
-                 [102, 102, 156], [102, 204, 102]])
+        palette=[
+            [70, 130, 180],
+            [70, 70, 70],
+            [128, 64, 128],
+            [244, 35, 232],
+            [64, 64, 128],
+            [107, 142, 35],
+            [153, 153, 153],
+            [0, 0, 142],
+            [220, 220, 0],
+            [220, 20, 60],
+            [119, 11, 32],
+            [0, 0, 230],
+            [250, 170, 160],
+            [128, 64, 64],
+            [250, 170, 30],
+            [152, 251, 152],
+            [255, 0, 0],
+            [0, 0, 70],
+            [0, 60, 100],
+            [0, 80, 100],
+            [102, 102, 156],
+            [102, 204, 102],
+        ],
+    )
 
     def __init__(self, img_suffix: str = '.png', seg_map_suffix: str = '.png', **kwargs) -> None:
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
@@ -48,14 +90,22 @@ class SynthiaDataset(BaseSegDataset):
                 names = [line.strip() + self.img_suffix for line in lines if line.strip()]
         else:
             names = sorted(
-                name for name in fileio.list_dir_or_file(
-                    root, list_dir=False, suffix=self.img_suffix, recursive=True)
-                if 'RGB' in PurePath(name).parts)
+                name
+                for name in fileio.list_dir_or_file(
+                    root, list_dir=False, suffix=self.img_suffix, recursive=True
+                )
+                if 'RGB' in PurePath(name).parts
+            )
         return [
-            dict(img_path=osp.join(root, name),
-                 seg_map_path=osp.join(root, label_path(name, self.seg_map_suffix)),
-                 label_map=self.label_map, reduce_zero_label=self.reduce_zero_label, seg_fields=[])
-            for name in names]
+            dict(
+                img_path=osp.join(root, name),
+                seg_map_path=osp.join(root, label_path(name, self.seg_map_suffix)),
+                label_map=self.label_map,
+                reduce_zero_label=self.reduce_zero_label,
+                seg_fields=[],
+            )
+            for name in names
+        ]
 
 
 def label_path(image: str, suffix: str = '.png') -> str:
@@ -66,4 +116,4 @@ def label_path(image: str, suffix: str = '.png') -> str:
     """
     path = PurePath(image)
     at = path.parts.index('RGB')
-    return str(PurePath(*path.parts[:at], *LABEL_FOLDER, *path.parts[at + 1:]).with_suffix(suffix))
+    return str(PurePath(*path.parts[:at], *LABEL_FOLDER, *path.parts[at + 1 :]).with_suffix(suffix))

@@ -1,4 +1,5 @@
 """Which code computes the primitives: ``MMSEG_BALANCE_BACKEND=auto``, ``eager`` or ``triton``."""
+
 import importlib.util
 import os
 from importlib import metadata
@@ -31,11 +32,15 @@ def backend_from_environment(value: str | None) -> str:
     """
     choice = value or 'auto'
     if choice not in CHOICES:
-        raise ValueError(f'MMSEG_BALANCE_BACKEND={value!r} is unknown: set it to '
-                         f'{", ".join(CHOICES[:-1])} or {CHOICES[-1]}, or unset it.')
+        raise ValueError(
+            f'MMSEG_BALANCE_BACKEND={value!r} is unknown: set it to '
+            f'{", ".join(CHOICES[:-1])} or {CHOICES[-1]}, or unset it.'
+        )
     if choice == 'triton' and not TRITON_USABLE:
-        raise ValueError(f"MMSEG_BALANCE_BACKEND='triton' but Triton {MIN_TRITON} or later is not "
-                         f"installed: pip install 'triton>={MIN_TRITON}', or unset the variable.")
+        raise ValueError(
+            f"MMSEG_BALANCE_BACKEND='triton' but Triton {MIN_TRITON} or later is not "
+            f"installed: pip install 'triton>={MIN_TRITON}', or unset the variable."
+        )
     return choice
 
 

@@ -1,4 +1,5 @@
 """Which images make a balanced batch."""
+
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,10 +21,18 @@ class BalancedBatch:
     complete: bool
 
 
-def select_balanced_batch(indptr: np.ndarray, indices: np.ndarray, candidates: Iterator[int],
-                          batch_size: int, min_classes: int, *, fill: bool = True,
-                          max_tries: int = 1000, patience: int = 1000,
-                          pool_size: int | None = None) -> BalancedBatch:
+def select_balanced_batch(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    candidates: Iterator[int],
+    batch_size: int,
+    min_classes: int,
+    *,
+    fill: bool = True,
+    max_tries: int = 1000,
+    patience: int = 1000,
+    pool_size: int | None = None,
+) -> BalancedBatch:
     """Take candidates that bring a class which the batch lacks, until it has ``min_classes``.
 
     A batch that is full with fewer classes is discarded and chosen anew from the candidates that
@@ -62,7 +71,8 @@ def select_balanced_batch(indptr: np.ndarray, indices: np.ndarray, candidates: I
     best, most = [], -1
     for discarded in range(max_tries):
         batch, held, idle = _one_try(
-            indptr, indices, candidates, batch_size, min_classes, min(patience, everyone))
+            indptr, indices, candidates, batch_size, min_classes, min(patience, everyone)
+        )
         if len(held) >= min_classes:
             if fill:
                 _top_up(batch, held, indptr, indices, candidates, batch_size, patience)
@@ -74,14 +84,20 @@ def select_balanced_batch(indptr: np.ndarray, indices: np.ndarray, candidates: I
     return BalancedBatch(tuple(best), most, discarded + 1, complete=False)
 
 
-def _one_try(indptr: np.ndarray, indices: np.ndarray, candidates: Iterator[int], batch_size: int,
-             min_classes: int, patience: int) -> tuple[list[int], set[int], int]:
+def _one_try(
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    candidates: Iterator[int],
+    batch_size: int,
+    min_classes: int,
+    patience: int,
+) -> tuple[list[int], set[int], int]:
     batch: list[int] = []
     held: set[int] = set()
     idle = 0
     for image in candidates:
         # Rows are short: a Python set is several times faster here than any NumPy operation.
-        row = indices[indptr[image]:indptr[image + 1]].tolist()
+        row = indices[indptr[image] : indptr[image + 1]].tolist()
         if held.issuperset(row):
             idle += 1
             if idle >= patience:
@@ -95,8 +111,15 @@ def _one_try(indptr: np.ndarray, indices: np.ndarray, candidates: Iterator[int],
     return batch, held, idle
 
 
-def _top_up(batch: list[int], held: set[int], indptr: np.ndarray, indices: np.ndarray,
-            candidates: Iterator[int], batch_size: int, patience: int) -> None:
+def _top_up(
+    batch: list[int],
+    held: set[int],
+    indptr: np.ndarray,
+    indices: np.ndarray,
+    candidates: Iterator[int],
+    batch_size: int,
+    patience: int,
+) -> None:
     repeated = 0
     while len(batch) < batch_size:
         image = next(candidates)
@@ -105,11 +128,10 @@ def _top_up(batch: list[int], held: set[int], indptr: np.ndarray, indices: np.nd
             repeated += 1
             continue
         batch.append(image)
-        held.update(indices[indptr[image]:indptr[image + 1]].tolist())
+        held.update(indices[indptr[image] : indptr[image + 1]].tolist())
 
 
-def most_classes_possible(indptr: np.ndarray, images_per_class: np.ndarray,
-                          batch_size: int) -> int:
+def most_classes_possible(indptr: np.ndarray, images_per_class: np.ndarray, batch_size: int) -> int:
     """Bound on how many classes ``batch_size`` images can have together.
 
     >>> most_classes_possible(np.array([0, 2, 3, 4]), np.array([1, 2, 1]), batch_size=2)
@@ -117,5 +139,5 @@ def most_classes_possible(indptr: np.ndarray, images_per_class: np.ndarray,
     """
     sizes = np.diff(indptr)
     size = min(batch_size, len(sizes))
-    largest = np.partition(sizes, len(sizes) - size)[len(sizes) - size:].sum() if size else 0
+    largest = np.partition(sizes, len(sizes) - size)[len(sizes) - size :].sum() if size else 0
     return int(min(np.count_nonzero(images_per_class), largest))

@@ -1,4 +1,5 @@
 """Sums per confidence bin to calibration scores: Taubert's cal, ECE, MCE, NLL and Brier."""
+
 import numpy as np
 
 from mmseg_balance.functional.confidence_bins import UNIT, CalibrationSums

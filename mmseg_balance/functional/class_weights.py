@@ -1,4 +1,5 @@
 """Counts (facts) to class weights (policy)."""
+
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
@@ -52,7 +53,7 @@ def median_frequency(counts: ClassCounts) -> np.ndarray:
     """
     seen = np.asarray(counts.pixels) > 0
     frequency = np.asarray(counts.pixels) * _reciprocal(counts.image_pixels)
-    median = np.median(frequency[seen]) if seen.any() else 0.
+    median = np.median(frequency[seen]) if seen.any() else 0.0
     return median * _reciprocal(frequency)
 
 
@@ -117,8 +118,7 @@ def enet(counts: ClassCounts, offset: float = 1.02) -> np.ndarray:
 
 # Serves dispatch and error text.
 RULES: Mapping[str, Callable[..., np.ndarray]] = {
-    rule.__name__: rule
-    for rule in (inverse_frequency, median_frequency, effective_number, enet)
+    rule.__name__: rule for rule in (inverse_frequency, median_frequency, effective_number, enet)
 }
 
 

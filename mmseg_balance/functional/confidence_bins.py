@@ -4,6 +4,7 @@ The sums are small (classes x bins) and additive: over the pixels of an image, t
 set and the ranks of a job. They are integers, confidences being counted in units of 2^-24, so that
 adding is exact in any order and a job on many ranks reports what a single process reports.
 """
+
 from __future__ import annotations
 
 import operator

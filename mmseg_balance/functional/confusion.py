@@ -1,4 +1,5 @@
 """Confusion matrix to scores: accuracy, recall, F1, IoU, kappa, and head, body and tail classes."""
+
 from collections.abc import Mapping, Sequence
 
 import numpy as np

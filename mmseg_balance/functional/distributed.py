@@ -1,4 +1,5 @@
 """Sums over all processes, with the gradient that DistributedDataParallel expects."""
+
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -29,7 +30,6 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 
 
 class _SumOverRanks(Function):
-
     @staticmethod
     def forward(ctx, values):
         total = values.to(torch.float64)  # a copy also for float64 input: all_reduce works in place

@@ -1,4 +1,5 @@
 """Small things about labels: a table looked up, sums by label, the range."""
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,14 +26,15 @@ def label_lookup(table: Tensor, labels: Tensor, ignore_index: int = 255) -> Tens
     # What lies between the classes and the ignored label is no label: NaN says so where
     # check_label_range does not look.
     longer = table.new_full((slots,), torch.nan)
-    longer[:len(table)] = table
+    longer[: len(table)] = table
     longer[ignored] = 0
     # index_select: four times as fast on a CPU as table[…].
     return longer.index_select(0, index.flatten()).view(labels.shape)
 
 
-def sum_by_label(values: Tensor, labels: Tensor, num_classes: int,
-                 ignore_index: int = 255) -> Tensor:
+def sum_by_label(
+    values: Tensor, labels: Tensor, num_classes: int, ignore_index: int = 255
+) -> Tensor:
     """Sum of the pixels' values by image and label, added up in float64.
 
     Args:
@@ -50,7 +52,8 @@ def sum_by_label(values: Tensor, labels: Tensor, num_classes: int,
     """
     dtype = values.dtype if values.dtype.is_floating_point else torch.float32
     if num_classes <= MAX_CLASSES and kernels_take(values):
-        from mmseg_balance.functional import triton_primitives
+        from mmseg_balance.functional.primitives.triton import launches as triton_primitives
+
         return triton_primitives.label_sums(values, labels, num_classes, ignore_index).to(dtype)
     index, slots, ignored = _slots(labels, num_classes, ignore_index)
     sums = torch.zeros((len(labels), slots), dtype=torch.float64, device=values.device)
@@ -122,8 +125,9 @@ def check_label_range(labels: Tensor, num_classes: int, ignore_index: int = 255)
         return
     raise ValueError(
         f'labels hold the value {int(bad)}; allowed are 0 to {num_classes - 1} and '
-        f'ignore_index={ignore_index}. Likely remedies: num_classes of the head, the dataset\'s '
-        'label_map or reduce_zero_label, or masks coded 0/255 instead of 0/1.')
+        f"ignore_index={ignore_index}. Likely remedies: num_classes of the head, the dataset's "
+        'label_map or reduce_zero_label, or masks coded 0/255 instead of 0/1.'
+    )
 
 
 def _slots(labels: Tensor, num_classes: int, ignore_index: int) -> tuple[Tensor, int, int]:

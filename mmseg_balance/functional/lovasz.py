@@ -1,4 +1,5 @@
 """Lovász-softmax: the convex closure of the Jaccard loss, with its gradient written out."""
+
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -77,8 +78,8 @@ def lovasz_softmax_loss(
         logits = torch.cat([torch.zeros_like(logits), logits], 1)
     if class_weight is not None and len(class_weight) != logits.shape[1]:
         raise ValueError(
-            f'class_weight has {len(class_weight)} entries for {logits.shape[1]} classes: give one '
-            'per class')
+            f'class_weight has {len(class_weight)} entries for {logits.shape[1]} classes: give one per class'
+        )
     return _LovaszSoftmax.apply(logits, labels, ignore_index, over, classes, class_weight)
 
 
@@ -129,17 +130,17 @@ def _torch_rows(probs, labels, valid, shares) -> tuple[Tensor, Tensor]:
     step = max(1, CHUNK // max(1, labels.numel()))
     loss, grad = probs.new_zeros(()), torch.empty_like(probs)
     for first in range(0, num_classes, step):
-        part = probs[:, first:first + step]
+        part = probs[:, first : first + step]
         ids = torch.arange(first, first + part.shape[1], device=labels.device).view(1, -1, 1, 1)
         foreground = labels.unsqueeze(1) == ids
         errors = torch.where(foreground, 1 - part, part)
         errors = torch.where(valid.unsqueeze(1), errors, -1)  # behind all others
         values, slopes = _lovasz_rows(_to_rows(errors, groups), _to_rows(foreground, groups))
-        share = shares[:, first:first + step].reshape(-1)  # rows are (group, class)
+        share = shares[:, first : first + step].reshape(-1)  # rows are (group, class)
         loss = loss + (values * share).sum()
         slopes = (slopes * share.unsqueeze(1)).view(groups, part.shape[1], num_images // groups, -1)
         slopes = slopes.transpose(1, 2).reshape(part.shape)
-        grad[:, first:first + step] = torch.where(foreground, -slopes, slopes)
+        grad[:, first : first + step] = torch.where(foreground, -slopes, slopes)
     return loss, grad
 
 
@@ -186,8 +187,10 @@ def _numpy_rows(probs, labels, valid, shares) -> tuple[Tensor, Tensor]:
     grad = torch.zeros_like(probs, memory_format=torch.contiguous_format)
     slopes = grad.flatten(2).unflatten(0, (groups, -1)).numpy()
     ignored = ~valid.reshape(groups, -1).numpy()
-    members = [_pixels_by_class(row, num_classes) for row in
-               torch.where(valid, labels, num_classes).reshape(groups, -1).numpy()]
+    members = [
+        _pixels_by_class(row, num_classes)
+        for row in torch.where(valid, labels, num_classes).reshape(groups, -1).numpy()
+    ]
     share = shares.numpy()
 
     def run(row: tuple[int, int]) -> float:
@@ -234,10 +237,10 @@ def _lovasz_row(errors: np.ndarray, members: np.ndarray) -> tuple[float, np.ndar
     # them a bit that says foreground and the pixel's index.
     keys = np.empty(len(members) + len(others), np.uint64)
     halves = keys.view(np.uint32).reshape(-1, 2)
-    halves[:len(members), 0] = members.astype(np.uint32) | np.uint32(1 << 31)
-    halves[:len(members), 1] = ~missed.view(np.uint32)
-    halves[len(members):, 0] = others
-    halves[len(members):, 1] = ~errors[others].view(np.uint32)
+    halves[: len(members), 0] = members.astype(np.uint32) | np.uint32(1 << 31)
+    halves[: len(members), 1] = ~missed.view(np.uint32)
+    halves[len(members) :, 0] = others
+    halves[len(members) :, 1] = ~errors[others].view(np.uint32)
     keys.sort()
 
     ranked = (~halves[:, 1]).view(np.float32)

@@ -1,4 +1,5 @@
 """Loss max-pooling: the pixel weights that make a loss largest within a norm ball."""
+
 import math
 
 import torch
@@ -14,11 +15,7 @@ BIN_BITS = 5  # bins of the histogram per octave: 2^5, so that a bin's edges dif
 
 
 def max_pool_weights(
-    pixel_losses: Tensor,
-    valid: Tensor,
-    p: float = 1.3,
-    ratio: float = 0.25,
-    pool: str = 'image',
+    pixel_losses: Tensor, valid: Tensor, p: float = 1.3, ratio: float = 0.25, pool: str = 'image'
 ) -> Tensor:
     r"""Pixel weights that maximise the weighted loss under a p-norm and a maximum norm.
 
@@ -73,7 +70,8 @@ def max_pool_weights(
     check_max_pooling_arguments(p, ratio, pool)
     rows = pixel_losses.shape[0] if pool == 'image' else 1
     if 1 <= p < math.inf and ratio < 1 and kernels_take(pixel_losses):
-        from mmseg_balance.functional import triton_max_pooling
+        from mmseg_balance.functional.primitives.triton import max_pooling as triton_max_pooling
+
         losses, inside = pixel_losses.detach().float().reshape(rows, -1), valid.reshape(rows, -1)
         return triton_max_pooling.max_pool_weights(losses, inside, p, ratio).view_as(valid)
     dtype = torch.float64 if pixel_losses.dtype == torch.float64 else torch.float32

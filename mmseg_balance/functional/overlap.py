@@ -10,6 +10,7 @@ Common to all of them:
     - dtype: float32 sums whatever the logits; float64 for float64.
     - ``sync``: the sums are taken over all processes before the formula.
 """
+
 import torch
 from torch import Tensor
 
@@ -17,11 +18,21 @@ from mmseg_balance.functional.distributed import sum_over_ranks
 from mmseg_balance.functional.primitives import overlap_sums
 
 
-def soft_dice_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
-                   class_weight: Tensor | None = None, weight: Tensor | None = None,
-                   average: str = 'macro', over: str = 'batch', power: float = 2,
-                   smooth: float = 0., eps: float = 0., classes: str = 'present',
-                   sync: bool = False) -> Tensor:
+def soft_dice_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    ignore_index: int = 255,
+    class_weight: Tensor | None = None,
+    weight: Tensor | None = None,
+    average: str = 'macro',
+    over: str = 'batch',
+    power: float = 2,
+    smooth: float = 0.0,
+    eps: float = 0.0,
+    classes: str = 'present',
+    sync: bool = False,
+) -> Tensor:
     r"""Multi-class soft Dice loss.
 
     .. math::
@@ -74,11 +85,21 @@ def soft_dice_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
     return _group_mean(losses, target, over, sync)
 
 
-def soft_iou_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
-                  class_weight: Tensor | None = None, weight: Tensor | None = None,
-                  average: str = 'macro', over: str = 'batch', power: float = 1,
-                  smooth: float = 0., eps: float = 0., classes: str = 'present',
-                  sync: bool = False) -> Tensor:
+def soft_iou_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    ignore_index: int = 255,
+    class_weight: Tensor | None = None,
+    weight: Tensor | None = None,
+    average: str = 'macro',
+    over: str = 'batch',
+    power: float = 1,
+    smooth: float = 0.0,
+    eps: float = 0.0,
+    classes: str = 'present',
+    sync: bool = False,
+) -> Tensor:
     r"""Multi-class soft IoU (Jaccard) loss.
 
     .. math:: 1 - \frac{\sum_c w_c J_c}{\sum_c w_c}, \qquad
@@ -105,7 +126,8 @@ def soft_iou_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
         Rahman & Wang 2016; Huang et al., Balance-batch, section III.B.
     """
     intersection, predicted, target = _groups(
-        logits, labels, ignore_index, power, weight, over, sync)
+        logits, labels, ignore_index, power, weight, over, sync
+    )
     union = predicted + target - intersection
     if average == 'micro':
         losses = 1 - _micro_ratio(intersection, union, class_weight, smooth, eps)
@@ -115,11 +137,22 @@ def soft_iou_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
     return _group_mean(losses, target, over, sync)
 
 
-def soft_tversky_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
-                      class_weight: Tensor | None = None, weight: Tensor | None = None,
-                      alpha: float = 0.3, beta: float = 0.7, gamma: float = 1.,
-                      over: str = 'batch', smooth: float = 0., eps: float = 0.,
-                      classes: str = 'present', sync: bool = False) -> Tensor:
+def soft_tversky_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    ignore_index: int = 255,
+    class_weight: Tensor | None = None,
+    weight: Tensor | None = None,
+    alpha: float = 0.3,
+    beta: float = 0.7,
+    gamma: float = 1.0,
+    over: str = 'batch',
+    smooth: float = 0.0,
+    eps: float = 0.0,
+    classes: str = 'present',
+    sync: bool = False,
+) -> Tensor:
     r"""Multi-class (focal) Tversky loss.
 
     .. math:: \frac{\sum_c w_c (1 - V_c)^\gamma}{\sum_c w_c}, \qquad V_c = \frac{I_c + s}
@@ -159,10 +192,18 @@ def soft_tversky_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255
     return _group_mean(_class_mean(misses, target, class_weight, classes), target, over, sync)
 
 
-def generalized_dice_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
-                          class_weight: Tensor | None = None, weight: Tensor | None = None,
-                          over: str = 'batch', smooth: float = 0., eps: float = 0.,
-                          sync: bool = False) -> Tensor:
+def generalized_dice_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    ignore_index: int = 255,
+    class_weight: Tensor | None = None,
+    weight: Tensor | None = None,
+    over: str = 'batch',
+    smooth: float = 0.0,
+    eps: float = 0.0,
+    sync: bool = False,
+) -> Tensor:
     r"""Generalised Dice loss: classes weighed by their inverse squared size in the pool.
 
     .. math:: 1 - 2\,\frac{\sum_c v_c I_c + s}{\sum_c v_c (P_c + T_c) + s + \varepsilon},
@@ -195,8 +236,15 @@ def generalized_dice_loss(logits: Tensor, labels: Tensor, *, ignore_index: int =
     return _group_mean(1 - 2 * ratio, target, over, sync)
 
 
-def _groups(logits: Tensor, labels: Tensor, ignore_index: int, power: float,
-            weight: Tensor | None, over: str, sync: bool) -> tuple[Tensor, Tensor, Tensor]:
+def _groups(
+    logits: Tensor,
+    labels: Tensor,
+    ignore_index: int,
+    power: float,
+    weight: Tensor | None,
+    over: str,
+    sync: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Intersection, predicted and target mass ``(G, C)`` of each pool: the images, or one batch."""
     sums = overlap_sums(logits, labels, ignore_index, power, weight, per_image=True)
     if over == 'image':
@@ -205,8 +253,9 @@ def _groups(logits: Tensor, labels: Tensor, ignore_index: int, power: float,
     return tuple(sum_over_ranks(pooled) if sync else pooled)
 
 
-def _ratio(numerator: Tensor, denominator: Tensor | int, smooth: float = 0.,
-           eps: float = 0.) -> Tensor:
+def _ratio(
+    numerator: Tensor, denominator: Tensor | int, smooth: float = 0.0, eps: float = 0.0
+) -> Tensor:
     """Smoothed quotient; where the denominator is 0 the numerator is too, and this is 0.
 
     Few operations, for on a GPU each of them costs a launch however small it is.
@@ -216,15 +265,17 @@ def _ratio(numerator: Tensor, denominator: Tensor | int, smooth: float = 0.,
     return numerator / (denominator + (denominator == 0))
 
 
-def _micro_ratio(numerator: Tensor, denominator: Tensor, class_weight: Tensor | None,
-                 smooth: float, eps: float) -> Tensor:
+def _micro_ratio(
+    numerator: Tensor, denominator: Tensor, class_weight: Tensor | None, smooth: float, eps: float
+) -> Tensor:
     if class_weight is not None:
         numerator, denominator = numerator * class_weight, denominator * class_weight
     return _ratio(numerator.sum(1), denominator.sum(1), smooth, eps)
 
 
-def _class_mean(losses: Tensor, target: Tensor, class_weight: Tensor | None,
-                classes: str) -> Tensor:
+def _class_mean(
+    losses: Tensor, target: Tensor, class_weight: Tensor | None, classes: str
+) -> Tensor:
     """Weighted mean over classes, ``(G, C)`` to ``(G,)``."""
     present = target > 0
     shares = present if class_weight is None else present * class_weight

@@ -3,6 +3,7 @@
 The loss functions return ``(N, H, W)``, 0 where ignored; :func:`reduce_pixel_losses` makes a scalar
 of them.
 """
+
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -17,10 +18,17 @@ from mmseg_balance.functional.labels import (
 from mmseg_balance.functional.primitives import as_multiclass, pixel_nll
 
 
-def reduce_pixel_losses(losses: Tensor, labels: Tensor, *, ignore_index: int = 255,
-                        class_weight: Tensor | None = None, weight: Tensor | None = None,
-                        avg_factor: float | Tensor | None = None, reduction: str = 'mean',
-                        sync: bool = False) -> Tensor:
+def reduce_pixel_losses(
+    losses: Tensor,
+    labels: Tensor,
+    *,
+    ignore_index: int = 255,
+    class_weight: Tensor | None = None,
+    weight: Tensor | None = None,
+    avg_factor: float | Tensor | None = None,
+    reduction: str = 'mean',
+    sync: bool = False,
+) -> Tensor:
     r"""Mean or sum of pixel losses, or the losses themselves.
 
     .. math:: \frac{\sum_x v_x \ell_x}{\sum_{x\ \mathrm{valid}} w_{y_x}}
@@ -70,9 +78,14 @@ def reduce_pixel_losses(losses: Tensor, labels: Tensor, *, ignore_index: int = 2
     return loss if reduction == 'sum' else loss / (total + (total == 0))
 
 
-def weighted_cross_entropy_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
-                                class_weight: Tensor | None = None,
-                                label_smoothing: float = 0.) -> Tensor:
+def weighted_cross_entropy_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    ignore_index: int = 255,
+    class_weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
+) -> Tensor:
     r"""Class-weighted cross entropy of each pixel (Taubert eq. 1), with label smoothing.
 
     .. math:: \ell_x = (1 - \epsilon)\, w_{y_x} (-\log p_{x y_x})
@@ -108,8 +121,14 @@ def weighted_cross_entropy_loss(logits: Tensor, labels: Tensor, *, ignore_index:
     return losses
 
 
-def softmax_focal_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
-                       class_weight: Tensor | None = None, gamma: float = 2.) -> Tensor:
+def softmax_focal_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    ignore_index: int = 255,
+    class_weight: Tensor | None = None,
+    gamma: float = 2.0,
+) -> Tensor:
     r"""Softmax focal loss of each pixel.
 
     .. math:: \ell_x = w_{y_x} (1 - p_{x y_x})^\gamma (-\log p_{x y_x})
@@ -159,7 +178,7 @@ class _FocalModulation(Function):
     def forward(ctx, nll, gamma):
         # Below gamma = 1 the power's slope at 0 is infinite, and infinity times nll = 0 is nan.
         miss = torch.expm1(-nll).neg_().clamp_(min=torch.finfo(nll.dtype).tiny)
-        power = miss ** gamma
+        power = miss**gamma
         loss = power * nll
         # d/dl (m^g l) = m^g + g m^g l / m (1 - m), as dm/dl = 1 - m
         ctx.save_for_backward(power.addcmul_(loss / miss, 1 - miss, value=gamma))
@@ -167,12 +186,19 @@ class _FocalModulation(Function):
 
     @staticmethod
     def backward(ctx, grad):
-        slope, = ctx.saved_tensors
+        (slope,) = ctx.saved_tensors
         return grad * slope, None
 
 
-def ldam_loss(logits: Tensor, labels: Tensor, margins: Tensor, *, ignore_index: int = 255,
-              class_weight: Tensor | None = None, scale: float = 30.) -> Tensor:
+def ldam_loss(
+    logits: Tensor,
+    labels: Tensor,
+    margins: Tensor,
+    *,
+    ignore_index: int = 255,
+    class_weight: Tensor | None = None,
+    scale: float = 30.0,
+) -> Tensor:
     r"""Cross entropy with a label-distribution-aware margin, of each pixel.
 
     .. math:: \ell_x = -w_{y} \log \frac{e^{s (z_y - \Delta_y)}}
@@ -203,8 +229,9 @@ def ldam_loss(logits: Tensor, labels: Tensor, margins: Tensor, *, ignore_index: 
     margin = label_lookup(margins.to(logits.dtype), labels, ignore_index).unsqueeze(1)
     _, index = valid_and_index(labels, ignore_index)
     logits = (logits * scale).scatter_add(1, index.unsqueeze(1), -scale * margin)
-    return weighted_cross_entropy_loss(logits, labels, ignore_index=ignore_index,
-                                       class_weight=class_weight)
+    return weighted_cross_entropy_loss(
+        logits, labels, ignore_index=ignore_index, class_weight=class_weight
+    )
 
 
 def ldam_margins(pixels: Tensor, max_margin: float = 0.5) -> Tensor:
@@ -227,8 +254,15 @@ def ldam_margins(pixels: Tensor, max_margin: float = 0.5) -> Tensor:
     return max_margin * (pixels.min() / pixels) ** 0.25
 
 
-def logit_adjusted_loss(logits: Tensor, labels: Tensor, priors: Tensor, *, ignore_index: int = 255,
-                        class_weight: Tensor | None = None, tau: float = 1.) -> Tensor:
+def logit_adjusted_loss(
+    logits: Tensor,
+    labels: Tensor,
+    priors: Tensor,
+    *,
+    ignore_index: int = 255,
+    class_weight: Tensor | None = None,
+    tau: float = 1.0,
+) -> Tensor:
     r"""Cross entropy of the logits plus :math:`\tau` log-priors, of each pixel.
 
     .. math:: \ell_x = -w_y \log \mathrm{softmax}(z_x + \tau \log \pi)_y
@@ -251,8 +285,9 @@ def logit_adjusted_loss(logits: Tensor, labels: Tensor, priors: Tensor, *, ignor
     """
     logits = _wide(as_multiclass(logits))
     logits = logits + tau * priors.log().to(logits.dtype)[:, None, None]
-    return weighted_cross_entropy_loss(logits, labels, ignore_index=ignore_index,
-                                       class_weight=class_weight)
+    return weighted_cross_entropy_loss(
+        logits, labels, ignore_index=ignore_index, class_weight=class_weight
+    )
 
 
 def _wide(logits: Tensor) -> Tensor:
@@ -260,14 +295,16 @@ def _wide(logits: Tensor) -> Tensor:
     return logits if logits.dtype == torch.float64 else logits.float()
 
 
-def _uniform_nll(nll: Tensor, logits: Tensor, labels: Tensor, ignore_index: int,
-                 class_weight: Tensor | None) -> Tensor:
+def _uniform_nll(
+    nll: Tensor, logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor | None
+) -> Tensor:
     """Mean over classes of the weighted -log p, from the label's nll and sums of the logits alone:
     -log p_c = nll + z_y - z_c, so that no second log-softmax is kept."""
     logits = as_multiclass(logits).to(nll.dtype)
     valid, index = valid_and_index(labels, ignore_index)
     if class_weight is None:
         class_weight = logits.new_ones(logits.shape[1])
-    gap = class_weight.sum() * logits.gather(1, index.unsqueeze(1)).squeeze(1) \
-        - (logits * class_weight[:, None, None]).sum(1)
+    gap = class_weight.sum() * logits.gather(1, index.unsqueeze(1)).squeeze(1) - (
+        logits * class_weight[:, None, None]
+    ).sum(1)
     return torch.where(valid, class_weight.sum() * nll + gap, 0) / logits.shape[1]

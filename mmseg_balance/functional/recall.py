@@ -1,4 +1,5 @@
 """Recall loss: cross entropy weighted by how much of its class a step misses."""
+
 import torch
 from torch import Tensor
 
@@ -7,9 +8,16 @@ from mmseg_balance.functional.labels import label_lookup, sum_by_label
 from mmseg_balance.functional.primitives import pixel_nll
 
 
-def recall_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
-                class_weight: Tensor | None = None, running_recall: Tensor | None = None,
-                momentum: float = 0., sync: bool = False) -> tuple[Tensor, Tensor]:
+def recall_loss(
+    logits: Tensor,
+    labels: Tensor,
+    *,
+    ignore_index: int = 255,
+    class_weight: Tensor | None = None,
+    running_recall: Tensor | None = None,
+    momentum: float = 0.0,
+    sync: bool = False,
+) -> tuple[Tensor, Tensor]:
     r"""Recall loss of each pixel, and the recall it was weighted with.
 
     .. math:: \ell_x = w_y (1 - R_y)\,(-\log p_{xy}), \qquad R_c = \frac{TP_c}{TP_c + FN_c}
@@ -46,13 +54,14 @@ def recall_loss(logits: Tensor, labels: Tensor, *, ignore_index: int = 255,
     num_classes = max(logits.shape[1], 2)
     true_positive, total = (
         sum_by_label(count, labels, num_classes, ignore_index).sum(0).to(nll.dtype)
-        for count in (hits, labels != ignore_index))
+        for count in (hits, labels != ignore_index)
+    )
     if sync:
         true_positive, total = sum_over_ranks(torch.stack([true_positive, total]))
     recall = true_positive / total
     if running_recall is not None:
         recall = _blend(running_recall, recall, momentum)
-    weights = 1 - recall.nan_to_num(nan=1.)
+    weights = 1 - recall.nan_to_num(nan=1.0)
     if class_weight is not None:
         weights = weights * class_weight
     return nll * label_lookup(weights, labels, ignore_index), recall

@@ -1,4 +1,5 @@
 """Which image comes next: orders that can be entered anywhere, and class probabilities."""
+
 import math
 
 import numpy as np
@@ -76,8 +77,8 @@ def performance_probabilities(iou: np.ndarray, available: np.ndarray) -> np.ndar
     """
     iou = np.asarray(iou, dtype=np.float64)
     measured = ~np.isnan(iou) & available
-    typical = iou[measured].mean() if measured.any() else 0.
-    need = np.where(available, 1 - np.where(measured, iou, typical), 0.)
+    typical = iou[measured].mean() if measured.any() else 0.0
+    need = np.where(available, 1 - np.where(measured, iou, typical), 0.0)
     if not need.sum() > 0:
         need = available.astype(np.float64)
     return need / need.sum()

@@ -10,6 +10,7 @@ Reference:
     Taubert, Götz, Schug, Streit: Loss Scheduling for Class-Imbalanced Image Segmentation
     Problems, 2021; section 6 names more than two losses and elaborate schedules as an outlook.
 """
+
 import inspect
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
@@ -27,8 +28,18 @@ from mmseg_balance.functional.transitions import (
 )
 
 __all__ = [
-    'SCHEDULES', 'Schedule', 'alternating', 'build_schedule', 'build_schedules', 'complement_of',
-    'constant', 'cosine', 'linear', 'naive', 'oscillating', 'piecewise'
+    'SCHEDULES',
+    'Schedule',
+    'alternating',
+    'build_schedule',
+    'build_schedules',
+    'complement_of',
+    'constant',
+    'cosine',
+    'linear',
+    'naive',
+    'oscillating',
+    'piecewise',
 ]
 
 
@@ -43,8 +54,9 @@ def constant(num_steps: float, *, value: float = 1.0) -> Schedule:
     return lambda step: value
 
 
-def piecewise(num_steps: float, *, boundaries: Sequence[float],
-              schedules: Sequence[Mapping]) -> Schedule:
+def piecewise(
+    num_steps: float, *, boundaries: Sequence[float], schedules: Sequence[Mapping]
+) -> Schedule:
     """Join schedules: each rules from its boundary on until the next.
 
     Every piece is a schedule of its own: its step 0 is the piece's first iteration, and its
@@ -68,16 +80,19 @@ def piecewise(num_steps: float, *, boundaries: Sequence[float],
         [0.0, 0.5, 0.98, 0.25, 0.25]
     """
     if len(schedules) != len(boundaries) + 1:
-        raise ValueError(f'boundaries={list(boundaries)!r} cut the run into '
-                         f'{len(boundaries) + 1} pieces, but there are {len(schedules)} schedules.')
+        raise ValueError(
+            f'boundaries={list(boundaries)!r} cut the run into '
+            f'{len(boundaries) + 1} pieces, but there are {len(schedules)} schedules.'
+        )
     edges = [position('boundaries', boundary, num_steps) for boundary in boundaries]
     limits = [0, *edges, num_steps]
     lengths = [after - before for before, after in pairwise(limits)]
     if min(lengths) <= 0:
-        raise ValueError(f'boundaries={list(boundaries)!r} must increase and lie inside the run: '
-                         f'of {num_steps} steps they make pieces of {lengths}.')
-    pieces = [build_schedule(spec, length)
-              for spec, length in zip(schedules, lengths, strict=True)]
+        raise ValueError(
+            f'boundaries={list(boundaries)!r} must increase and lie inside the run: '
+            f'of {num_steps} steps they make pieces of {lengths}.'
+        )
+    pieces = [build_schedule(spec, length) for spec, length in zip(schedules, lengths, strict=True)]
 
     def schedule(step: float) -> float:
         index = bisect_right(edges, step)
@@ -128,8 +143,10 @@ def build_schedule(spec: Mapping, num_steps: float) -> Schedule:
     arguments = dict(spec)
     kind = arguments.pop('type', None)
     if 'complement_of' in arguments:
-        raise ValueError('complement_of cannot stand inside a piecewise schedule: make the other '
-                         'loss piecewise and take the complement of the whole.')
+        raise ValueError(
+            'complement_of cannot stand inside a piecewise schedule: make the other '
+            'loss piecewise and take the complement of the whole.'
+        )
     if kind not in SCHEDULES:
         raise ValueError(f'type={kind!r} is no schedule: use one of {", ".join(SCHEDULES)}.')
     signature = inspect.signature(SCHEDULES[kind])
@@ -174,13 +191,16 @@ def _build_named(name: str, specs: Mapping, num_steps: float, path: tuple[str, .
             raise type(error)(f'Schedule of {name!r}: {error}') from error
     surplus = sorted(set(spec) - {'complement_of', 'total'})
     if surplus:
-        raise ValueError(f'Schedule of {name!r}: complement_of takes only total beside it, '
-                         f'not {", ".join(surplus)}.')
+        raise ValueError(
+            f'Schedule of {name!r}: complement_of takes only total beside it, not {", ".join(surplus)}.'
+        )
     others = spec['complement_of']
     others = others if isinstance(others, (list, tuple)) else [others]
     for other in others:
         if other not in specs:
-            raise ValueError(f'Schedule of {name!r}: complement_of={other!r} has no schedule; '
-                             f'those that have one are {", ".join(map(repr, specs))}.')
+            raise ValueError(
+                f'Schedule of {name!r}: complement_of={other!r} has no schedule; '
+                f'those that have one are {", ".join(map(repr, specs))}.'
+            )
     parts = [_build_named(other, specs, num_steps, (*path, name)) for other in others]
     return complement_of(*parts, total=spec.get('total', 1.0))

@@ -1,4 +1,5 @@
 """The k-th largest value of each row: exact, without a sort, without reading k back to the host."""
+
 import torch
 from torch import Tensor
 

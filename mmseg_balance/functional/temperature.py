@@ -1,4 +1,5 @@
 """Temperature scaling: the one number that makes confident logits honest, fitted by NLL."""
+
 from collections.abc import Callable
 from dataclasses import dataclass
 

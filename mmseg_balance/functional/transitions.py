@@ -13,6 +13,7 @@ Reference:
     Taubert, Götz, Schug, Streit: Loss Scheduling for Class-Imbalanced Image Segmentation
     Problems, 2021; equations 5 (``naive``) and 6 (``alternating``).
 """
+
 import math
 from collections.abc import Callable
 from numbers import Real
@@ -22,8 +23,14 @@ __all__ = ['Schedule', 'alternating', 'cosine', 'linear', 'naive', 'oscillating'
 Schedule = Callable[[float], float]
 
 
-def linear(num_steps: float, *, start: float = 0.0, end: float = 1.0, initial: float = 0.0,
-           final: float = 1.0) -> Schedule:
+def linear(
+    num_steps: float,
+    *,
+    start: float = 0.0,
+    end: float = 1.0,
+    initial: float = 0.0,
+    final: float = 1.0,
+) -> Schedule:
     """A straight line from ``initial`` at ``start`` to ``final`` at ``end``.
 
     Args:
@@ -43,8 +50,14 @@ def linear(num_steps: float, *, start: float = 0.0, end: float = 1.0, initial: f
     return _transition(num_steps, start, end, initial, final, lambda t: t)
 
 
-def cosine(num_steps: float, *, start: float = 0.0, end: float = 1.0, initial: float = 0.0,
-           final: float = 1.0) -> Schedule:
+def cosine(
+    num_steps: float,
+    *,
+    start: float = 0.0,
+    end: float = 1.0,
+    initial: float = 0.0,
+    final: float = 1.0,
+) -> Schedule:
     r"""Half a cosine wave, flat at both ends: :math:`(1 - \cos \pi t) / 2` of the way.
 
     Args and Raises: as :func:`linear`; :math:`t` runs from 0 at ``start`` to 1 at ``end``.
@@ -53,12 +66,19 @@ def cosine(num_steps: float, *, start: float = 0.0, end: float = 1.0, initial: f
         >>> round(cosine(100)(25), 4)
         0.1464
     """
-    return _transition(num_steps, start, end, initial, final,
-                       lambda t: (1 - math.cos(math.pi * t)) / 2)
+    return _transition(
+        num_steps, start, end, initial, final, lambda t: (1 - math.cos(math.pi * t)) / 2
+    )
 
 
-def naive(num_steps: float, *, start: float = 0.3, end: float = 0.9, initial: float = 0.0,
-          final: float = 1.0) -> Schedule:
+def naive(
+    num_steps: float,
+    *,
+    start: float = 0.3,
+    end: float = 0.9,
+    initial: float = 0.0,
+    final: float = 1.0,
+) -> Schedule:
     r"""Taubert's naïve schedule, :func:`linear` with the paper's positions.
 
     .. math:: w(i) = \max(0, \min(1, (i - s) / (e - s)))
@@ -77,8 +97,15 @@ def naive(num_steps: float, *, start: float = 0.3, end: float = 0.9, initial: fl
     return linear(num_steps, start=start, end=end, initial=initial, final=final)
 
 
-def alternating(num_steps: float, *, start: float = 0.5, end: float = 0.9, initial: float = 1.0,
-                middle: float = 0.0, final: float = 1.0) -> Schedule:
+def alternating(
+    num_steps: float,
+    *,
+    start: float = 0.5,
+    end: float = 0.9,
+    initial: float = 1.0,
+    middle: float = 0.0,
+    final: float = 1.0,
+) -> Schedule:
     r"""Taubert's alternating schedule: down in a straight line, back up along a sinusoid.
 
     .. math::
@@ -106,14 +133,20 @@ def alternating(num_steps: float, *, start: float = 0.5, end: float = 0.9, initi
     """
     turn, _ = _window(num_steps, start, end)
     down = linear(num_steps, start=0, end=start, initial=initial, final=middle)
-    up = _transition(num_steps, start, end, middle, final,
-                     lambda t: 1 - math.cos(math.pi / 2 * t))
+    up = _transition(num_steps, start, end, middle, final, lambda t: 1 - math.cos(math.pi / 2 * t))
     return lambda step: up(step) if step >= turn else down(step)
 
 
-def oscillating(num_steps: float, *, start: float = 0.0, end: float = 1.0, initial: float = 0.0,
-                final: float = 1.0, cycles: int | None = None,
-                period: float | None = None) -> Schedule:
+def oscillating(
+    num_steps: float,
+    *,
+    start: float = 0.0,
+    end: float = 1.0,
+    initial: float = 0.0,
+    final: float = 1.0,
+    cycles: int | None = None,
+    period: float | None = None,
+) -> Schedule:
     r"""Swing ``cycles`` times from ``initial`` to ``final`` and back, then end at ``final``.
 
     The way covered is :math:`(1 - \cos((2k + 1) \pi t)) / 2` for :math:`k` cycles, so both
@@ -143,21 +176,35 @@ def oscillating(num_steps: float, *, start: float = 0.0, end: float = 1.0, initi
     if period is not None:
         if cycles is not None:
             raise ValueError(
-                f'cycles={cycles!r} and period={period!r} say the same thing: give one of them.')
+                f'cycles={cycles!r} and period={period!r} say the same thing: give one of them.'
+            )
         length = position('period', period, num_steps)
         if length == 0:
             raise ValueError(
-                'period=0 is no length: give a fraction of the run or iterations above 1.')
+                'period=0 is no length: give a fraction of the run or iterations above 1.'
+            )
         cycles = max(0, round((last - first) / length - 0.5))
     cycles = 2 if cycles is None else cycles
     if isinstance(cycles, bool) or not isinstance(cycles, int) or cycles < 0:
         raise ValueError(f'cycles={cycles!r} must be a whole number from 0 up.')
-    return _transition(num_steps, start, end, initial, final,
-                       lambda t: (1 - math.cos((2 * cycles + 1) * math.pi * t)) / 2)
+    return _transition(
+        num_steps,
+        start,
+        end,
+        initial,
+        final,
+        lambda t: (1 - math.cos((2 * cycles + 1) * math.pi * t)) / 2,
+    )
 
 
-def _transition(num_steps: float, start: float, end: float, initial: float, final: float,
-                shape: Callable[[float], float]) -> Schedule:
+def _transition(
+    num_steps: float,
+    start: float,
+    end: float,
+    initial: float,
+    final: float,
+    shape: Callable[[float], float],
+) -> Schedule:
     """From ``initial`` to ``final`` along ``shape``, which maps 0…1 to the way covered."""
     first, last = _window(num_steps, start, end)
     initial, final = finite('initial', initial), finite('final', final)
@@ -176,8 +223,10 @@ def _window(num_steps: float, start: float, end: float) -> tuple[float, float]:
     first = position('start', start, num_steps)
     last = position('end', end, num_steps)
     if last < first:
-        raise ValueError(f'end={end!r} (iteration {last:g}) comes before start={start!r} '
-                         f'(iteration {first:g}): swap them, or initial and final.')
+        raise ValueError(
+            f'end={end!r} (iteration {last:g}) comes before start={start!r} '
+            f'(iteration {first:g}): swap them, or initial and final.'
+        )
     return first, last
 
 
@@ -190,8 +239,10 @@ def position(name: str, value: float, num_steps: float) -> float:
         return round(step) if math.isclose(step, round(step), rel_tol=1e-12) else step
     if value > 1 and float(value).is_integer():
         return int(value)
-    raise ValueError(f'{name}={value!r} is no position: give a fraction of the run from 0 to 1 '
-                     'or a whole number of iterations above 1.')
+    raise ValueError(
+        f'{name}={value!r} is no position: give a fraction of the run from 0 to 1 '
+        'or a whole number of iterations above 1.'
+    )
 
 
 def finite(name: str, value: float) -> float:

@@ -1,4 +1,5 @@
 """Hooks: what happens around the iterations of a run."""
+
 from .class_performance import ClassPerformanceHook
 from .finite_loss import FiniteLossHook
 from .fused_loss import FusedLossHook
@@ -8,6 +9,11 @@ from .loss_schedule import LossScheduleHook
 from .whole_checkpoint import WholeCheckpointHook
 
 __all__ = [
-    'ClassPerformanceHook', 'FiniteLossHook', 'FusedLossHook', 'IterationSeedHook',
-    'LabelCheckHook', 'LossScheduleHook', 'WholeCheckpointHook'
+    'ClassPerformanceHook',
+    'FiniteLossHook',
+    'FusedLossHook',
+    'IterationSeedHook',
+    'LabelCheckHook',
+    'LossScheduleHook',
+    'WholeCheckpointHook',
 ]

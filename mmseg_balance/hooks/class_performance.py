@@ -1,4 +1,5 @@
 """From the model's performance on each class to the images it is shown next."""
+
 import numpy as np
 import torch
 from mmengine.dist import all_reduce
@@ -44,8 +45,9 @@ class ClassPerformanceHook(Hook):
 
     priority = 'NORMAL'
 
-    def __init__(self, momentum: float = 0.9, source: str = 'train', interval: int = 50,
-                 stride: int = 4) -> None:
+    def __init__(
+        self, momentum: float = 0.9, source: str = 'train', interval: int = 50, stride: int = 4
+    ) -> None:
         if not 0 <= momentum < 1:
             raise ValueError(f'momentum must be in [0, 1), got {momentum}')
         if source not in ('train', 'val'):
@@ -68,8 +70,10 @@ class ClassPerformanceHook(Hook):
         self.confusion = torch.zeros(size, size, dtype=torch.float64)
         self.recent = torch.zeros(size, size, dtype=torch.int64)
         self.num_iters_checkpointed = [
-            hook.interval for hook in runner.hooks
-            if isinstance(hook, CheckpointHook) and not hook.by_epoch and hook.interval > 0]
+            hook.interval
+            for hook in runner.hooks
+            if isinstance(hook, CheckpointHook) and not hook.by_epoch and hook.interval > 0
+        ]
         if self.source == 'train':
             self._watch(_decode_head(runner.model), size)
         if self._restored and runner.iter > 0:
@@ -82,11 +86,17 @@ class ClassPerformanceHook(Hook):
         if head.num_classes != num_classes:
             raise ValueError(
                 f'the decode head has num_classes={head.num_classes}, but the training set '
-                f"{num_classes} classes; make them equal, or use source='val'")
+                f"{num_classes} classes; make them equal, or use source='val'"
+            )
         if not hasattr(head.sampler, 'take'):
-            head.sampler = TASK_UTILS.build(dict(
-                type='mmseg.ConfusionPixelSampler', context=head, sampler=head.sampler,
-                stride=self.stride))
+            head.sampler = TASK_UTILS.build(
+                dict(
+                    type='mmseg.ConfusionPixelSampler',
+                    context=head,
+                    sampler=head.sampler,
+                    stride=self.stride,
+                )
+            )
         self.pixel_sampler = head.sampler
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
@@ -101,7 +111,8 @@ class ClassPerformanceHook(Hook):
                 raise RuntimeError(
                     'no training pixel reached the pixel sampler of '
                     f'{type(self.pixel_sampler.context).__name__}: this head does not call it; '
-                    "use ClassPerformanceHook(source='val')")
+                    "use ClassPerformanceHook(source='val')"
+                )
             self.confusion = self.momentum * self.confusion + self.recent
             self.recent.zero_()
             self._report(runner, consumed=runner.iter + 1)
@@ -144,28 +155,39 @@ class ClassPerformanceHook(Hook):
         ahead = loader.num_workers * (loader.prefetch_factor or 0)
         iou = confusion_scores(self.confusion)['IoU']
         probabilities = sampler.report(
-            iou, start=(consumed + ahead) * loader.batch_size,
-            consumed=consumed * loader.batch_size)
+            iou, start=(consumed + ahead) * loader.batch_size, consumed=consumed * loader.batch_size
+        )
         shares = sampler.class_draws / max(sampler.class_draws.sum(), 1)
         sampler.class_draws[:] = 0
         names = sampler.statistics.class_names
         scalars = {}
-        for kind, values in (('iou', iou), ('draw_probability', probabilities),
-                             ('draw_share', shares)):
-            scalars.update({f'{kind}/{name}': float(value)
-                            for name, value in zip(names, values, strict=True)
-                            if not np.isnan(value)})
+        for kind, values in (
+            ('iou', iou),
+            ('draw_probability', probabilities),
+            ('draw_share', shares),
+        ):
+            scalars.update(
+                {
+                    f'{kind}/{name}': float(value)
+                    for name, value in zip(names, values, strict=True)
+                    if not np.isnan(value)
+                }
+            )
         runner.visualizer.add_scalars(scalars, step=consumed)
         most = np.argsort(-probabilities)[:3]
-        runner.logger.info('drawn most from here on: ' + ', '.join(
-            f'{names[c]} {probabilities[c]:.1%} (IoU {iou[c]:.2f})' for c in most))
+        runner.logger.info(
+            'drawn most from here on: '
+            + ', '.join(f'{names[c]} {probabilities[c]:.1%} (IoU {iou[c]:.2f})' for c in most)
+        )
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         """Save the counts and the sampler's probabilities."""
         if self.confusion is not None:
             checkpoint[STATE] = {
-                'confusion': self.confusion, 'recent': self.recent,
-                'sampler': _sampler_of(runner).state_dict()}
+                'confusion': self.confusion,
+                'recent': self.recent,
+                'sampler': _sampler_of(runner).state_dict(),
+            }
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
         """Keep what was saved until training starts (only a resumed run takes it up)."""
@@ -177,7 +199,8 @@ def _sampler_of(runner):
     if not hasattr(sampler, 'report'):
         raise ValueError(
             'ClassPerformanceHook needs train_dataloader.sampler=dict('
-            f"type='ClassPerformanceSampler'), got {type(sampler).__name__}")
+            f"type='ClassPerformanceSampler'), got {type(sampler).__name__}"
+        )
     return sampler
 
 

@@ -1,4 +1,5 @@
 """A loss that is not a number ends the run with its name, not with a ruined checkpoint."""
+
 import math
 
 from mmengine.hooks import CheckpointHook, Hook
@@ -26,21 +27,31 @@ class FiniteLossHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         self._intervals = [self.interval] + [
-            hook.interval for hook in runner.hooks
-            if isinstance(hook, CheckpointHook) and not hook.by_epoch and hook.interval > 0]
+            hook.interval
+            for hook in runner.hooks
+            if isinstance(hook, CheckpointHook) and not hook.by_epoch and hook.interval > 0
+        ]
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
-                         outputs: dict | None = None) -> None:
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
         on_cpu = next(runner.model.parameters()).device.type == 'cpu'
-        if not on_cpu and not any(self.every_n_train_iters(runner, interval)
-                                  for interval in self._intervals):
+        if not on_cpu and not any(
+            self.every_n_train_iters(runner, interval) for interval in self._intervals
+        ):
             return
-        losses = {name: float(value.detach()) for name, value in (outputs or {}).items()
-                  if 'loss' in name}
+        losses = {
+            name: float(value.detach()) for name, value in (outputs or {}).items() if 'loss' in name
+        }
         bad = {name: value for name, value in losses.items() if not math.isfinite(value)}
         if bad:
             culprits = [name for name in bad if name != 'loss'] or list(bad)
             raise FloatingPointError(
                 f'iteration {runner.iter + 1}: {", ".join(culprits)} is {bad[culprits[0]]}: lower '
                 'the learning rate, clip gradients (optim_wrapper.clip_grad), or, under --amp, '
-                'train in float32; no checkpoint was saved from it')
+                'train in float32; no checkpoint was saved from it'
+            )

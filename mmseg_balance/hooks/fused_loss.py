@@ -1,4 +1,5 @@
 """Losses on the head's own logits, which are then never enlarged to the size of the labels."""
+
 from functools import partial
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from mmseg_balance.functional.labels import count_valid
 from mmseg_balance.functional.primitives import pixel_nll
-from mmseg_balance.functional.upsampling import UpsampledLogits
+from mmseg_balance.functional.primitives.upsampled import UpsampledLogits
 
 
 @HOOKS.register_module()
@@ -47,10 +48,13 @@ class FusedLossHook(Hook):
         for name, head in model.named_modules():
             if not isinstance(head, BaseDecodeHead):
                 continue
-            if (type(head).loss_by_feat is not BaseDecodeHead.loss_by_feat
-                    or 'loss_by_feat' in vars(head)):
-                print_log(f'FusedLossHook leaves {name} alone: {type(head).__name__} computes its '
-                          'losses in its own way', logger='current')
+            if type(head).loss_by_feat is not BaseDecodeHead.loss_by_feat or 'loss_by_feat' in vars(
+                head
+            ):
+                print_log(
+                    f'FusedLossHook leaves {name} alone: {type(head).__name__} computes its losses in its own way',
+                    logger='current',
+                )
                 continue
             head.loss_by_feat = partial(fused_loss_by_feat, head)
             self.fused_heads.append(head)
@@ -62,8 +66,9 @@ class FusedLossHook(Hook):
         self.fused_heads.clear()
 
 
-def fused_loss_by_feat(head: BaseDecodeHead, seg_logits: Tensor,
-                       batch_data_samples: list) -> dict[str, Tensor]:
+def fused_loss_by_feat(
+    head: BaseDecodeHead, seg_logits: Tensor, batch_data_samples: list
+) -> dict[str, Tensor]:
     """``head.loss_by_feat`` without enlarging the logits for losses that do not need it.
 
     Args:
@@ -80,8 +85,12 @@ def fused_loss_by_feat(head: BaseDecodeHead, seg_logits: Tensor,
     labels = labels.squeeze(1)
     found: dict[str, Tensor] = {}
     for loss in losses_of(head):
-        value = loss(logits if is_fusable(loss) else logits.full, labels, weight=weight,
-                     ignore_index=head.ignore_index)
+        value = loss(
+            logits if is_fusable(loss) else logits.full,
+            labels,
+            weight=weight,
+            ignore_index=head.ignore_index,
+        )
         found[loss.loss_name] = found.get(loss.loss_name, 0) + value
     found['acc_seg'] = accuracy(logits.detach(), labels, head.ignore_index)
     return found
@@ -92,7 +101,7 @@ def accuracy(logits: UpsampledLogits, labels: Tensor, ignore_index: int) -> Tens
     """Percentage of the valid pixels whose label has the largest logit, shape ``(1,)``."""
     _, hits = pixel_nll(logits, labels, ignore_index, return_hits=True)
     valid = count_valid(labels, ignore_index)
-    return (100. * hits.sum() / (valid + (valid == 0))).view(1)
+    return (100.0 * hits.sum() / (valid + (valid == 0))).view(1)
 
 
 def losses_of(head: BaseDecodeHead) -> list[nn.Module]:

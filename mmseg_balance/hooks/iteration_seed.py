@@ -1,4 +1,5 @@
 """Random numbers that depend on the seed and the iteration alone."""
+
 import random
 from collections.abc import Callable, Iterator
 
@@ -35,14 +36,21 @@ class IterationSeedHook(Hook):
         if hasattr(loop, 'dataloader_iterator'):
             # A resumed loop first takes the batches that were seen before, and draws for them.
             loop.dataloader_iterator = _seeding(
-                loop.dataloader_iterator, lambda batch: self._seed(runner, batch))
+                loop.dataloader_iterator, lambda batch: self._seed(runner, batch)
+            )
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None
-                          ) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
         self._seed(runner, runner.iter, step=1)
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None,
-                         outputs: dict | None = None) -> None:
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: dict | None = None,
+        outputs: dict | None = None,
+    ) -> None:
         self._seed(runner, runner.iter + 1)
 
     def after_val(self, runner: Runner) -> None:

@@ -1,11 +1,12 @@
 """Bad labels, files and settings stop the run before they cost anything."""
+
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_balance.hooks.class_performance import ClassPerformanceHook
-from mmseg_balance.input_checks import (
+from mmseg_balance.runtime.input_checks import (
     check_batch,
     check_files,
     check_settings,
@@ -53,8 +54,9 @@ class LabelCheckHook(Hook):
         _mention_a_sampler_without_reports(runner)
         self._heads = [(head_classes(head), head.ignore_index) for _, head in decode_heads(model)]
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: dict | None = None
-                          ) -> None:
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
         if self.batches and self._heads and data_batch:
             check_batch(data_batch['data_samples'], *self._heads[0])
 
@@ -62,7 +64,9 @@ class LabelCheckHook(Hook):
 def _mention_a_sampler_without_reports(runner: Runner) -> None:
     sampler = runner.train_dataloader.sampler
     if hasattr(sampler, 'report') and not any(
-            isinstance(hook, ClassPerformanceHook) for hook in runner.hooks):
+        isinstance(hook, ClassPerformanceHook) for hook in runner.hooks
+    ):
         runner.logger.warning(
             f'{type(sampler).__name__} draws all classes alike, for nothing reports their IoU to '
-            "it: add dict(type='ClassPerformanceHook') to custom_hooks")
+            "it: add dict(type='ClassPerformanceHook') to custom_hooks"
+        )

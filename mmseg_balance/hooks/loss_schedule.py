@@ -1,4 +1,5 @@
 """Moves the weights of losses, and other numbers of theirs, over a run."""
+
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,8 +11,8 @@ from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
+from mmseg_balance.functional.primitives.upsampled import UpsampledLogits
 from mmseg_balance.functional.schedules import build_schedules
-from mmseg_balance.functional.upsampling import UpsampledLogits
 
 
 class _ZeroWithoutGradient(torch.autograd.Function):
@@ -28,7 +29,7 @@ class _ZeroWithoutGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[None, ...]:
-        return (None, ) * len(ctx.needs_input_grad)
+        return (None,) * len(ctx.needs_input_grad)
 
 
 def zero_loss(*args, reduction_override: str | None = None, **kwargs) -> Tensor:
@@ -51,6 +52,7 @@ def zero_loss(*args, reduction_override: str | None = None, **kwargs) -> Tensor:
 @dataclass(eq=False)
 class _Weight:
     """The weight of one loss module: its configured weight times the schedule's value."""
+
     module: nn.Module
     configured: float = field(init=False)
     own_forward: object = field(init=False)
@@ -83,6 +85,7 @@ class _Weight:
 @dataclass(eq=False)
 class _Attribute:
     """Any other number of a loss: the schedule's value is its value."""
+
     module: nn.Module
     name: str
     configured: float = field(init=False)
@@ -143,11 +146,14 @@ class LossScheduleHook(Hook):
     # Before hooks that prepare something long: a mistake in the config shows at once.
     priority = 'HIGH'
 
-    def __init__(self, schedules: Mapping[str, Mapping],
-                 heads: str | Sequence[str] | None = None) -> None:
+    def __init__(
+        self, schedules: Mapping[str, Mapping], heads: str | Sequence[str] | None = None
+    ) -> None:
         if not isinstance(schedules, Mapping) or not schedules:
-            raise ValueError(f'schedules={schedules!r} must be a dict with at least one entry such '
-                             "as loss_dice=dict(type='linear', initial=1, final=0).")
+            raise ValueError(
+                f'schedules={schedules!r} must be a dict with at least one entry such '
+                "as loss_dice=dict(type='linear', initial=1, final=0)."
+            )
         self.schedules = schedules
         self.heads = [heads] if isinstance(heads, str) else heads
         self._running = {}
@@ -157,8 +163,9 @@ class LossScheduleHook(Hook):
         self.after_train(runner)  # a run that broke off has not put its numbers back
         built = build_schedules(self.schedules, runner.max_iters)
         losses = _losses_of_heads(runner.model, self.heads)
-        self._running = {key: (schedule, _find_targets(key, losses))
-                         for key, schedule in built.items()}
+        self._running = {
+            key: (schedule, _find_targets(key, losses)) for key, schedule in built.items()
+        }
         self._refuse_a_rival(runner)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
@@ -177,16 +184,19 @@ class LossScheduleHook(Hook):
         self._running = {}
 
     def _others(self, runner) -> list['LossScheduleHook']:
-        return [hook for hook in runner.hooks
-                if isinstance(hook, LossScheduleHook) and hook is not self]
+        return [
+            hook for hook in runner.hooks if isinstance(hook, LossScheduleHook) and hook is not self
+        ]
 
     def _refuse_a_rival(self, runner) -> None:
         for other in self._others(runner):
             taken = {target.place for _, targets in other._running.values() for target in targets}
             for key, (_, targets) in self._running.items():
                 if any(target.place in taken for target in targets):
-                    raise ValueError(f'Two LossScheduleHooks move {key!r} of the same loss: keep '
-                                     'one of them, or give them different heads.')
+                    raise ValueError(
+                        f'Two LossScheduleHooks move {key!r} of the same loss: keep '
+                        'one of them, or give them different heads.'
+                    )
 
     def _log_name(self, runner, key: str) -> str:
         """``weight/dice``, with the heads in between if another hook logs that name too."""
@@ -204,8 +214,7 @@ def _without_loss(path: str) -> str:
     return '.'.join('_'.join(filter(None, parts)) or 'all' for parts in names)
 
 
-def _losses_of_heads(model: nn.Module,
-                     heads: Sequence[str] | None) -> list[tuple[str, nn.Module]]:
+def _losses_of_heads(model: nn.Module, heads: Sequence[str] | None) -> list[tuple[str, nn.Module]]:
     """(head, loss module) pairs of a model that may be wrapped for several devices."""
     while is_model_wrapper(model):
         model = model.module
@@ -215,8 +224,9 @@ def _losses_of_heads(model: nn.Module,
     for head in heads:
         if not any(_is_within(name, head) for name, _ in found):
             known = ', '.join(sorted({repr(name) for name, _ in found})) or 'none'
-            raise ValueError(f'heads: the model has no head {head!r} with a loss; those that have '
-                             f'one are {known}.')
+            raise ValueError(
+                f'heads: the model has no head {head!r} with a loss; those that have one are {known}.'
+            )
     return [(name, loss) for name, loss in found if any(_is_within(name, head) for head in heads)]
 
 
@@ -247,8 +257,12 @@ def _find_targets(key: str, losses: Sequence[tuple[str, nn.Module]]) -> list:
         places = {}
         for head, loss in losses:
             places.setdefault(loss.loss_name, []).append(head)
-        known = ', '.join(f'{other!r} ({", ".join(dict.fromkeys(heads))})'
-                          for other, heads in places.items()) or 'no loss at all'
+        known = (
+            ', '.join(
+                f'{other!r} ({", ".join(dict.fromkeys(heads))})' for other, heads in places.items()
+            )
+            or 'no loss at all'
+        )
         raise ValueError(f'schedules: no loss is named {name!r}; the model has {known}.')
     owners = [_owner_of(key, attribute or 'loss_weight', loss) for _, loss in named]
     if attribute:
@@ -261,13 +275,17 @@ def _owner_of(key: str, attribute: str, loss: nn.Module) -> nn.Module:
     path, _, name = attribute.rpartition('.')
     owner = dict(loss.named_modules()).get(path)
     if owner is None or not _is_number(getattr(owner, name, None)):
-        known = [f'{prefix}.{other}' if prefix else other
-                 for prefix, module in loss.named_modules()
-                 for other, value in vars(module).items()
-                 if not other.startswith('_') and _is_number(value)]
-        raise ValueError(f'schedules: {key!r} asks for a number {attribute!r} that '
-                         f'{type(loss).__name__} does not have; it has '
-                         f'{", ".join(known) or "none"}.')
+        known = [
+            f'{prefix}.{other}' if prefix else other
+            for prefix, module in loss.named_modules()
+            for other, value in vars(module).items()
+            if not other.startswith('_') and _is_number(value)
+        ]
+        raise ValueError(
+            f'schedules: {key!r} asks for a number {attribute!r} that '
+            f'{type(loss).__name__} does not have; it has '
+            f'{", ".join(known) or "none"}.'
+        )
     return owner
 
 

@@ -1,4 +1,5 @@
 """Checkpoints that survive a kill at any moment, and a resume that starts from a whole one."""
+
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,8 +11,8 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmseg_balance.atomic_files import said_if_the_disk_is_full
-from mmseg_balance.checkpoint_integrity import point_to_whole_checkpoint
+from mmseg_balance.runtime.atomic_files import said_if_the_disk_is_full
+from mmseg_balance.runtime.integrity import point_to_whole_checkpoint
 
 
 @HOOKS.register_module()

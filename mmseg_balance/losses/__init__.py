@@ -1,4 +1,5 @@
 """Losses as decode heads call them, registered in MMSegmentation's MODELS."""
+
 from mmseg_balance.losses.lovasz import LovaszSoftmaxLoss
 from mmseg_balance.losses.max_pooling import LMPLoss, OHEMCrossEntropyLoss
 from mmseg_balance.losses.overlap import (
@@ -12,7 +13,16 @@ from mmseg_balance.losses.priors import LDAMLoss, LogitAdjustedLoss
 from mmseg_balance.losses.recall import RecallLoss
 
 __all__ = [
-    'GeneralizedDiceLoss', 'LDAMLoss', 'LMPLoss', 'LogitAdjustedLoss', 'LovaszSoftmaxLoss',
-    'OHEMCrossEntropyLoss', 'RecallLoss', 'SoftDiceLoss', 'SoftIoULoss', 'SoftTverskyLoss',
-    'SoftmaxFocalLoss', 'WeightedCrossEntropyLoss',
+    'GeneralizedDiceLoss',
+    'LDAMLoss',
+    'LMPLoss',
+    'LogitAdjustedLoss',
+    'LovaszSoftmaxLoss',
+    'OHEMCrossEntropyLoss',
+    'RecallLoss',
+    'SoftDiceLoss',
+    'SoftIoULoss',
+    'SoftTverskyLoss',
+    'SoftmaxFocalLoss',
+    'WeightedCrossEntropyLoss',
 ]

@@ -1,4 +1,5 @@
 """What heads expect of a loss, once for the losses of pixels and once for those of overlaps."""
+
 import inspect
 from typing import ClassVar
 
@@ -28,7 +29,8 @@ def _refuse_unknown(cls: type, arguments: dict) -> None:
         raise TypeError(
             f'{cls.__name__} has no argument {", ".join(map(repr, unknown))}; it has '
             f'{", ".join(list(known)[1:])}. If the base config left it there, begin anew: '
-            f"loss_decode=dict(_delete_=True, type='{cls.__name__}', …).")
+            f"loss_decode=dict(_delete_=True, type='{cls.__name__}', …)."
+        )
 
 
 class SegmentationLoss(nn.Module, metaclass=_MergesIntoStockConfigs):
@@ -45,11 +47,14 @@ class SegmentationLoss(nn.Module, metaclass=_MergesIntoStockConfigs):
 
     supports_low_resolution: bool = False
 
-    def __init__(self, loss_weight: float = 1., loss_name: str = 'loss', class_weight=None) -> None:
+    def __init__(
+        self, loss_weight: float = 1.0, loss_name: str = 'loss', class_weight=None
+    ) -> None:
         super().__init__()
         if 'loss' not in loss_name:
-            raise ValueError(f"loss_name={loss_name!r} must contain 'loss': MMEngine optimises "
-                             'only the entries that do.')
+            raise ValueError(
+                f"loss_name={loss_name!r} must contain 'loss': MMEngine optimises only the entries that do."
+            )
         self.loss_weight = loss_weight
         self._loss_name = loss_name
         self.class_weight = ClassWeight(class_weight)
@@ -64,14 +69,21 @@ class PixelLoss(SegmentationLoss):
 
     sync: bool = False  # whether numerator and denominator are summed over all processes
 
-    def pixel_losses(self, logits: Tensor, labels: Tensor, ignore_index: int,
-                     class_weight: Tensor | None) -> Tensor:
+    def pixel_losses(
+        self, logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor | None
+    ) -> Tensor:
         """``(N, H, W)`` losses, 0 where ignored, class weights multiplied in."""
         raise NotImplementedError
 
-    def forward(self, logits: Tensor, labels: Tensor, weight: Tensor | None = None,
-                avg_factor: float | None = None, reduction_override: str | None = None,
-                ignore_index: int = 255) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | None = None,
+        reduction_override: str | None = None,
+        ignore_index: int = 255,
+    ) -> Tensor:
         """The loss as a decode head calls it.
 
         Args:
@@ -88,18 +100,29 @@ class PixelLoss(SegmentationLoss):
         class_weight = self.class_weight(logits)
         losses = self.pixel_losses(logits, labels, ignore_index, class_weight)
         return self.loss_weight * reduce_pixel_losses(
-            losses, labels, ignore_index=ignore_index, class_weight=class_weight, weight=weight,
-            avg_factor=avg_factor, reduction=reduction_override or 'mean', sync=self.sync)
+            losses,
+            labels,
+            ignore_index=ignore_index,
+            class_weight=class_weight,
+            weight=weight,
+            avg_factor=avg_factor,
+            reduction=reduction_override or 'mean',
+            sync=self.sync,
+        )
 
 
 class RegionLoss(SegmentationLoss):
     """A loss of whole regions, which a subclass computes in ``region_loss``."""
 
     CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
-        'average': ('macro', 'micro'), 'over': ('batch', 'image'), 'classes': ('present', 'all')}
+        'average': ('macro', 'micro'),
+        'over': ('batch', 'image'),
+        'classes': ('present', 'all'),
+    }
 
-    def __init__(self, loss_weight: float = 1., loss_name: str = 'loss', class_weight=None,
-                 **options) -> None:
+    def __init__(
+        self, loss_weight: float = 1.0, loss_name: str = 'loss', class_weight=None, **options
+    ) -> None:
         super().__init__(loss_weight, loss_name, class_weight)
         for name, value in options.items():
             if name in self.CHOICES and value not in self.CHOICES[name]:
@@ -114,9 +137,15 @@ class RegionLoss(SegmentationLoss):
         """A scalar; the arguments are those of the function of the same name."""
         raise NotImplementedError
 
-    def forward(self, logits: Tensor, labels: Tensor, weight: Tensor | None = None,
-                avg_factor: float | None = None, reduction_override: str | None = None,
-                ignore_index: int = 255) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | None = None,
+        reduction_override: str | None = None,
+        ignore_index: int = 255,
+    ) -> Tensor:
         """The loss as a decode head calls it.
 
         Args:
@@ -137,8 +166,14 @@ class RegionLoss(SegmentationLoss):
             raise ValueError(
                 f'{type(self).__name__} has no value per pixel (reduction_override='
                 f'{reduction_override!r}, avg_factor={avg_factor}): use a pixel loss such as '
-                'WeightedCrossEntropyLoss with OHEMPixelSampler, or remove the sampler.')
+                'WeightedCrossEntropyLoss with OHEMPixelSampler, or remove the sampler.'
+            )
         options = {name: getattr(self, name) for name in self._options}
         return self.loss_weight * self.region_loss(
-            logits, labels, ignore_index=ignore_index, weight=weight,
-            class_weight=self.class_weight(logits), **options)
+            logits,
+            labels,
+            ignore_index=ignore_index,
+            weight=weight,
+            class_weight=self.class_weight(logits),
+            **options,
+        )

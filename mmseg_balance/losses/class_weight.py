@@ -1,4 +1,5 @@
 """From what a config says about class weights to a tensor on the logits' device."""
+
 import os
 from collections.abc import Sequence
 
@@ -9,8 +10,10 @@ from torch import Tensor, nn
 from mmseg_balance.functional.class_weights import class_weights
 from mmseg_balance.statistics import load_statistics
 
-REMEDY = ("give a list of numbers, a file with one (.json, .yaml, .pkl: as MMSegmentation's losses "
-          "take), or dict(type='inverse_frequency', statistics='auto')")
+REMEDY = (
+    "give a list of numbers, a file with one (.json, .yaml, .pkl: as MMSegmentation's losses "
+    "take), or dict(type='inverse_frequency', statistics='auto')"
+)
 
 
 class ClassWeight(nn.Module):
@@ -35,8 +38,11 @@ class ClassWeight(nn.Module):
         self._pending = None
         self.register_buffer('values', None, persistent=False)
         if isinstance(spec, (str, os.PathLike)):
-            self._pending = (dict(type='inverse_frequency', statistics=str(spec))
-                             if str(spec).endswith('.npz') else str(spec))
+            self._pending = (
+                dict(type='inverse_frequency', statistics=str(spec))
+                if str(spec).endswith('.npz')
+                else str(spec)
+            )
         elif isinstance(spec, dict):
             if not {'type', 'statistics'} <= spec.keys():
                 raise ValueError(f"class_weight={spec} lacks 'type' or 'statistics': {REMEDY}.")
@@ -64,8 +70,10 @@ class ClassWeight(nn.Module):
             return None
         classes = max(logits.shape[1], 2)
         if len(self.values) != classes:
-            raise ValueError(f'class_weight has {len(self.values)} numbers and the head '
-                             f'{classes} classes; give one number a class, in their order.')
+            raise ValueError(
+                f'class_weight has {len(self.values)} numbers and the head '
+                f'{classes} classes; give one number a class, in their order.'
+            )
         if self.values.device != logits.device:  # read after the model had moved
             self.values = self.values.to(logits.device)
         return self.values.to(torch.promote_types(logits.dtype, torch.float32))
@@ -87,6 +95,7 @@ def _as_weights(values: Sequence[float]) -> Tensor:
     if weights.dim() != 1 or not weights.numel():
         raise TypeError(f'class_weight={values!r} is not a list of numbers: {REMEDY}.')
     if not (weights.isfinite() & (weights >= 0)).all() or not weights.any():
-        raise ValueError(f'class_weight={weights.tolist()} must be finite, not negative and not '
-                         'all 0.')
+        raise ValueError(
+            f'class_weight={weights.tolist()} must be finite, not negative and not all 0.'
+        )
     return weights

@@ -1,4 +1,5 @@
 """Lovász-softmax."""
+
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -29,14 +30,28 @@ class LovaszSoftmaxLoss(RegionLoss):
         tensor(0.2315)
     """
 
-    def __init__(self, over: str = 'batch', classes: str = 'present', loss_weight: float = 1.,
-                 loss_name: str = 'loss_lovasz_softmax', class_weight=None) -> None:
+    def __init__(
+        self,
+        over: str = 'batch',
+        classes: str = 'present',
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_lovasz_softmax',
+        class_weight=None,
+    ) -> None:
         super().__init__(loss_weight, loss_name, class_weight, over=over, classes=classes)
 
-    def region_loss(self, logits: Tensor, labels: Tensor, ignore_index: int = 255,
-                    weight: Tensor | None = None, **arguments) -> Tensor:
+    def region_loss(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        ignore_index: int = 255,
+        weight: Tensor | None = None,
+        **arguments,
+    ) -> Tensor:
         if weight is not None:
-            raise ValueError('LovaszSoftmaxLoss ranks pixels and knows no weights of them: remove '
-                             'the pixel sampler, or take SoftIoULoss.')
+            raise ValueError(
+                'LovaszSoftmaxLoss ranks pixels and knows no weights of them: remove '
+                'the pixel sampler, or take SoftIoULoss.'
+            )
         check_label_range(labels, max(logits.shape[1], 2), ignore_index)
         return lovasz_softmax_loss(logits, labels, ignore_index=ignore_index, **arguments)

@@ -1,4 +1,5 @@
 """Loss max-pooling over any pixel loss, and its p = 1, online hard example mining."""
+
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -39,37 +40,60 @@ class LMPLoss(PixelLoss):
         tensor(0.6931)
     """
 
-    def __init__(self, p: float = 1.3, ratio: float = 0.25, pool: str = 'image',
-                 pixel_loss: dict | None = None, loss_weight: float = 1.,
-                 loss_name: str = 'loss_lmp', class_weight=None) -> None:
+    def __init__(
+        self,
+        p: float = 1.3,
+        ratio: float = 0.25,
+        pool: str = 'image',
+        pixel_loss: dict | None = None,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_lmp',
+        class_weight=None,
+    ) -> None:
         super().__init__(loss_weight, loss_name)
         check_max_pooling_arguments(p, ratio, pool)
         self.p, self.ratio, self.pool = p, ratio, pool
         if pixel_loss is not None and class_weight is not None:
-            raise ValueError('class_weight and pixel_loss are both given: put the class weights '
-                             "into pixel_loss, dict(type='…', class_weight=…).")
-        self.pixel_loss = MODELS.build(pixel_loss or dict(
-            type='WeightedCrossEntropyLoss', class_weight=class_weight))
+            raise ValueError(
+                'class_weight and pixel_loss are both given: put the class weights '
+                "into pixel_loss, dict(type='…', class_weight=…)."
+            )
+        self.pixel_loss = MODELS.build(
+            pixel_loss or dict(type='WeightedCrossEntropyLoss', class_weight=class_weight)
+        )
 
     @property
     def supports_low_resolution(self) -> bool:
         return getattr(self.pixel_loss, 'supports_low_resolution', False)
 
-    def forward(self, logits: Tensor, labels: Tensor, weight: Tensor | None = None,
-                avg_factor: float | None = None, reduction_override: str | None = None,
-                ignore_index: int = 255) -> Tensor:
+    def forward(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | None = None,
+        reduction_override: str | None = None,
+        ignore_index: int = 255,
+    ) -> Tensor:
         """The loss as a decode head calls it; see :class:`PixelLoss`."""
-        losses = self.pixel_loss(logits, labels, weight=weight, ignore_index=ignore_index,
-                                 reduction_override='none')
+        losses = self.pixel_loss(
+            logits, labels, weight=weight, ignore_index=ignore_index, reduction_override='none'
+        )
         if losses.dim() != 3:
-            raise ValueError(f'pixel_loss {type(self.pixel_loss).__name__} has no value per pixel; '
-                             'pool WeightedCrossEntropyLoss, SoftmaxFocalLoss or their like.')
+            raise ValueError(
+                f'pixel_loss {type(self.pixel_loss).__name__} has no value per pixel; '
+                'pool WeightedCrossEntropyLoss, SoftmaxFocalLoss or their like.'
+            )
         valid = labels != ignore_index
         weights = max_pool_weights(losses, valid, self.p, self.ratio, self.pool)
         # Times n, so that the mean over valid pixels below is the pooled loss.
         return self.loss_weight * reduce_pixel_losses(
-            losses * (weights * valid.sum()), labels, ignore_index=ignore_index,
-            avg_factor=avg_factor, reduction=reduction_override or 'mean')
+            losses * (weights * valid.sum()),
+            labels,
+            ignore_index=ignore_index,
+            avg_factor=avg_factor,
+            reduction=reduction_override or 'mean',
+        )
 
 
 @MODELS.register_module()
@@ -97,12 +121,23 @@ class OHEMCrossEntropyLoss(LMPLoss):
         Shrivastava et al. 2016; Wu et al. 2016, online bootstrapping.
     """
 
-    def __init__(self, keep_ratio: float = 0.7, loss_weight: float = 1.,
-                 loss_name: str = 'loss_ohem_cross_entropy', class_weight=None) -> None:
+    def __init__(
+        self,
+        keep_ratio: float = 0.7,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_ohem_cross_entropy',
+        class_weight=None,
+    ) -> None:
         if not 0 < keep_ratio <= 1:
             raise ValueError(f'keep_ratio={keep_ratio} must be in (0, 1].')
-        super().__init__(p=1, ratio=keep_ratio, pool='batch', loss_weight=loss_weight,
-                         loss_name=loss_name, class_weight=class_weight)
+        super().__init__(
+            p=1,
+            ratio=keep_ratio,
+            pool='batch',
+            loss_weight=loss_weight,
+            loss_name=loss_name,
+            class_weight=class_weight,
+        )
 
     @property
     def keep_ratio(self) -> float:

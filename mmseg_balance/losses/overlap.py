@@ -1,4 +1,5 @@
 """Soft Dice, IoU, Tversky and generalised Dice."""
+
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -40,12 +41,31 @@ class SoftDiceLoss(RegionLoss):
 
     supports_low_resolution = True
 
-    def __init__(self, average: str = 'macro', over: str = 'batch', power: float = 2,
-                 smooth: float = 0., eps: float = 0., classes: str = 'present', sync: bool = False,
-                 loss_weight: float = 1., loss_name: str = 'loss_soft_dice',
-                 class_weight=None) -> None:
-        super().__init__(loss_weight, loss_name, class_weight, average=average, over=over,
-                         power=power, smooth=smooth, eps=eps, classes=classes, sync=sync)
+    def __init__(
+        self,
+        average: str = 'macro',
+        over: str = 'batch',
+        power: float = 2,
+        smooth: float = 0.0,
+        eps: float = 0.0,
+        classes: str = 'present',
+        sync: bool = False,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_soft_dice',
+        class_weight=None,
+    ) -> None:
+        super().__init__(
+            loss_weight,
+            loss_name,
+            class_weight,
+            average=average,
+            over=over,
+            power=power,
+            smooth=smooth,
+            eps=eps,
+            classes=classes,
+            sync=sync,
+        )
 
     def region_loss(self, logits: Tensor, labels: Tensor, **arguments) -> Tensor:
         return soft_dice_loss(logits, labels, **arguments)
@@ -73,12 +93,31 @@ class SoftIoULoss(RegionLoss):
 
     supports_low_resolution = True
 
-    def __init__(self, average: str = 'macro', over: str = 'batch', power: float = 1,
-                 smooth: float = 0., eps: float = 0., classes: str = 'present', sync: bool = False,
-                 loss_weight: float = 1., loss_name: str = 'loss_soft_iou',
-                 class_weight=None) -> None:
-        super().__init__(loss_weight, loss_name, class_weight, average=average, over=over,
-                         power=power, smooth=smooth, eps=eps, classes=classes, sync=sync)
+    def __init__(
+        self,
+        average: str = 'macro',
+        over: str = 'batch',
+        power: float = 1,
+        smooth: float = 0.0,
+        eps: float = 0.0,
+        classes: str = 'present',
+        sync: bool = False,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_soft_iou',
+        class_weight=None,
+    ) -> None:
+        super().__init__(
+            loss_weight,
+            loss_name,
+            class_weight,
+            average=average,
+            over=over,
+            power=power,
+            smooth=smooth,
+            eps=eps,
+            classes=classes,
+            sync=sync,
+        )
 
     def region_loss(self, logits: Tensor, labels: Tensor, **arguments) -> Tensor:
         return soft_iou_loss(logits, labels, **arguments)
@@ -112,12 +151,33 @@ class SoftTverskyLoss(RegionLoss):
 
     supports_low_resolution = True
 
-    def __init__(self, alpha: float = 0.3, beta: float = 0.7, gamma: float = 1.,
-                 over: str = 'batch', smooth: float = 0., eps: float = 0.,
-                 classes: str = 'present', sync: bool = False, loss_weight: float = 1.,
-                 loss_name: str = 'loss_soft_tversky', class_weight=None) -> None:
-        super().__init__(loss_weight, loss_name, class_weight, alpha=alpha, beta=beta, gamma=gamma,
-                         over=over, smooth=smooth, eps=eps, classes=classes, sync=sync)
+    def __init__(
+        self,
+        alpha: float = 0.3,
+        beta: float = 0.7,
+        gamma: float = 1.0,
+        over: str = 'batch',
+        smooth: float = 0.0,
+        eps: float = 0.0,
+        classes: str = 'present',
+        sync: bool = False,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_soft_tversky',
+        class_weight=None,
+    ) -> None:
+        super().__init__(
+            loss_weight,
+            loss_name,
+            class_weight,
+            alpha=alpha,
+            beta=beta,
+            gamma=gamma,
+            over=over,
+            smooth=smooth,
+            eps=eps,
+            classes=classes,
+            sync=sync,
+        )
 
     def region_loss(self, logits: Tensor, labels: Tensor, **arguments) -> Tensor:
         return soft_tversky_loss(logits, labels, **arguments)
@@ -145,11 +205,19 @@ class GeneralizedDiceLoss(RegionLoss):
 
     supports_low_resolution = True
 
-    def __init__(self, over: str = 'batch', smooth: float = 0., eps: float = 0.,
-                 sync: bool = False, loss_weight: float = 1.,
-                 loss_name: str = 'loss_generalized_dice', class_weight=None) -> None:
-        super().__init__(loss_weight, loss_name, class_weight, over=over, smooth=smooth, eps=eps,
-                         sync=sync)
+    def __init__(
+        self,
+        over: str = 'batch',
+        smooth: float = 0.0,
+        eps: float = 0.0,
+        sync: bool = False,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_generalized_dice',
+        class_weight=None,
+    ) -> None:
+        super().__init__(
+            loss_weight, loss_name, class_weight, over=over, smooth=smooth, eps=eps, sync=sync
+        )
 
     def region_loss(self, logits: Tensor, labels: Tensor, **arguments) -> Tensor:
         return generalized_dice_loss(logits, labels, **arguments)

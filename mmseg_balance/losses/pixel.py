@@ -1,4 +1,5 @@
 """Weighted cross entropy and focal loss."""
+
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -28,8 +29,13 @@ class WeightedCrossEntropyLoss(PixelLoss):
         tensor(0.6269)
     """
 
-    def __init__(self, label_smoothing: float = 0., loss_weight: float = 1.,
-                 loss_name: str = 'loss_weighted_cross_entropy', class_weight=None) -> None:
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_weighted_cross_entropy',
+        class_weight=None,
+    ) -> None:
         super().__init__(loss_weight, loss_name, class_weight)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f'label_smoothing={label_smoothing} must be in [0, 1).')
@@ -39,11 +45,16 @@ class WeightedCrossEntropyLoss(PixelLoss):
     def supports_low_resolution(self) -> bool:
         return not self.label_smoothing
 
-    def pixel_losses(self, logits: Tensor, labels: Tensor, ignore_index: int,
-                     class_weight: Tensor | None) -> Tensor:
+    def pixel_losses(
+        self, logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor | None
+    ) -> Tensor:
         return weighted_cross_entropy_loss(
-            logits, labels, ignore_index=ignore_index, class_weight=class_weight,
-            label_smoothing=self.label_smoothing)
+            logits,
+            labels,
+            ignore_index=ignore_index,
+            class_weight=class_weight,
+            label_smoothing=self.label_smoothing,
+        )
 
 
 @MODELS.register_module()
@@ -67,14 +78,21 @@ class SoftmaxFocalLoss(PixelLoss):
 
     supports_low_resolution = True
 
-    def __init__(self, gamma: float = 2., loss_weight: float = 1.,
-                 loss_name: str = 'loss_softmax_focal', class_weight=None) -> None:
+    def __init__(
+        self,
+        gamma: float = 2.0,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_softmax_focal',
+        class_weight=None,
+    ) -> None:
         super().__init__(loss_weight, loss_name, class_weight)
         if not gamma >= 0:
             raise ValueError(f'gamma={gamma} must not be negative (2 is common).')
         self.gamma = gamma
 
-    def pixel_losses(self, logits: Tensor, labels: Tensor, ignore_index: int,
-                     class_weight: Tensor | None) -> Tensor:
-        return softmax_focal_loss(logits, labels, ignore_index=ignore_index,
-                                  class_weight=class_weight, gamma=self.gamma)
+    def pixel_losses(
+        self, logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor | None
+    ) -> Tensor:
+        return softmax_focal_loss(
+            logits, labels, ignore_index=ignore_index, class_weight=class_weight, gamma=self.gamma
+        )

@@ -1,4 +1,5 @@
 """Losses that know how often each class occurs: LDAM and logit adjustment."""
+
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
@@ -12,8 +13,9 @@ from mmseg_balance.statistics import ClassStatistics, load_statistics
 class _PriorLoss(PixelLoss):
     """Reads the statistics when training begins, as class weights do."""
 
-    def __init__(self, statistics: str | ClassStatistics, loss_weight: float, loss_name: str,
-                 class_weight) -> None:
+    def __init__(
+        self, statistics: str | ClassStatistics, loss_weight: float, loss_name: str, class_weight
+    ) -> None:
         super().__init__(loss_weight, loss_name, class_weight)
         self._statistics = statistics
         self.register_buffer('table', None, persistent=False)
@@ -31,9 +33,11 @@ class _PriorLoss(PixelLoss):
         """The table on the logits' device, checked against their classes."""
         self.read_statistics()
         if len(self.table) != max(logits.shape[1], 2):
-            raise ValueError(f'statistics have {len(self.table)} classes and the head '
-                             f'{max(logits.shape[1], 2)}; make them anew with '
-                             'tools/class_stats.py on this config.')
+            raise ValueError(
+                f'statistics have {len(self.table)} classes and the head '
+                f'{max(logits.shape[1], 2)}; make them anew with '
+                'tools/class_stats.py on this config.'
+            )
         if self.table.device != logits.device:
             self.table = self.table.to(logits.device)
         return self.table
@@ -61,23 +65,37 @@ class LDAMLoss(_PriorLoss):
         'loss_ldam'
     """
 
-    def __init__(self, statistics: str | ClassStatistics, max_margin: float = 0.5,
-                 scale: float = 30., loss_weight: float = 1., loss_name: str = 'loss_ldam',
-                 class_weight=None) -> None:
+    def __init__(
+        self,
+        statistics: str | ClassStatistics,
+        max_margin: float = 0.5,
+        scale: float = 30.0,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_ldam',
+        class_weight=None,
+    ) -> None:
         super().__init__(statistics, loss_weight, loss_name, class_weight)
         if not max_margin >= 0 or not scale > 0:
-            raise ValueError(f'max_margin={max_margin} must not be negative and scale={scale} must '
-                             'be positive.')
+            raise ValueError(
+                f'max_margin={max_margin} must not be negative and scale={scale} must be positive.'
+            )
         self.max_margin, self.scale = max_margin, scale
 
     def class_table(self, statistics: ClassStatistics) -> Tensor:
         return torch.as_tensor(statistics.pixels, dtype=torch.float64)
 
-    def pixel_losses(self, logits: Tensor, labels: Tensor, ignore_index: int,
-                     class_weight: Tensor | None) -> Tensor:
+    def pixel_losses(
+        self, logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor | None
+    ) -> Tensor:
         margins = ldam_margins(self.table_for(logits), self.max_margin)
-        return ldam_loss(logits, labels, margins, ignore_index=ignore_index,
-                         class_weight=class_weight, scale=self.scale)
+        return ldam_loss(
+            logits,
+            labels,
+            margins,
+            ignore_index=ignore_index,
+            class_weight=class_weight,
+            scale=self.scale,
+        )
 
 
 @MODELS.register_module()
@@ -102,15 +120,28 @@ class LogitAdjustedLoss(_PriorLoss):
 
     supports_low_resolution = True
 
-    def __init__(self, statistics: str | ClassStatistics, tau: float = 1., loss_weight: float = 1.,
-                 loss_name: str = 'loss_logit_adjusted', class_weight=None) -> None:
+    def __init__(
+        self,
+        statistics: str | ClassStatistics,
+        tau: float = 1.0,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_logit_adjusted',
+        class_weight=None,
+    ) -> None:
         super().__init__(statistics, loss_weight, loss_name, class_weight)
         self.tau = tau
 
     def class_table(self, statistics: ClassStatistics) -> Tensor:
         return torch.as_tensor(class_priors(statistics))
 
-    def pixel_losses(self, logits: Tensor, labels: Tensor, ignore_index: int,
-                     class_weight: Tensor | None) -> Tensor:
-        return logit_adjusted_loss(logits, labels, self.table_for(logits), tau=self.tau,
-                                   ignore_index=ignore_index, class_weight=class_weight)
+    def pixel_losses(
+        self, logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor | None
+    ) -> Tensor:
+        return logit_adjusted_loss(
+            logits,
+            labels,
+            self.table_for(logits),
+            tau=self.tau,
+            ignore_index=ignore_index,
+            class_weight=class_weight,
+        )

@@ -1,4 +1,5 @@
 """Recall loss."""
+
 import torch
 from mmseg.registry import MODELS
 from torch import Tensor
@@ -31,8 +32,14 @@ class RecallLoss(PixelLoss):
 
     supports_low_resolution = True
 
-    def __init__(self, momentum: float = 0., sync: bool = False, loss_weight: float = 1.,
-                 loss_name: str = 'loss_recall', class_weight=None) -> None:
+    def __init__(
+        self,
+        momentum: float = 0.0,
+        sync: bool = False,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_recall',
+        class_weight=None,
+    ) -> None:
         super().__init__(loss_weight, loss_name, class_weight)
         if not 0 <= momentum < 1:
             raise ValueError(f'momentum={momentum} must be in [0, 1).')
@@ -41,14 +48,21 @@ class RecallLoss(PixelLoss):
         # Its length is known with the first logits, or with a checkpoint.
         self.register_buffer('running_recall', torch.empty(0) if momentum else None)
 
-    def pixel_losses(self, logits: Tensor, labels: Tensor, ignore_index: int,
-                     class_weight: Tensor | None) -> Tensor:
+    def pixel_losses(
+        self, logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor | None
+    ) -> Tensor:
         running = self.running_recall
         if running is not None and not len(running):
             running = logits.new_full((max(logits.shape[1], 2),), torch.nan, dtype=torch.float32)
         losses, recall = recall_loss(
-            logits, labels, ignore_index=ignore_index, class_weight=class_weight,
-            running_recall=running, momentum=self.momentum, sync=self.sync)
+            logits,
+            labels,
+            ignore_index=ignore_index,
+            class_weight=class_weight,
+            running_recall=running,
+            momentum=self.momentum,
+            sync=self.sync,
+        )
         if running is not None and self.training:
             self.running_recall = recall.detach().float()
         return losses

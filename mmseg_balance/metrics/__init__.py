@@ -1,4 +1,5 @@
 """Metrics for MMEngine's evaluator."""
+
 from mmseg_balance.metrics.calibration import CalibrationMetric
 from mmseg_balance.metrics.imbalance import ImbalanceMetric
 

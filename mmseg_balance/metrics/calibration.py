@@ -1,4 +1,5 @@
 """How far the predicted probabilities can be taken at their word."""
+
 import logging
 
 import numpy as np
@@ -154,6 +155,5 @@ def check_scores(scores: Tensor, pred: Tensor) -> None:
     views = float(row[:, 0].sum().round())
     if views >= 1 and row.min() >= 0 and ((row.sum(0) - views).abs() < 1e-2 * views).all():
         raise ValueError(
-            f'seg_logits hold probabilities that add up to {views:g} at a pixel, not logits: '
-            f'{TTA_REMEDY}'
+            f'seg_logits hold probabilities that add up to {views:g} at a pixel, not logits: {TTA_REMEDY}'
         )

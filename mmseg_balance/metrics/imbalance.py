@@ -1,4 +1,5 @@
 """Scores that show what imbalance does: per class, class-averaged, and of head, body and tail."""
+
 from collections.abc import Mapping, Sequence
 
 import numpy as np

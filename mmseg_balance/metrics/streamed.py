@@ -1,4 +1,5 @@
 """What the metrics share: sums over a data set in constant memory, exact on any number of ranks."""
+
 import logging
 from abc import abstractmethod
 from collections.abc import Sequence

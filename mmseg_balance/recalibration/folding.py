@@ -6,6 +6,7 @@ to 1. So ``z / T + b`` at the end equals ``W / T`` and ``bias / T + b`` in that 
 that refine, merge or gate their logits afterwards break the equality; :func:`check_folding` finds
 out by trying.
 """
+
 import torch
 from torch import Tensor, nn
 

@@ -1,4 +1,5 @@
 """The change of logits that a last 1x1 convolution can absorb: divide, then add a constant."""
+
 from dataclasses import dataclass
 
 import numpy as np

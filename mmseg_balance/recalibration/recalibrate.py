@@ -1,4 +1,5 @@
 """From config and checkpoint to a calibrated checkpoint and a report of what it changed."""
+
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -82,9 +83,12 @@ def recalibrate(config: Config, checkpoint: str, out: str, settings: Settings) -
     logit_map = LogitMap(fit.temperature, bias)
     report = _measure(model, loaders[1], logit_map, settings)
     report |= {
-        'temperature': fit.temperature, 'bias': list(bias), 'passes': fit.passes,
+        'temperature': fit.temperature,
+        'bias': list(bias),
+        'passes': fit.passes,
         'fitted_images': len(fitted) if settings.temperature is None else 0,
-        'measured_images': len(measured), 'held_out': settings.fit_on != 'all',
+        'measured_images': len(measured),
+        'held_out': settings.fit_on != 'all',
     }
     if classifier.out_channels == 1:
         report['threshold'] = logit_map.threshold(_head(model).threshold)
@@ -110,8 +114,11 @@ def _with_ignore_index(settings: Settings, model: nn.Module) -> Settings:
 
 
 def _head(model: nn.Module) -> nn.Module:
-    return model.decode_head[-1] if isinstance(model.decode_head, nn.ModuleList) else (
-        model.decode_head)
+    return (
+        model.decode_head[-1]
+        if isinstance(model.decode_head, nn.ModuleList)
+        else (model.decode_head)
+    )
 
 
 def _weights_of(checkpoint: str, name: str, classifier: nn.Conv2d) -> dict:
@@ -173,8 +180,10 @@ def _images(model: nn.Module, loader: DataLoader, task: str) -> Iterator[tuple[T
             if 'gt_sem_seg' not in sample:
                 raise ValueError('the validation images have no labels to calibrate on.')
             logits = sample.seg_logits.data
-            yield logits[None], sample.gt_sem_seg.data.to(logits.device).reshape(
-                1, *logits.shape[1:])
+            yield (
+                logits[None],
+                sample.gt_sem_seg.data.to(logits.device).reshape(1, *logits.shape[1:]),
+            )
             bar.update()
     print()
 
@@ -185,16 +194,15 @@ def _temperature(model: nn.Module, loader: DataLoader, settings: Settings) -> Te
 
     def one_pass(temperatures: np.ndarray) -> np.ndarray:
         task = f'NLL at temperatures {temperatures[0]:.4g} to {temperatures[-1]:.4g}'
-        nll = partial(temperature_nll, temperatures=temperatures,
-                      ignore_index=settings.ignore_index)
+        nll = partial(
+            temperature_nll, temperatures=temperatures, ignore_index=settings.ignore_index
+        )
         return sum(nll(logits, labels) for logits, labels in _images(model, loader, task))
 
     return fit_temperature(one_pass)
 
 
-def _measure(
-    model: nn.Module, loader: DataLoader, logit_map: LogitMap, settings: Settings
-) -> dict:
+def _measure(model: nn.Module, loader: DataLoader, logit_map: LogitMap, settings: Settings) -> dict:
     """Scores of the logits as they are and as mapped, in one pass."""
     threshold = _head(model).threshold if len(logit_map.bias) == 1 else None
     sums, changed, pixels = {}, 0, 0
@@ -211,8 +219,9 @@ def _measure(
                 confusion_matrix(pred, labels, scores.shape[1], settings.ignore_index),
             )
             old = sums.get(key)
-            sums[key] = parts if old is None else tuple(a + b for a, b in zip(old, parts,
-                                                                             strict=True))
+            sums[key] = (
+                parts if old is None else tuple(a + b for a, b in zip(old, parts, strict=True))
+            )
         changed += int((predictions['before'] != predictions['after']).sum())
         pixels += predictions['before'].numel()
     report = {'changed': changed, 'pixels': pixels}
@@ -244,17 +253,23 @@ def summary(report: dict) -> str:
     where = 'images not fitted on' if report['held_out'] else 'images, the fitted ones'
     lines = [
         f'temperature {report["temperature"]:.4f}'
-        + (f' (fitted on {report["fitted_images"]} images in {report["passes"]} passes)'
-           if report['passes'] else ' (given)'),
+        + (
+            f' (fitted on {report["fitted_images"]} images in {report["passes"]} passes)'
+            if report['passes']
+            else ' (given)'
+        ),
         f'measured on {report["measured_images"]} {where}:',
         f'{"":10}{"before":>10}{"after":>10}',
     ]
     for name in SCORES:
         before, after = report['before'][name], report['after'][name]
         lines.append(f'{name:10}{before:10.4f}{after:10.4f}')
-    lines.append(f'{report["changed"]} of {report["pixels"]} predictions changed; the folded model '
-                 f'differs from the formula by {report["folding_error"]:.1e} (relative)')
+    lines.append(
+        f'{report["changed"]} of {report["pixels"]} predictions changed; the folded model '
+        f'differs from the formula by {report["folding_error"]:.1e} (relative)'
+    )
     if 'threshold' in report:
-        lines.append('to keep the predictions, set model.decode_head.threshold='
-                     f'{report["threshold"]:.6f}')
+        lines.append(
+            f'to keep the predictions, set model.decode_head.threshold={report["threshold"]:.6f}'
+        )
     return '\n'.join(lines)

@@ -1,8 +1,12 @@
 """Which images, and which pixels, training looks at."""
+
 from mmseg_balance.samplers.balance_batch_sampler import BalanceBatchSampler
 from mmseg_balance.samplers.class_performance_sampler import ClassPerformanceSampler, FocusedIndex
 from mmseg_balance.samplers.confusion_pixel_sampler import ConfusionPixelSampler
 
 __all__ = [
-    'BalanceBatchSampler', 'ClassPerformanceSampler', 'ConfusionPixelSampler', 'FocusedIndex'
+    'BalanceBatchSampler',
+    'ClassPerformanceSampler',
+    'ConfusionPixelSampler',
+    'FocusedIndex',
 ]

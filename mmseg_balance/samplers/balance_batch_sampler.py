@@ -1,4 +1,5 @@
 """Batches in which no class need be missing."""
+
 import dataclasses
 from collections.abc import Iterator
 
@@ -44,10 +45,18 @@ class BalanceBatchSampler:
         RuntimeError: ``max_tries`` batches in a row had too few classes (names the best).
     """
 
-    def __init__(self, sampler, batch_size: int, min_classes: int, fill: bool = True,
-                 statistics: str | ClassStatistics | None = None, max_tries: int = 1000) -> None:
-        for name, value in dict(batch_size=batch_size, min_classes=min_classes,
-                                max_tries=max_tries).items():
+    def __init__(
+        self,
+        sampler,
+        batch_size: int,
+        min_classes: int,
+        fill: bool = True,
+        statistics: str | ClassStatistics | None = None,
+        max_tries: int = 1000,
+    ) -> None:
+        for name, value in dict(
+            batch_size=batch_size, min_classes=min_classes, max_tries=max_tries
+        ).items():
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f'{name} must be an integer of at least 1, got {value!r}')
         self.sampler = sampler
@@ -69,14 +78,16 @@ class BalanceBatchSampler:
                 f'min_classes={self.min_classes} cannot be met: the training set shows '
                 f'{np.count_nonzero(found.images)} classes in {found.num_images} images, and no '
                 f'batch of {self.batch_size} can have more than {possible}; '
-                'lower min_classes or raise batch_size')
+                'lower min_classes or raise batch_size'
+            )
 
     def __iter__(self) -> Iterator[list[int]]:
         while True:
             batch = self.batch_of(self.iteration)
             self.iteration += 1
             MessageHub.get_current_instance().update_scalar(
-                'train/discarded_batches', batch.discarded)
+                'train/discarded_batches', batch.discarded
+            )
             yield list(batch.images)
 
     def __len__(self) -> int:
@@ -92,16 +103,24 @@ class BalanceBatchSampler:
         size = self.statistics.num_images
         share = len(range(self.rank, size, self.world_size))
         if self.world_size > 1 and share >= self.batch_size:
-            attempts = [(self.rank, self.world_size, max(1, self.max_tries // 2)),
-                        (0, 1, self.max_tries - self.max_tries // 2)]
+            attempts = [
+                (self.rank, self.world_size, max(1, self.max_tries // 2)),
+                (0, 1, self.max_tries - self.max_tries // 2),
+            ]
         else:
             attempts = [(0, 1, self.max_tries)]
         discarded = 0
         for first, step, tries in attempts:
             batch = select_balanced_batch(
-                self.statistics.indptr, self.statistics.indices,
-                self._candidates(iteration, first, step), self.batch_size, self.min_classes,
-                fill=self.fill, max_tries=tries, pool_size=len(range(first, size, step)))
+                self.statistics.indptr,
+                self.statistics.indices,
+                self._candidates(iteration, first, step),
+                self.batch_size,
+                self.min_classes,
+                fill=self.fill,
+                max_tries=tries,
+                pool_size=len(range(first, size, step)),
+            )
             discarded += batch.discarded
             if batch.complete:
                 return dataclasses.replace(batch, discarded=discarded)
@@ -109,7 +128,8 @@ class BalanceBatchSampler:
             f'no batch of {self.batch_size} images with min_classes={self.min_classes} in '
             f'max_tries={self.max_tries} tries: the training set shows '
             f'{np.count_nonzero(self.statistics.images)} classes, the best batch found had '
-            f'{batch.num_classes}; lower min_classes or raise batch_size')
+            f'{batch.num_classes}; lower min_classes or raise batch_size'
+        )
 
     def _candidates(self, iteration: int, first: int, step: int) -> Iterator[int]:
         """Images ``first``, ``first + step``, … of the iteration's random order, over and over."""

@@ -1,4 +1,5 @@
 """Images of the classes that the model is worst at."""
+
 from collections.abc import Iterator
 
 import numpy as np
@@ -55,9 +56,14 @@ class ClassPerformanceSampler:
         shuffle: True, what configs say of the ``InfiniteSampler`` that this one replaces.
     """
 
-    def __init__(self, dataset, uniform_ratio: float = 0.5,
-                 statistics: str | ClassStatistics | None = None, seed: int | None = None,
-                 shuffle: bool = True) -> None:
+    def __init__(
+        self,
+        dataset,
+        uniform_ratio: float = 0.5,
+        statistics: str | ClassStatistics | None = None,
+        seed: int | None = None,
+        shuffle: bool = True,
+    ) -> None:
         if not shuffle:
             raise ValueError('shuffle=False: ClassPerformanceSampler always draws at random')
         if not 0 <= uniform_ratio <= 1:

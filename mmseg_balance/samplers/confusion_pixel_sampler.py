@@ -1,4 +1,5 @@
 """A head's pixel sampler that watches how training goes."""
+
 import torch
 from mmseg.registry import TASK_UTILS
 from mmseg.structures import BasePixelSampler
@@ -22,14 +23,18 @@ class ConfusionPixelSampler(BasePixelSampler):
         stride: count one pixel in ``stride x stride``.
     """
 
-    def __init__(self, context, sampler: dict | BasePixelSampler | None = None,
-                 stride: int = 4) -> None:
+    def __init__(
+        self, context, sampler: dict | BasePixelSampler | None = None, stride: int = 4
+    ) -> None:
         super().__init__()
         if stride < 1:
             raise ValueError(f'stride must be at least 1, got {stride}')
         self.context = context
-        self.wrapped = (TASK_UTILS.build(sampler, default_args={'context': context})
-                        if isinstance(sampler, dict) else sampler)
+        self.wrapped = (
+            TASK_UTILS.build(sampler, default_args={'context': context})
+            if isinstance(sampler, dict)
+            else sampler
+        )
         self.stride = stride
         self.confusion: Tensor | None = None
         self._calls = 0
@@ -38,8 +43,8 @@ class ConfusionPixelSampler(BasePixelSampler):
     def _count(self, seg_logit: Tensor, seg_label: Tensor) -> None:
         row, column = divmod(self._calls % self.stride**2, self.stride)
         self._calls += 1
-        logits = seg_logit.detach()[:, :, row::self.stride, column::self.stride]
-        labels = seg_label[:, 0, row::self.stride, column::self.stride]
+        logits = seg_logit.detach()[:, :, row :: self.stride, column :: self.stride]
+        labels = seg_label[:, 0, row :: self.stride, column :: self.stride]
         labels = torch.where(labels == self.context.ignore_index, -1, labels.long())
         if logits.shape[1] == 1:
             pred = (logits[:, 0].sigmoid() > self.context.threshold).long()

@@ -1,9 +1,14 @@
 """Class statistics of a training set: counted once, saved, used by everything."""
+
 from mmseg_balance.statistics.auto import build_training_set, load_statistics, statistics_path
 from mmseg_balance.statistics.class_statistics import ClassStatistics
 from mmseg_balance.statistics.label_scan import LabelSource, unwrap
 
 __all__ = [
-    'ClassStatistics', 'LabelSource', 'build_training_set', 'load_statistics', 'statistics_path',
-    'unwrap'
+    'ClassStatistics',
+    'LabelSource',
+    'build_training_set',
+    'load_statistics',
+    'statistics_path',
+    'unwrap',
 ]

@@ -1,4 +1,5 @@
 """Finding the statistics that a config asks for: a file, an object, or 'auto'."""
+
 import os
 import time
 from functools import lru_cache
@@ -19,8 +20,9 @@ SECONDS_BETWEEN_LOOKS = 0.5
 SECONDS_BETWEEN_MESSAGES = 60
 
 
-def load_statistics(spec: 'str | os.PathLike | ClassStatistics | None',
-                    dataset=None) -> ClassStatistics:
+def load_statistics(
+    spec: 'str | os.PathLike | ClassStatistics | None', dataset=None
+) -> ClassStatistics:
     """Return the class statistics that ``spec`` names.
 
     ``'auto'`` (or None) means the training set: ``dataset`` if it is given, else that of the
@@ -42,11 +44,13 @@ def load_statistics(spec: 'str | os.PathLike | ClassStatistics | None',
         return _fitting(spec, dataset, 'statistics')
     if spec is not None and not isinstance(spec, (str, os.PathLike)):
         raise TypeError(
-            f"statistics must be a path, 'auto' or ClassStatistics, got {type(spec).__name__}")
+            f"statistics must be a path, 'auto' or ClassStatistics, got {type(spec).__name__}"
+        )
     if spec is None or spec == 'auto':
         return statistics_of(dataset) if dataset is not None else _of_run(_config_of_run())
-    return _fitting(_read(str(spec), os.path.getmtime(spec) if os.path.exists(spec) else 0),
-                    dataset, str(spec))
+    return _fitting(
+        _read(str(spec), os.path.getmtime(spec) if os.path.exists(spec) else 0), dataset, str(spec)
+    )
 
 
 def statistics_path(source: LabelSource) -> Path:
@@ -71,6 +75,7 @@ def labels_only(config: dict) -> dict:
     >>> labels_only(dict(type='D', pipeline=[dict(type='LoadAnnotations'), dict(type='Crop')]))
     {'type': 'D', 'pipeline': [{'type': 'LoadAnnotations'}]}
     """
+
     def strip(value, key=''):
         if isinstance(value, dict):
             return {name: strip(item, name) for name, item in value.items()}
@@ -99,7 +104,8 @@ def _config_of_run() -> str:
     if not text:
         raise RuntimeError(
             "statistics='auto' finds the training set through a run in progress, and none is: "
-            'make a file with tools/class_stats.py CONFIG and give its path')
+            'make a file with tools/class_stats.py CONFIG and give its path'
+        )
     return text
 
 
@@ -115,12 +121,14 @@ def _read(path: str, modified: float) -> ClassStatistics:
 
 
 def _wait_for(path: Path) -> None:
-    waited = 0.
+    waited = 0.0
     while not path.is_file():
         if waited and waited % SECONDS_BETWEEN_MESSAGES == 0:
             print_log(
                 f'rank {get_rank()} waits for rank 0 to count the labels into {path} '
-                '(a folder that all ranks must see)', 'current')
+                '(a folder that all ranks must see)',
+                'current',
+            )
         time.sleep(SECONDS_BETWEEN_LOOKS)
         waited += SECONDS_BETWEEN_LOOKS
 
@@ -132,8 +140,13 @@ def _fitting(statistics: ClassStatistics, dataset, name: str) -> ClassStatistics
     if statistics.num_images != len(dataset) or (classes and classes != statistics.class_names):
         raise ValueError(
             f'{name} has {statistics.num_images} images and {statistics.num_classes} classes, the '
-            f'training set {len(dataset)} and {len(classes)}: run tools/class_stats.py again')
+            f'training set {len(dataset)} and {len(classes)}: run tools/class_stats.py again'
+        )
     if statistics.fingerprint and statistics.fingerprint != LabelSource(dataset).fingerprint():
-        print_log(f'{name} was made from other labels or options than the training set has now; '
-                  'run tools/class_stats.py again if they were changed', 'current', 30)
+        print_log(
+            f'{name} was made from other labels or options than the training set has now; '
+            'run tools/class_stats.py again if they were changed',
+            'current',
+            30,
+        )
     return statistics

@@ -1,4 +1,5 @@
 """How often each class occurs in a training set: one sparse matrix and its sums."""
+
 import json
 import os
 import tempfile
@@ -95,13 +96,15 @@ class ClassStatistics:
             sizes = self.classes_per_image[rows]
             first = self.indptr[begin]
             total += np.bincount(
-                self.indices[first:first + sizes.sum()], weights=np.repeat(pixels[rows], sizes),
-                minlength=self.num_classes).astype(np.int64)
+                self.indices[first : first + sizes.sum()],
+                weights=np.repeat(pixels[rows], sizes),
+                minlength=self.num_classes,
+            ).astype(np.int64)
         return total
 
     def classes_of(self, image: int) -> np.ndarray:
         """Classes in one image, ascending."""
-        return self.indices[self.indptr[image]:self.indptr[image + 1]]
+        return self.indices[self.indptr[image] : self.indptr[image + 1]]
 
     @cached_property
     def images_by_class(self) -> tuple[np.ndarray, np.ndarray]:
@@ -113,14 +116,15 @@ class ClassStatistics:
         cursor = starts[:-1].copy()
         for begin in range(0, self.num_images, _SLICE):
             end = min(begin + _SLICE, self.num_images)
-            classes = self.indices[self.indptr[begin]:self.indptr[end]]
+            classes = self.indices[self.indptr[begin] : self.indptr[end]]
             owner = np.repeat(
-                np.arange(begin, end, dtype=np.uint32), np.diff(self.indptr[begin:end + 1]))
+                np.arange(begin, end, dtype=np.uint32), np.diff(self.indptr[begin : end + 1])
+            )
             owner = owner[np.argsort(classes, kind='stable')]
             found = np.bincount(classes, minlength=self.num_classes)
             stop = np.cumsum(found)
             for c in np.flatnonzero(found):
-                images[cursor[c]:cursor[c] + found[c]] = owner[stop[c] - found[c]:stop[c]]
+                images[cursor[c] : cursor[c] + found[c]] = owner[stop[c] - found[c] : stop[c]]
             cursor += found
         return starts, images
 
@@ -130,37 +134,63 @@ class ClassStatistics:
             part = slice(begin, begin + _SLICE)
             # Weighted bincount adds in float64: exact, a slice holds fewer than 2**53 pixels.
             total += np.bincount(
-                self.indices[part], weights=None if weights is None else weights[part],
-                minlength=self.num_classes).astype(np.int64)
+                self.indices[part],
+                weights=None if weights is None else weights[part],
+                minlength=self.num_classes,
+            ).astype(np.int64)
         return total
 
     @classmethod
-    def from_entries(cls, class_names: Sequence[str], sizes: np.ndarray, classes: np.ndarray,
-                     counts: np.ndarray, ignored: np.ndarray, fingerprint: str = '',
-                     dataset: str = '') -> 'ClassStatistics':
+    def from_entries(
+        cls,
+        class_names: Sequence[str],
+        sizes: np.ndarray,
+        classes: np.ndarray,
+        counts: np.ndarray,
+        ignored: np.ndarray,
+        fingerprint: str = '',
+        dataset: str = '',
+    ) -> 'ClassStatistics':
         """Build from classes per image and the entries of all images one after the other."""
         indptr = np.zeros(len(sizes) + 1, dtype=np.int64)
         np.cumsum(sizes, out=indptr[1:])
         smallest = np.min_scalar_type(max(len(class_names) - 1, 0))
         return cls(
-            tuple(class_names), indptr, np.asarray(classes).astype(smallest),
-            np.asarray(counts).astype(np.uint32), np.asarray(ignored).astype(np.uint32),
-            fingerprint, dataset)
+            tuple(class_names),
+            indptr,
+            np.asarray(classes).astype(smallest),
+            np.asarray(counts).astype(np.uint32),
+            np.asarray(ignored).astype(np.uint32),
+            fingerprint,
+            dataset,
+        )
 
     @classmethod
-    def from_rows(cls, class_names: Sequence[str], rows: Sequence[Sequence[int]],
-                  ignored: Sequence[int] | None = None, **labels: str) -> 'ClassStatistics':
+    def from_rows(
+        cls,
+        class_names: Sequence[str],
+        rows: Sequence[Sequence[int]],
+        ignored: Sequence[int] | None = None,
+        **labels: str,
+    ) -> 'ClassStatistics':
         """Build from dense rows (num_images, C) of pixels per class."""
         rows = np.asarray(rows, dtype=np.int64).reshape(-1, len(class_names))
         image, classes = np.nonzero(rows)
         sizes = np.bincount(image, minlength=len(rows))
         ignored = np.zeros(len(rows)) if ignored is None else ignored
         return cls.from_entries(
-            class_names, sizes, classes, rows[image, classes], ignored, **labels)
+            class_names, sizes, classes, rows[image, classes], ignored, **labels
+        )
 
     @classmethod
-    def scan(cls, dataset, ignore_index: int | None = None, shard: tuple[int, int] = (0, 1),
-             workers: int | None = None, progress: bool = True) -> 'ClassStatistics':
+    def scan(
+        cls,
+        dataset,
+        ignore_index: int | None = None,
+        shard: tuple[int, int] = (0, 1),
+        workers: int | None = None,
+        progress: bool = True,
+    ) -> 'ClassStatistics':
         """Count the labels of a data set as its pipeline would see them.
 
         Args:
@@ -179,7 +209,8 @@ class ClassStatistics:
         start, stop = (len(source) * k // parts for k in (part, part + 1))
         entries = count_labels(source, start, stop, workers, progress)
         found = cls.from_entries(
-            source.class_names, *entries, fingerprint=source.fingerprint(), dataset=source.name)
+            source.class_names, *entries, fingerprint=source.fingerprint(), dataset=source.name
+        )
         return found if parts > 1 or source.in_order else found.take(source.order)
 
     @classmethod
@@ -190,8 +221,9 @@ class ClassStatistics:
         return whole if source.in_order else whole.take(source.order)
 
     @classmethod
-    def concatenate(cls, parts: 'Sequence[ClassStatistics]',
-                    fingerprint: str | None = None) -> 'ClassStatistics':
+    def concatenate(
+        cls, parts: 'Sequence[ClassStatistics]', fingerprint: str | None = None
+    ) -> 'ClassStatistics':
         """Join the images of several data sets that have the same classes, in order.
 
         >>> a = ClassStatistics.from_rows(('sky', 'road'), [[3, 0]])
@@ -204,13 +236,19 @@ class ClassStatistics:
             if part.class_names != names:
                 raise ValueError(
                     f'statistics of the classes {list(part.class_names)} cannot join those of '
-                    f'{list(names)}; classes and their order must be equal')
+                    f'{list(names)}; classes and their order must be equal'
+                )
         if fingerprint is None:
             fingerprint = '+'.join(part.fingerprint for part in parts)
         return cls.from_entries(
-            names, *(np.concatenate([getattr(part, column) for part in parts])
-                     for column in ('classes_per_image', 'indices', 'counts', 'ignored')),
-            fingerprint, '+'.join(dict.fromkeys(part.dataset for part in parts)))
+            names,
+            *(
+                np.concatenate([getattr(part, column) for part in parts])
+                for column in ('classes_per_image', 'indices', 'counts', 'ignored')
+            ),
+            fingerprint,
+            '+'.join(dict.fromkeys(part.dataset for part in parts)),
+        )
 
     def __add__(self, other: 'ClassStatistics') -> 'ClassStatistics':
         return ClassStatistics.concatenate([self, other])
@@ -222,23 +260,37 @@ class ClassStatistics:
         first = np.cumsum(sizes) - sizes
         entries = np.arange(sizes.sum()) + np.repeat(self.indptr[images] - first, sizes)
         return ClassStatistics.from_entries(
-            self.class_names, sizes, self.indices[entries], self.counts[entries],
-            self.ignored[images], self.fingerprint, self.dataset)
+            self.class_names,
+            sizes,
+            self.indices[entries],
+            self.counts[entries],
+            self.ignored[images],
+            self.fingerprint,
+            self.dataset,
+        )
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write one ``.npz`` file without pickles, whole or not at all."""
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
-        header = {'format': FORMAT_VERSION, 'class_names': self.class_names,
-                  'fingerprint': self.fingerprint, 'dataset': self.dataset}
+        header = {
+            'format': FORMAT_VERSION,
+            'class_names': self.class_names,
+            'fingerprint': self.fingerprint,
+            'dataset': self.dataset,
+        }
         # Every writer has a file of its own and renames it when it is complete: two at once
         # cannot mix, and an interrupted one leaves whatever was there before.
         handle, partial = tempfile.mkstemp('.partial', path.stem, path.parent)
         try:
             with os.fdopen(handle, 'wb') as file:
                 np.savez(
-                    file, header=np.array(json.dumps(header)), pixels=self.pixels,
-                    images=self.images, **{name: getattr(self, name) for name in _ARRAYS})
+                    file,
+                    header=np.array(json.dumps(header)),
+                    pixels=self.pixels,
+                    images=self.images,
+                    **{name: getattr(self, name) for name in _ARRAYS},
+                )
             os.chmod(partial, 0o644)
             os.replace(partial, path)
         except BaseException:
@@ -257,18 +309,24 @@ class ClassStatistics:
         if not Path(path).is_file():
             raise FileNotFoundError(
                 f'no class statistics at {path}: make them with tools/class_stats.py CONFIG '
-                f"--out {path}, or write statistics='auto'")
+                f"--out {path}, or write statistics='auto'"
+            )
         try:
             with np.load(path, allow_pickle=False) as stored:
                 header = json.loads(str(stored['header']))
                 arrays = {name: stored[name] for name in _ARRAYS}
         except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(
-                f'{path} is not a file of class statistics ({error}); remove it and run '
-                'tools/class_stats.py again') from error
+                f'{path} is not a file of class statistics ({error}); remove it and run tools/class_stats.py again'
+            ) from error
         if header.get('format') != FORMAT_VERSION:
             raise ValueError(
-                f"{path} has format {header.get('format')}, this version reads "
-                f'{FORMAT_VERSION}; remove it and run tools/class_stats.py again')
-        return cls(tuple(header['class_names']), **arrays,
-                   fingerprint=header['fingerprint'], dataset=header['dataset'])
+                f'{path} has format {header.get("format")}, this version reads '
+                f'{FORMAT_VERSION}; remove it and run tools/class_stats.py again'
+            )
+        return cls(
+            tuple(header['class_names']),
+            **arrays,
+            fingerprint=header['fingerprint'],
+            dataset=header['dataset'],
+        )

@@ -4,6 +4,7 @@ Of a pipeline only the transform that loads annotations is run. For MMSegmentati
 ``LoadAnnotations`` the histogram of the *stored* values is taken first and ``reduce_zero_label``
 and ``label_map`` then move its 256 bins, which gives the same counts as moving the pixels.
 """
+
 import hashlib
 import json
 import os
@@ -27,19 +28,23 @@ def find_label_loader(dataset) -> Callable:
             return transform
     raise ValueError(
         f'dataset {type(dataset).__name__} has no transform in its pipeline whose name contains '
-        "'Annotation' (like LoadAnnotations), so its labels cannot be read")
+        "'Annotation' (like LoadAnnotations), so its labels cannot be read"
+    )
 
 
 def is_stock_loader(loader: Callable) -> bool:
     """Whether labels come about exactly as MMSegmentation's ``LoadAnnotations`` makes them."""
     kind = type(loader)
-    return (isinstance(loader, LoadAnnotations)
-            and kind._load_seg_map is LoadAnnotations._load_seg_map
-            and kind.transform is LoadAnnotations.transform)
+    return (
+        isinstance(loader, LoadAnnotations)
+        and kind._load_seg_map is LoadAnnotations._load_seg_map
+        and kind.transform is LoadAnnotations.transform
+    )
 
 
-def move_bins(histogram: np.ndarray, reduce_zero_label: bool,
-              label_map: dict[int, int] | None) -> np.ndarray:
+def move_bins(
+    histogram: np.ndarray, reduce_zero_label: bool, label_map: dict[int, int] | None
+) -> np.ndarray:
     """Apply ``reduce_zero_label`` and ``label_map`` to a histogram of stored label values.
 
     Convention: like ``LoadAnnotations``, value 0 becomes 255 and every other value one less
@@ -87,7 +92,8 @@ class LabelReader:
         classes = dataset.metainfo.get('classes')
         if not classes:
             raise ValueError(
-                f'dataset {type(dataset).__name__} names no classes: set metainfo=dict(classes=…)')
+                f'dataset {type(dataset).__name__} names no classes: set metainfo=dict(classes=…)'
+            )
         if ignore_index is None:
             ignore_index = getattr(dataset, 'ignore_index', 255)
         return cls(dataset, find_label_loader(dataset), len(classes), int(ignore_index))
@@ -100,11 +106,11 @@ class LabelReader:
         if 0 <= self.ignore_index < len(histogram):
             ignored = int(histogram[self.ignore_index])
             histogram[self.ignore_index] = 0
-        beyond = np.flatnonzero(histogram[self.num_classes:])
+        beyond = np.flatnonzero(histogram[self.num_classes :])
         if beyond.size:
             self._refuse(info, self.num_classes + beyond, histogram)
         counts = np.zeros(self.num_classes, dtype=np.int64)
-        counts[:len(histogram)] = histogram[:self.num_classes]
+        counts[: len(histogram)] = histogram[: self.num_classes]
         return counts, ignored
 
     def _histogram(self, info: dict) -> np.ndarray:
@@ -115,13 +121,16 @@ class LabelReader:
             return np.bincount(labels.ravel(), minlength=STORED_VALUES)
         content = fileio.get(info['seg_map_path'], backend_args=self.loader.backend_args)
         stored = mmcv.imfrombytes(
-            content, flag='unchanged', backend=self.loader.imdecode_backend).squeeze()
+            content, flag='unchanged', backend=self.loader.imdecode_backend
+        ).squeeze()
         if stored.ndim > 2:
             raise ValueError(
                 f'{_name(info)}: a label map has one value per pixel, but this file has shape '
-                f'{stored.shape}; convert colours to class indices first')
+                f'{stored.shape}; convert colours to class indices first'
+            )
         histogram = np.bincount(
-            stored.astype(np.uint8, copy=False).ravel(), minlength=STORED_VALUES)
+            stored.astype(np.uint8, copy=False).ravel(), minlength=STORED_VALUES
+        )
         reduce = self.loader.reduce_zero_label
         if reduce is None:
             reduce = info['reduce_zero_label']
@@ -132,7 +141,8 @@ class LabelReader:
         raise ValueError(
             f'{_name(info)}: label {shown} is neither one of the {self.num_classes} classes '
             f'(0 to {self.num_classes - 1}) nor the ignore index {self.ignore_index}; set the '
-            "data set's ignore_index, reduce_zero_label or metainfo.classes to match its files")
+            "data set's ignore_index, reduce_zero_label or metainfo.classes to match its files"
+        )
 
     def describe(self) -> dict:
         """Everything besides the files that decides what the counts are."""
@@ -144,7 +154,8 @@ class LabelReader:
             'label_map': sorted((int(old), int(new)) for old, new in label_map.items()),
             'reduce_zero_label': bool(first.get('reduce_zero_label')),
             'ignore_index': self.ignore_index,
-            'loader': self.loader.imdecode_backend if stock else repr(self.loader)}
+            'loader': self.loader.imdecode_backend if stock else repr(self.loader),
+        }
 
     def fingerprint(self) -> str:
         """Hash of the options, the label maps' names, and their sizes and dates if local."""

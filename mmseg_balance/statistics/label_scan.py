@@ -1,4 +1,5 @@
 """All label maps behind a training set, counted in parallel."""
+
 import hashlib
 import multiprocessing
 import os
@@ -38,14 +39,17 @@ def unwrap(dataset) -> list[tuple[object, np.ndarray]]:
     return [(dataset, np.arange(len(dataset)))]
 
 
-def _select(pieces: Sequence[tuple[object, np.ndarray]],
-            wanted: np.ndarray) -> list[tuple[object, np.ndarray]]:
+def _select(
+    pieces: Sequence[tuple[object, np.ndarray]], wanted: np.ndarray
+) -> list[tuple[object, np.ndarray]]:
     starts = np.cumsum([0] + [len(images) for _, images in pieces])
     owner = np.searchsorted(starts, wanted, side='right') - 1
     runs = np.split(np.arange(len(wanted)), np.flatnonzero(np.diff(owner)) + 1)
-    return [(pieces[owner[run[0]]][0],
-             pieces[owner[run[0]]][1][wanted[run] - starts[owner[run[0]]]])
-            for run in runs if len(run)]
+    return [
+        (pieces[owner[run[0]]][0], pieces[owner[run[0]]][1][wanted[run] - starts[owner[run[0]]]])
+        for run in runs
+        if len(run)
+    ]
 
 
 class LabelSource:
@@ -64,7 +68,8 @@ class LabelSource:
             if tuple(leaf.metainfo['classes']) != self.class_names:
                 raise ValueError(
                     f'data sets {type(leaves[0]).__name__} and {type(leaf).__name__} are joined '
-                    'but name different classes; give both the same metainfo.classes')
+                    'but name different classes; give both the same metainfo.classes'
+                )
 
     def __len__(self) -> int:
         return int(self.starts[-1])
@@ -89,8 +94,13 @@ class LabelSource:
         return digest.hexdigest()
 
 
-def count_labels(source: LabelSource, start: int = 0, stop: int | None = None,
-                 workers: int | None = None, progress: bool = True) -> tuple[np.ndarray, ...]:
+def count_labels(
+    source: LabelSource,
+    start: int = 0,
+    stop: int | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> tuple[np.ndarray, ...]:
     """Count label maps ``start`` to ``stop``, in several processes and with a progress bar.
 
     Args:
@@ -107,8 +117,11 @@ def count_labels(source: LabelSource, start: int = 0, stop: int | None = None,
     stop = len(source) if stop is None else stop
     total = max(stop - start, 0)
     if workers is None:
-        workers = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') \
+        workers = (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, 'sched_getaffinity')
             else os.cpu_count() or 1
+        )
     if multiprocessing.current_process().daemon:  # a loader's worker may have no children
         workers = 0
     per_task = max(1, min(IMAGES_PER_TASK, total // (8 * max(workers, 1))))
@@ -128,8 +141,10 @@ def count_labels(source: LabelSource, start: int = 0, stop: int | None = None,
     if bar:
         bar.file.write('\n')
     empty = np.zeros(0, dtype=np.int64)
-    return tuple(np.concatenate([empty.astype(column[0].dtype), *column]) if column else empty
-                 for column in (zip(*results, strict=True) if results else [()] * 4))
+    return tuple(
+        np.concatenate([empty.astype(column[0].dtype), *column]) if column else empty
+        for column in (zip(*results, strict=True) if results else [()] * 4)
+    )
 
 
 def _count_range(source: LabelSource, start: int, stop: int) -> tuple[np.ndarray, ...]:
@@ -141,8 +156,12 @@ def _count_range(source: LabelSource, start: int, stop: int) -> tuple[np.ndarray
         classes.append(present)
         counts.append(pixels[present])
         ignored.append(void)
-    return (np.array(sizes), np.concatenate(classes).astype(np.uint16),
-            np.concatenate(counts).astype(np.uint32), np.array(ignored, dtype=np.uint32))
+    return (
+        np.array(sizes),
+        np.concatenate(classes).astype(np.uint16),
+        np.concatenate(counts).astype(np.uint32),
+        np.array(ignored, dtype=np.uint32),
+    )
 
 
 def _enter_worker(source: LabelSource) -> None:

@@ -1,4 +1,5 @@
 """One scan divided over processes that need not run at the same time."""
+
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +19,7 @@ def shard_of(environment: Mapping[str, str]) -> tuple[int, int]:
     >>> shard_of({})
     (0, 1)
     """
+
     def number(name: str, default: int) -> int:
         return int(environment.get(name, default))
 
@@ -31,8 +33,14 @@ def shard_of(environment: Mapping[str, str]) -> tuple[int, int]:
     return task * ranks + rank, number('SLURM_ARRAY_TASK_COUNT', 1) * ranks
 
 
-def scan_shard(dataset, path: Path, shard: tuple[int, int], ignore_index: int | None = None,
-               workers: int | None = None, progress: bool = True) -> ClassStatistics | None:
+def scan_shard(
+    dataset,
+    path: Path,
+    shard: tuple[int, int],
+    ignore_index: int | None = None,
+    workers: int | None = None,
+    progress: bool = True,
+) -> ClassStatistics | None:
     """Count part k of n beside ``path``; whoever finds all parts there joins them.
 
     Parts carry the fingerprint of labels and options in their names, so that those of another

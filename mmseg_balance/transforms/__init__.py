@@ -1,4 +1,5 @@
 """Transforms of the training pipeline."""
+
 from mmseg_balance.transforms.class_centered_crop import ClassCenteredCrop
 
 __all__ = ['ClassCenteredCrop']

@@ -1,4 +1,5 @@
 """Crops that show a class for sure."""
+
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmcv.transforms.utils import cache_randomness
@@ -33,9 +34,15 @@ class ClassCenteredCrop(BaseTransform):
         ignore_index: label of pixels that are no class.
     """
 
-    def __init__(self, crop_size: int | tuple[int, int], prob: float = 0.5,
-                 temperature: float = 0.01, statistics: str | ClassStatistics | None = None,
-                 cat_max_ratio: float = 1., ignore_index: int = 255) -> None:
+    def __init__(
+        self,
+        crop_size: int | tuple[int, int],
+        prob: float = 0.5,
+        temperature: float = 0.01,
+        statistics: str | ClassStatistics | None = None,
+        cat_max_ratio: float = 1.0,
+        ignore_index: int = 255,
+    ) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(f'prob must be in [0, 1], got {prob}')
         if not temperature > 0:
@@ -84,8 +91,11 @@ class ClassCenteredCrop(BaseTransform):
         else:
             self.prepare()
             frequency = self._frequency[present]
-        return int(np.random.choice(  # noqa: NPY002
-            present, p=rare_class_probabilities(frequency, self.temperature)))
+        return int(
+            np.random.choice(  # noqa: NPY002
+                present, p=rare_class_probabilities(frequency, self.temperature)
+            )
+        )
 
     def _window(self, pixel: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, ...]:
         edges = []
@@ -103,5 +113,4 @@ class ClassCenteredCrop(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(crop_size={self.crop_size}, prob={self.prob}, '
-                f'temperature={self.temperature})')
+        return f'{type(self).__name__}(crop_size={self.crop_size}, prob={self.prob}, temperature={self.temperature})'

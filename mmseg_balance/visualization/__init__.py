@@ -1,4 +1,5 @@
 """Figures, and the hook that draws during training."""
+
 from mmseg_balance.visualization.reliability_hook import ReliabilityDiagramHook
 
 __all__ = ['ReliabilityDiagramHook']

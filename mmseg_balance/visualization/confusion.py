@@ -1,4 +1,5 @@
 """The confusion matrix: where the pixels of a class go."""
+
 import argparse
 from collections.abc import Sequence
 
@@ -16,8 +17,11 @@ MOST_WITH_NUMBERS = 21
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``tools/plot.py confusion``."""
     parser.add_argument('file', help="JSON file of ImbalanceMetric's out_file")
-    parser.add_argument('--columns', action='store_true',
-                        help='share of the predictions (precision) instead of the labels (recall)')
+    parser.add_argument(
+        '--columns',
+        action='store_true',
+        help='share of the predictions (precision) instead of the labels (recall)',
+    )
     parser.add_argument('--out', default='confusion.png', help='picture to write')
 
 
@@ -55,8 +59,15 @@ def confusion_figure(
     if len(names) <= MOST_WITH_NUMBERS:
         for (row, column), value in np.ndenumerate(share):
             if value >= 0.005:
-                axes.text(column, row, f'{100 * value:.0f}', ha='center', va='center', fontsize=7,
-                          color='white' if value > 0.55 else INK)
+                axes.text(
+                    column,
+                    row,
+                    f'{100 * value:.0f}',
+                    ha='center',
+                    va='center',
+                    fontsize=7,
+                    color='white' if value > 0.55 else INK,
+                )
     axes.set_xlabel('predicted', fontsize=9)
     axes.set_ylabel('label, most frequent first', fontsize=9)
     of = 'predicted' if columns else 'labelled'

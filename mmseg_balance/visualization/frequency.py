@@ -1,4 +1,5 @@
 """Draws how often each class occurs (as Taubert et al., figure 5)."""
+
 import argparse
 from collections.abc import Sequence
 
@@ -30,20 +31,29 @@ def frequency_figure(statistics: Sequence[ClassStatistics]) -> Figure:
     that all classes would have if they were balanced.
     """
     most = max(item.num_classes for item in statistics)
-    figure = new_figure(max(5., .26 * most + 1.5), 3.2 * len(statistics))
-    for axes, item in zip(np.atleast_1d(figure.subplots(len(statistics))), statistics,
-                          strict=True):
+    figure = new_figure(max(5.0, 0.26 * most + 1.5), 3.2 * len(statistics))
+    for axes, item in zip(np.atleast_1d(figure.subplots(len(statistics))), statistics, strict=True):
         order = np.argsort(-item.pixels, kind='stable')
         frequency = item.pixels[order] / max(item.pixels.sum(), 1)
         plain_axes(axes)
         axes.bar(np.arange(item.num_classes), frequency, color=COLORS[0])
-        axes.axhline(1 / item.num_classes, color=INK, linewidth=.8, linestyle=':',
-                     label=f'balanced, 1/{item.num_classes}')
+        axes.axhline(
+            1 / item.num_classes,
+            color=INK,
+            linewidth=0.8,
+            linestyle=':',
+            label=f'balanced, 1/{item.num_classes}',
+        )
         axes.set_yscale('log')
         axes.set_ylim(frequency[frequency > 0].min(initial=1) / 2, 1)
-        axes.set_xticks(np.arange(item.num_classes), [item.class_names[c] for c in order],
-                        rotation=45, ha='right', rotation_mode='anchor')
-        axes.set_xlim(-.6, item.num_classes - .4)
+        axes.set_xticks(
+            np.arange(item.num_classes),
+            [item.class_names[c] for c in order],
+            rotation=45,
+            ha='right',
+            rotation_mode='anchor',
+        )
+        axes.set_xlim(-0.6, item.num_classes - 0.4)
         axes.set_ylabel('share of labelled pixels')
         axes.set_title(f'{item.dataset}: {item.num_images} images')
         axes.legend(frameon=False, fontsize=8)

@@ -1,4 +1,5 @@
 """What each class gains under B over A, against how frequent it is (Rota Bulo et al., figure 3)."""
+
 import argparse
 from collections.abc import Sequence
 
@@ -24,8 +25,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``tools/plot.py gain``."""
     parser.add_argument('before', help='ImbalanceMetric JSON of run A')
     parser.add_argument('after', help='ImbalanceMetric JSON of run B')
-    parser.add_argument('--score', default='IoU', choices=['IoU', 'recall', 'precision', 'F1'],
-                        help='the score whose gain is shown')
+    parser.add_argument(
+        '--score',
+        default='IoU',
+        choices=['IoU', 'recall', 'precision', 'F1'],
+        help='the score whose gain is shown',
+    )
     parser.add_argument('--out', default='gain.png', help='picture to write')
 
 
@@ -33,8 +38,9 @@ def run(args: argparse.Namespace) -> None:
     """Draw the two files."""
     before, after = load(args.before), load(args.after)
     if before['classes'] != after['classes']:
-        raise ValueError(f'{args.before} and {args.after} have different classes; give two runs on '
-                         'one data set.')
+        raise ValueError(
+            f'{args.before} and {args.after} have different classes; give two runs on one data set.'
+        )
     difference = np.subtract(after['per_class'][args.score], before['per_class'][args.score])
     pixels = np.asarray(after['confusion']).sum(1)
     save_figure(gain_figure(difference, pixels, after['classes'], args.score), args.out)
@@ -67,8 +73,9 @@ def gain_figure(
     mean = gains[shown].mean() if len(shown) else float('nan')
     axes.set(xlabel='class and its pixels, rarest first', ylabel=f'gain in {score} (points)')
     better = int((gains[shown] > 0).sum())
-    axes.set_title(f'{better} of {len(shown)} classes gain; mean {mean:+.2f} points', color=INK,
-                   loc='left')
+    axes.set_title(
+        f'{better} of {len(shown)} classes gain; mean {mean:+.2f} points', color=INK, loc='left'
+    )
     axes.margins(y=0.12)
     plain_axes(axes).spines['bottom'].set_visible(False)
     axes.tick_params(axis='x', length=0)

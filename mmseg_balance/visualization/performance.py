@@ -1,4 +1,5 @@
 """Draws how performance-based sampling follows the classes' IoU over a run."""
+
 import argparse
 import json
 from collections.abc import Sequence
@@ -22,8 +23,9 @@ REPORTS_IN_A_SHARE = 5
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``tools/plot.py performance`` takes."""
     parser.add_argument('run', type=Path, help='work_dir of the run, or a scalars.json')
-    parser.add_argument('--classes', nargs='+', help='those to draw (default: eight whose '
-                        'probability changed most)')
+    parser.add_argument(
+        '--classes', nargs='+', help='those to draw (default: eight whose probability changed most)'
+    )
     parser.add_argument('--out', default='performance.png', help='picture to write')
 
 
@@ -46,8 +48,13 @@ def read_reports(path: Path) -> dict[str, dict[str, tuple[list[int], list[float]
                 kind, _, name = key.partition('/')
                 if kind in found and name:
                     found[kind].setdefault(name, {})[line['step']] = value
-    reports = {kind: {name: (sorted(values), [values[step] for step in sorted(values)])
-                      for name, values in classes.items()} for kind, classes in found.items()}
+    reports = {
+        kind: {
+            name: (sorted(values), [values[step] for step in sorted(values)])
+            for name, values in classes.items()
+        }
+        for kind, classes in found.items()
+    }
     if not reports['iou']:
         raise ValueError(f'{path} has no scalars of a ClassPerformanceHook (iou/<class>)')
     return reports
@@ -58,11 +65,12 @@ def performance_figure(reports: dict, classes: Sequence[str] | None = None) -> F
     probabilities = reports['draw_probability']
     unknown = set(classes or ()) - set(probabilities)
     if unknown:
-        raise ValueError(f'classes {sorted(unknown)} are not in the run; it has '
-                         f'{sorted(probabilities)}')
+        raise ValueError(
+            f'classes {sorted(unknown)} are not in the run; it has {sorted(probabilities)}'
+        )
     if not classes:
         change = {name: np.ptp(values) for name, (_, values) in probabilities.items()}
-        classes = sorted(change, key=change.get, reverse=True)[:len(COLORS)]
+        classes = sorted(change, key=change.get, reverse=True)[: len(COLORS)]
     figure = new_figure(10, 3.3)
     for axes, (kind, title) in zip(figure.subplots(1, 3), KINDS.items(), strict=True):
         plain_axes(axes)
@@ -75,8 +83,12 @@ def performance_figure(reports: dict, classes: Sequence[str] | None = None) -> F
         axes.set_title(title)
         axes.set_xlabel('iteration')
         axes.set_ylim(bottom=0)
-    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc='outside right center',
-                  frameon=False, fontsize=8)
+    figure.legend(
+        *figure.axes[0].get_legend_handles_labels(),
+        loc='outside right center',
+        frameon=False,
+        fontsize=8,
+    )
     return figure
 
 
@@ -86,7 +98,7 @@ def trailing_mean(values: Sequence[float], length: int) -> np.ndarray:
     >>> trailing_mean([2., 4., 9.], length=2).tolist()
     [2.0, 3.0, 6.5]
     """
-    sums = np.cumsum(np.concatenate([[0.], values]))
+    sums = np.cumsum(np.concatenate([[0.0], values]))
     stops = np.arange(1, len(values) + 1)
     starts = np.maximum(stops - length, 0)
     return (sums[stops] - sums[starts]) / (stops - starts)

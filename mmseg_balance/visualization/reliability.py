@@ -1,4 +1,5 @@
 """Reliability diagrams: how often it is true against how probable it was said to be."""
+
 import argparse
 from collections.abc import Mapping, Sequence
 
@@ -44,9 +45,7 @@ def run(args: argparse.Namespace) -> None:
     save_figure(figure, args.out)
 
 
-def reliability_diagram(
-    runs: Mapping[str, Mapping], colors: Sequence[str] | None = None
-) -> Figure:
+def reliability_diagram(runs: Mapping[str, Mapping], colors: Sequence[str] | None = None) -> Figure:
     """All (pixel, class) pairs of each run: the curve above, how many pairs there are below.
 
     Args:
@@ -61,8 +60,14 @@ def reliability_diagram(
         label = f'{name}  cal {calibration_score(*pooled):.3f}'
         _curve(curve, *pooled, color=color, label=label, gaps=len(runs) == 1)
         edges = np.linspace(0, 1, len(pooled[0]) + 1)
-        histogram.stairs(pooled[0], edges, color=color, linewidth=1.5, fill=len(runs) == 1,
-                         alpha=0.8 if len(runs) == 1 else 1)
+        histogram.stairs(
+            pooled[0],
+            edges,
+            color=color,
+            linewidth=1.5,
+            fill=len(runs) == 1,
+            alpha=0.8 if len(runs) == 1 else 1,
+        )
     curve.set(ylabel='share that is true', xlim=(0, 1), ylim=(0, 1))
     curve.legend(loc='upper left', frameon=False, fontsize=8)
     histogram.set(xlabel='predicted probability', ylabel='pairs', yscale='log')
@@ -83,7 +88,7 @@ def per_class_diagrams(runs: Mapping[str, Mapping], classes: Sequence[str]) -> F
     rows = -(-len(classes) // columns)
     figure = new_figure(1.75 * columns, 1.95 * rows + 0.5)
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    for axes in grid.flat[len(classes):]:
+    for axes in grid.flat[len(classes) :]:
         axes.set_visible(False)
     for index, (axes, title) in enumerate(zip(grid.flat, classes, strict=False)):
         _identity(axes)
@@ -95,8 +100,13 @@ def per_class_diagrams(runs: Mapping[str, Mapping], classes: Sequence[str]) -> F
         axes.set(xlim=(0, 1), ylim=(0, 1), box_aspect=1, xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
         plain_axes(axes).set_title(f'{title}\nECE {" / ".join(errors[:3])}', fontsize=8)
     if len(runs) > 1:
-        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc='outside upper center',
-                      ncols=len(runs), frameon=False, fontsize=8)
+        figure.legend(
+            *grid[0, 0].get_legend_handles_labels(),
+            loc='outside upper center',
+            ncols=len(runs),
+            frameon=False,
+            fontsize=8,
+        )
     figure.supxlabel('predicted probability', fontsize=9)
     figure.supylabel('share that is true', fontsize=9)
     return figure
@@ -111,8 +121,19 @@ def _curve(axes: Axes, count, positive, confidence, *, color, label, gaps, size=
     predicted, actual = confidence[filled] / count[filled], positive[filled] / count[filled]
     if gaps:
         axes.vlines(predicted, predicted, actual, color=color, alpha=0.35, linewidth=size - 1)
-    axes.plot(predicted, actual, color=color, marker='o', markersize=size, linewidth=1.5,
-              markeredgecolor='white', markeredgewidth=0.6, label=label, zorder=3, clip_on=False)
+    axes.plot(
+        predicted,
+        actual,
+        color=color,
+        marker='o',
+        markersize=size,
+        linewidth=1.5,
+        markeredgecolor='white',
+        markeredgewidth=0.6,
+        label=label,
+        zorder=3,
+        clip_on=False,
+    )
 
 
 def _cycle(number: int) -> list[str]:

@@ -1,4 +1,5 @@
 """The reliability diagram in TensorBoard (or any other MMEngine back end) during training."""
+
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner

@@ -1,4 +1,5 @@
 """Shows what batches hold: Balance-batch against plain sampling, by drawing both."""
+
 import argparse
 import time
 from dataclasses import dataclass
@@ -18,8 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``tools/plot.py sampling`` takes."""
     parser.add_argument('config', help='config whose training set is drawn from')
     parser.add_argument('--min-classes', type=int, required=True, help='of the BalanceBatchSampler')
-    parser.add_argument('--batch-size', type=int,
-                        help="images per batch (default: the config's)")
+    parser.add_argument('--batch-size', type=int, help="images per batch (default: the config's)")
     parser.add_argument('--batches', type=int, default=2000, help='how many batches to draw')
     parser.add_argument('--seed', type=int, default=0, help='of the sampler')
     parser.add_argument('--no-fill', action='store_true', help="the paper's literal algorithm")
@@ -41,10 +41,12 @@ class Draws:
     milliseconds: float
 
     def describe(self) -> str:
-        return (f'{len(self.num_classes)} batches: {self.num_classes.mean():.2f} classes '
-                f'(at least {self.num_classes.min()}), {self.num_images.mean():.2f} images, '
-                f'{self.discarded:.2f} discarded for each kept, '
-                f'{self.milliseconds:.3f} ms of CPU a batch')
+        return (
+            f'{len(self.num_classes)} batches: {self.num_classes.mean():.2f} classes '
+            f'(at least {self.num_classes.min()}), {self.num_images.mean():.2f} images, '
+            f'{self.discarded:.2f} discarded for each kept, '
+            f'{self.milliseconds:.3f} ms of CPU a batch'
+        )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -54,17 +56,28 @@ def run(args: argparse.Namespace) -> None:
     dataset = build_training_set(cfg)
     statistics = load_statistics('auto', dataset)
     plain = DATA_SAMPLERS.build(dict(type='InfiniteSampler', dataset=dataset, seed=args.seed))
-    balanced = DATA_SAMPLERS.build(dict(
-        type='BalanceBatchSampler', sampler=plain, batch_size=batch_size,
-        min_classes=args.min_classes, fill=not args.no_fill, statistics=statistics))
-    ways = {'plain': draw_plain(statistics, plain, batch_size, args.batches),
-            'Balance-batch': draw_balanced(statistics, balanced, args.batches)}
+    balanced = DATA_SAMPLERS.build(
+        dict(
+            type='BalanceBatchSampler',
+            sampler=plain,
+            batch_size=batch_size,
+            min_classes=args.min_classes,
+            fill=not args.no_fill,
+            statistics=statistics,
+        )
+    )
+    ways = {
+        'plain': draw_plain(statistics, plain, batch_size, args.batches),
+        'Balance-batch': draw_balanced(statistics, balanced, args.batches),
+    }
     for name, draws in ways.items():
         print(f'{name:14s} {draws.describe()}')
     rarest = int(np.where(statistics.images > 0, statistics.images, np.inf).argmin())
-    print(f'{statistics.class_names[rarest]}, in {statistics.images[rarest]} of '
-          f'{statistics.num_images} images, is in ' + ', '.join(
-              f'{draws.shown[rarest]:.1%} ({name})' for name, draws in ways.items()))
+    print(
+        f'{statistics.class_names[rarest]}, in {statistics.images[rarest]} of '
+        f'{statistics.num_images} images, is in '
+        + ', '.join(f'{draws.shown[rarest]:.1%} ({name})' for name, draws in ways.items())
+    )
     save_figure(sampling_figure(statistics, ways, args.min_classes), args.out)
 
 
@@ -73,7 +86,7 @@ def draw_plain(statistics: ClassStatistics, sampler, batch_size: int, batches: i
     indices = iter(sampler)
     begin = time.thread_time()
     drawn = [[next(indices) for _ in range(batch_size)] for _ in range(batches)]
-    return _held(statistics, drawn, 0., (time.thread_time() - begin) * 1e3 / batches)
+    return _held(statistics, drawn, 0.0, (time.thread_time() - begin) * 1e3 / batches)
 
 
 def draw_balanced(statistics: ClassStatistics, sampler, batches: int) -> Draws:
@@ -85,8 +98,7 @@ def draw_balanced(statistics: ClassStatistics, sampler, batches: int) -> Draws:
     return _held(statistics, [batch.images for batch in drawn], discarded, milliseconds)
 
 
-def _held(statistics: ClassStatistics, drawn: list, discarded: float,
-          milliseconds: float) -> Draws:
+def _held(statistics: ClassStatistics, drawn: list, discarded: float, milliseconds: float) -> Draws:
     held = np.zeros((len(drawn), statistics.num_classes), dtype=bool)
     for row, images in zip(held, drawn, strict=True):
         for image in images:
@@ -95,27 +107,53 @@ def _held(statistics: ClassStatistics, drawn: list, discarded: float,
     return Draws(held.mean(0), held.sum(1), sizes, discarded, milliseconds)
 
 
-def sampling_figure(statistics: ClassStatistics, ways: dict[str, Draws],
-                    min_classes: int) -> Figure:
+def sampling_figure(
+    statistics: ClassStatistics, ways: dict[str, Draws], min_classes: int
+) -> Figure:
     """Left, the share of batches that show each class; right, classes per batch."""
-    figure = new_figure(max(8., .26 * statistics.num_classes + 3.5), 3.4)
+    figure = new_figure(max(8.0, 0.26 * statistics.num_classes + 3.5), 3.4)
     shares, sizes = (plain_axes(axes) for axes in figure.subplots(1, 2, width_ratios=(3, 1)))
     order = np.argsort(-statistics.images, kind='stable')
-    bins = np.arange(min(d.num_classes.min() for d in ways.values()),
-                     max(d.num_classes.max() for d in ways.values()) + 2) - .5
+    bins = (
+        np.arange(
+            min(d.num_classes.min() for d in ways.values()),
+            max(d.num_classes.max() for d in ways.values()) + 2,
+        )
+        - 0.5
+    )
     for k, (name, draws) in enumerate(ways.items()):
-        shares.bar(np.arange(len(order)) + .42 * k - .21, draws.shown[order], .42,
-                   color=COLORS[k], label=name)
-        sizes.hist(draws.num_classes, bins, color=COLORS[k], alpha=.75,
-                   weights=np.full(len(draws.num_classes), 1 / len(draws.num_classes)))
-    sizes.axvline(min_classes - .5, color='black', linewidth=.8, linestyle=':')
+        shares.bar(
+            np.arange(len(order)) + 0.42 * k - 0.21,
+            draws.shown[order],
+            0.42,
+            color=COLORS[k],
+            label=name,
+        )
+        sizes.hist(
+            draws.num_classes,
+            bins,
+            color=COLORS[k],
+            alpha=0.75,
+            weights=np.full(len(draws.num_classes), 1 / len(draws.num_classes)),
+        )
+    sizes.axvline(min_classes - 0.5, color='black', linewidth=0.8, linestyle=':')
     sizes.set_xlabel('classes in a batch')
     sizes.set_ylabel('share of batches')
-    shares.set_xticks(np.arange(len(order)), [statistics.class_names[c] for c in order],
-                      rotation=45, ha='right', rotation_mode='anchor')
-    shares.set_xlim(-.7, len(order) - .3)
+    shares.set_xticks(
+        np.arange(len(order)),
+        [statistics.class_names[c] for c in order],
+        rotation=45,
+        ha='right',
+        rotation_mode='anchor',
+    )
+    shares.set_xlim(-0.7, len(order) - 0.3)
     shares.set_ylim(0, 1.02)
     shares.set_ylabel('share of batches that show it')
-    figure.legend(*shares.get_legend_handles_labels(), loc='outside upper left', ncols=2,
-                  frameon=False, fontsize=8)
+    figure.legend(
+        *shares.get_legend_handles_labels(),
+        loc='outside upper left',
+        ncols=2,
+        frameon=False,
+        fontsize=8,
+    )
     return figure

@@ -1,4 +1,5 @@
 """Draws the weights of the losses over the run (Taubert et al., figure 4)."""
+
 import argparse
 from collections.abc import Mapping
 
@@ -18,10 +19,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``tools/plot.py schedule``."""
     parser.add_argument('config', help='config with a LossScheduleHook')
     parser.add_argument('--out', default='schedule.png', help='picture to write')
-    parser.add_argument('--iterations', type=int,
-                        help='length of the run; by default that of the config')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction,
-                        help='override entries of the config, key=value')
+    parser.add_argument(
+        '--iterations', type=int, help='length of the run; by default that of the config'
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override entries of the config, key=value',
+    )
 
 
 def run(args: argparse.Namespace) -> None:
@@ -66,14 +72,17 @@ def length_of(config: Config, iterations: int | None = None) -> tuple[int, str]:
     if iterations is not None:
         return iterations, f'{iterations} iterations'
     if any(_counts_iterations(hook['schedules']) for hook in _hooks_of(config)):
-        raise ValueError(f'{config.filename}: positions are iterations and train_cfg has no '
-                         'max_iters; give --iterations, which is epochs × batches per epoch.')
+        raise ValueError(
+            f'{config.filename}: positions are iterations and train_cfg has no '
+            'max_iters; give --iterations, which is epochs × batches per epoch.'
+        )
     epochs = loop.get('max_epochs')
     return STEPS_OF_FRACTIONS, f'{epochs} epochs' if epochs else 'of any length'
 
 
-def schedule_figure(schedules: Mapping[str, Schedule], num_steps: int,
-                    length: str | None = None) -> Figure:
+def schedule_figure(
+    schedules: Mapping[str, Schedule], num_steps: int, length: str | None = None
+) -> Figure:
     """Weights above, other numbers (names with a dot, such as ``loss_focal.gamma``) below.
 
     Args:
@@ -83,8 +92,11 @@ def schedule_figure(schedules: Mapping[str, Schedule], num_steps: int,
     """
     weights = {name: schedule for name, schedule in schedules.items() if '.' not in _key(name)}
     others = {name: schedule for name, schedule in schedules.items() if name not in weights}
-    panels = [(label, group) for label, group in
-              (('weight relative to the configured one', weights), ('value', others)) if group]
+    panels = [
+        (label, group)
+        for label, group in (('weight relative to the configured one', weights), ('value', others))
+        if group
+    ]
     figure = new_figure(6, 3.2 * len(panels))
     axes = figure.subplots(len(panels), squeeze=False, sharex=True)
     for axis, (label, group) in zip(axes[:, 0], panels, strict=True):
@@ -100,9 +112,13 @@ def _draw(axis: Axes, schedules: Mapping[str, Schedule], num_steps: int) -> None
     steps = range(num_steps + 1)
     for number, (name, schedule) in enumerate(schedules.items()):
         # Dashes that start elsewhere keep curves that lie on each other apart.
-        axis.plot([step / num_steps for step in steps], [schedule(step) for step in steps],
-                  label=name, color=COLORS[number % len(COLORS)],
-                  linestyle='-' if number == 0 else (2 * number, (5, 3)))
+        axis.plot(
+            [step / num_steps for step in steps],
+            [schedule(step) for step in steps],
+            label=name,
+            color=COLORS[number % len(COLORS)],
+            linestyle='-' if number == 0 else (2 * number, (5, 3)),
+        )
     axis.set_xlim(0, 1)
     axis.grid(alpha=0.3)
     axis.legend(frameon=False, fontsize=8, loc='lower center', ncols=3, bbox_to_anchor=(0.5, 1))

@@ -1,4 +1,5 @@
 """One look for every figure: drawn without pyplot, so that no window or global state is touched."""
+
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,8 +58,10 @@ def run_names(paths: Sequence[str], given: Sequence[str] | None) -> list[str]:
         return list(given)
     parts = [Path(path).with_suffix('').parts for path in paths]
     if len(paths) > 1 and len({name[-1] for name in parts}) == 1:
-        return ['/'.join(part for part in name if part not in _shared(parts)) or name[-1]
-                for name in parts]
+        return [
+            '/'.join(part for part in name if part not in _shared(parts)) or name[-1]
+            for name in parts
+        ]
     return [name[-1] for name in parts]
 
 

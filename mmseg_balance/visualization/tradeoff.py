@@ -1,4 +1,5 @@
 """Mean accuracy against mean IoU of several runs (Tian et al., figures 1 and 2)."""
+
 import argparse
 from collections.abc import Mapping, Sequence
 
@@ -25,8 +26,9 @@ HELP = 'mean accuracy (recall) against mean IoU of several ImbalanceMetric files
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of ``tools/plot.py tradeoff``."""
     parser.add_argument('files', nargs='+', help="JSON files of ImbalanceMetric's out_file")
-    parser.add_argument('--names', nargs='+',
-                        help='a name for each file; files of one name are runs of one method')
+    parser.add_argument(
+        '--names', nargs='+', help='a name for each file; files of one name are runs of one method'
+    )
     parser.add_argument('--out', default='tradeoff.png', help='picture to write')
 
 
@@ -58,18 +60,41 @@ def tradeoff_figure(points: Mapping[str, Sequence[tuple[float, float]]]) -> Figu
             axes.axvline(recall, color=FAINT, linewidth=1, linestyle='--', zorder=1)
         if len(runs) > 1:
             axes.scatter(*runs.T, s=12, color=color, alpha=0.5, linewidths=0)
-        axes.scatter(recall, iou, s=55, color=color, zorder=3, edgecolors='white', linewidths=0.8,
-                     marker=MARKERS[index // len(COLORS) % len(MARKERS)], label=name)
+        axes.scatter(
+            recall,
+            iou,
+            s=55,
+            color=color,
+            zorder=3,
+            edgecolors='white',
+            linewidths=0.8,
+            marker=MARKERS[index // len(COLORS) % len(MARKERS)],
+            label=name,
+        )
         if len(points) <= MOST_WITH_NAMES:
-            axes.annotate(name, (recall, iou), (6, 5), textcoords='offset points', fontsize=8,
-                          color=INK, zorder=4)
-    axes.set(xlabel='mean accuracy (%): more of each class is found',
-             ylabel='mean IoU (%): with fewer false finds')
+            axes.annotate(
+                name,
+                (recall, iou),
+                (6, 5),
+                textcoords='offset points',
+                fontsize=8,
+                color=INK,
+                zorder=4,
+            )
+    axes.set(
+        xlabel='mean accuracy (%): more of each class is found',
+        ylabel='mean IoU (%): with fewer false finds',
+    )
     axes.grid(color=FAINT, alpha=0.35, linewidth=0.6)
     axes.set_axisbelow(True)
     axes.margins(0.18)
     plain_axes(axes)
     if len(points) > MOST_WITH_NAMES:
-        figure.legend(*axes.get_legend_handles_labels(), loc='outside lower center', ncols=4,
-                      frameon=False, fontsize=8)
+        figure.legend(
+            *axes.get_legend_handles_labels(),
+            loc='outside lower center',
+            ncols=4,
+            frameon=False,
+            fontsize=8,
+        )
     return figure

@@ -5,10 +5,40 @@ num_classes = 31
 img_scale = (275, 412)
 crop_size = (384, 256)
 metainfo = dict(
-    classes=('null', 'accessories', 'bag', 'belt', 'blazer', 'blouse', 'boots', 'bracelet', 'coat',
-             'dress', 'hair', 'hat', 'jacket', 'jeans', 'pants', 'purse', 'sandals', 'scarf',
-             'shirt', 'shoes', 'shorts', 'skin', 'skirt', 'socks', 'stockings', 'suit',
-             'sunglasses', 'sweater', 't-shirt', 'top', 'vest'))
+    classes=(
+        'null',
+        'accessories',
+        'bag',
+        'belt',
+        'blazer',
+        'blouse',
+        'boots',
+        'bracelet',
+        'coat',
+        'dress',
+        'hair',
+        'hat',
+        'jacket',
+        'jeans',
+        'pants',
+        'purse',
+        'sandals',
+        'scarf',
+        'shirt',
+        'shoes',
+        'shorts',
+        'skin',
+        'skirt',
+        'socks',
+        'stockings',
+        'suit',
+        'sunglasses',
+        'sweater',
+        't-shirt',
+        'top',
+        'vest',
+    )
+)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
@@ -16,13 +46,13 @@ train_pipeline = [
     dict(type='RandomCrop', crop_size=crop_size),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs')
+    dict(type='PackSegInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=img_scale, keep_ratio=True),
     dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs')
+    dict(type='PackSegInputs'),
 ]
 ccp = dict(type='BaseSegDataset', data_root='data/ccp', metainfo=metainfo)
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline, **ccp))

@@ -10,23 +10,27 @@ train_pipeline = [
     dict(type='RandomCrop', crop_size=crop_size),
     dict(type='RandomFlip', prob=0.5),
     dict(type='PhotoMetricDistortion'),
-    dict(type='PackSegInputs')
+    dict(type='PackSegInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='Resize', scale=img_scale),
     dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs')
+    dict(type='PackSegInputs'),
 ]
 chase_db1 = dict(type='ChaseDB1Dataset', data_root='data/chase_db1', img_suffix='.jpg')
 train_dataloader = dict(
     dataset=dict(
         pipeline=train_pipeline,
         data_prefix=dict(img_path='images/training', seg_map_path='annotations/training'),
-        **chase_db1))
+        **chase_db1,
+    )
+)
 val_dataloader = dict(
     dataset=dict(
         pipeline=test_pipeline,
         data_prefix=dict(img_path='images/validation', seg_map_path='annotations/validation'),
-        **chase_db1))
+        **chase_db1,
+    )
+)
 test_dataloader = val_dataloader

@@ -6,12 +6,12 @@ train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
     dict(type='RandomFlip', prob=0.5),
-    dict(type='PackSegInputs')
+    dict(type='PackSegInputs'),
 ]
 test_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
-    dict(type='PackSegInputs')
+    dict(type='PackSegInputs'),
 ]
 street_scenes = dict(type='StreetScenesDataset', data_root='data/street_scenes')
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline, **street_scenes))

@@ -1,14 +1,8 @@
 # DLACE (Taubert et al., Table 1): Dice -> cross entropy,
 # alternating schedule: a line away from it until 50 %, a sinusoid back until 90 %.
 loss_decode = [
-    dict(
-        type='SoftDiceLoss',
-        average='micro',
-        over='image',
-        power=2,
-        smooth=1.0,
-        eps=1e-5),
-    dict(type='WeightedCrossEntropyLoss', loss_name='loss_ce')
+    dict(type='SoftDiceLoss', average='micro', over='image', power=2, smooth=1.0, eps=1e-5),
+    dict(type='WeightedCrossEntropyLoss', loss_name='loss_ce'),
 ]
 custom_hooks = [
     dict(
@@ -16,5 +10,7 @@ custom_hooks = [
         heads=['decode_head'],
         schedules=dict(
             loss_ce=dict(type='alternating', start=0.5, end=0.9),
-            loss_soft_dice=dict(complement_of='loss_ce')))
+            loss_soft_dice=dict(complement_of='loss_ce'),
+        ),
+    )
 ]

@@ -1,17 +1,12 @@
 # DLAWCE (Taubert et al., Table 1): Dice -> class-weighted cross entropy,
 # alternating schedule: a line away from it until 50 %, a sinusoid back until 90 %.
 loss_decode = [
-    dict(
-        type='SoftDiceLoss',
-        average='micro',
-        over='image',
-        power=2,
-        smooth=1.0,
-        eps=1e-5),
+    dict(type='SoftDiceLoss', average='micro', over='image', power=2, smooth=1.0, eps=1e-5),
     dict(
         type='WeightedCrossEntropyLoss',
         loss_name='loss_weighted_ce',
-        class_weight=dict(type='inverse_frequency', statistics='auto'))
+        class_weight=dict(type='inverse_frequency', statistics='auto'),
+    ),
 ]
 custom_hooks = [
     dict(
@@ -19,5 +14,7 @@ custom_hooks = [
         heads=['decode_head'],
         schedules=dict(
             loss_weighted_ce=dict(type='alternating', start=0.5, end=0.9),
-            loss_soft_dice=dict(complement_of='loss_weighted_ce')))
+            loss_soft_dice=dict(complement_of='loss_weighted_ce'),
+        ),
+    )
 ]

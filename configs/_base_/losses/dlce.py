@@ -8,6 +8,7 @@ loss_decode = [
         power=2,
         smooth=1.0,
         eps=1e-5,
-        loss_weight=0.5),
-    dict(type='WeightedCrossEntropyLoss', loss_name='loss_ce', loss_weight=0.5)
+        loss_weight=0.5,
+    ),
+    dict(type='WeightedCrossEntropyLoss', loss_name='loss_ce', loss_weight=0.5),
 ]

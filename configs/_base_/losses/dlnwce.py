@@ -1,17 +1,12 @@
 # DLNWCE (Taubert et al., Table 1): Dice -> class-weighted cross entropy,
 # naive schedule: a straight line from 30 % to 90 % of the run.
 loss_decode = [
-    dict(
-        type='SoftDiceLoss',
-        average='micro',
-        over='image',
-        power=2,
-        smooth=1.0,
-        eps=1e-5),
+    dict(type='SoftDiceLoss', average='micro', over='image', power=2, smooth=1.0, eps=1e-5),
     dict(
         type='WeightedCrossEntropyLoss',
         loss_name='loss_weighted_ce',
-        class_weight=dict(type='inverse_frequency', statistics='auto'))
+        class_weight=dict(type='inverse_frequency', statistics='auto'),
+    ),
 ]
 custom_hooks = [
     dict(
@@ -19,5 +14,7 @@ custom_hooks = [
         heads=['decode_head'],
         schedules=dict(
             loss_weighted_ce=dict(type='naive', start=0.3, end=0.9),
-            loss_soft_dice=dict(complement_of='loss_weighted_ce')))
+            loss_soft_dice=dict(complement_of='loss_weighted_ce'),
+        ),
+    )
 ]

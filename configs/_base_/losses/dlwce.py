@@ -8,10 +8,12 @@ loss_decode = [
         power=2,
         smooth=1.0,
         eps=1e-5,
-        loss_weight=0.5),
+        loss_weight=0.5,
+    ),
     dict(
         type='WeightedCrossEntropyLoss',
         loss_name='loss_weighted_ce',
         class_weight=dict(type='inverse_frequency', statistics='auto'),
-        loss_weight=0.5)
+        loss_weight=0.5,
+    ),
 ]

@@ -2,13 +2,14 @@
 # naive schedule: a straight line from 30 % to 90 % of the run.
 loss_decode = [
     dict(type='SoftmaxFocalLoss', gamma=2.0, loss_name='loss_focal'),
-    dict(type='WeightedCrossEntropyLoss', loss_name='loss_ce')
+    dict(type='WeightedCrossEntropyLoss', loss_name='loss_ce'),
 ]
 custom_hooks = [
     dict(
         type='LossScheduleHook',
         heads=['decode_head'],
         schedules=dict(
-            loss_ce=dict(type='naive', start=0.3, end=0.9),
-            loss_focal=dict(complement_of='loss_ce')))
+            loss_ce=dict(type='naive', start=0.3, end=0.9), loss_focal=dict(complement_of='loss_ce')
+        ),
+    )
 ]

@@ -2,5 +2,6 @@
 loss_decode = [
     dict(
         type='WeightedCrossEntropyLoss',
-        class_weight=dict(type='inverse_frequency', statistics='auto'))
+        class_weight=dict(type='inverse_frequency', statistics='auto'),
+    )
 ]

@@ -8,8 +8,9 @@ loss_decode = [
         power=2,
         smooth=1.0,
         eps=1e-5,
-        class_weight=dict(type='inverse_frequency', statistics='auto')),
-    dict(type='WeightedCrossEntropyLoss', loss_name='loss_ce')
+        class_weight=dict(type='inverse_frequency', statistics='auto'),
+    ),
+    dict(type='WeightedCrossEntropyLoss', loss_name='loss_ce'),
 ]
 custom_hooks = [
     dict(
@@ -17,5 +18,7 @@ custom_hooks = [
         heads=['decode_head'],
         schedules=dict(
             loss_ce=dict(type='alternating', start=0.5, end=0.9),
-            loss_soft_dice=dict(complement_of='loss_ce')))
+            loss_soft_dice=dict(complement_of='loss_ce'),
+        ),
+    )
 ]

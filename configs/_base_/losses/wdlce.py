@@ -9,6 +9,7 @@ loss_decode = [
         smooth=1.0,
         eps=1e-5,
         class_weight=dict(type='inverse_frequency', statistics='auto'),
-        loss_weight=0.5),
-    dict(type='WeightedCrossEntropyLoss', loss_name='loss_ce', loss_weight=0.5)
+        loss_weight=0.5,
+    ),
+    dict(type='WeightedCrossEntropyLoss', loss_name='loss_ce', loss_weight=0.5),
 ]

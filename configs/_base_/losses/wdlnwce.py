@@ -8,11 +8,13 @@ loss_decode = [
         power=2,
         smooth=1.0,
         eps=1e-5,
-        class_weight=dict(type='inverse_frequency', statistics='auto')),
+        class_weight=dict(type='inverse_frequency', statistics='auto'),
+    ),
     dict(
         type='WeightedCrossEntropyLoss',
         loss_name='loss_weighted_ce',
-        class_weight=dict(type='inverse_frequency', statistics='auto'))
+        class_weight=dict(type='inverse_frequency', statistics='auto'),
+    ),
 ]
 custom_hooks = [
     dict(
@@ -20,5 +22,7 @@ custom_hooks = [
         heads=['decode_head'],
         schedules=dict(
             loss_weighted_ce=dict(type='naive', start=0.3, end=0.9),
-            loss_soft_dice=dict(complement_of='loss_weighted_ce')))
+            loss_soft_dice=dict(complement_of='loss_weighted_ce'),
+        ),
+    )
 ]

@@ -4,11 +4,7 @@ _base_ = 'mmseg::_base_/models/deeplabv3_r50-d8.py'
 norm_cfg = dict(type='BN', requires_grad=True)
 model = dict(
     pretrained=None,
-    backbone=dict(
-        depth=18,
-        stem_channels=16,
-        base_channels=16,
-        norm_cfg=norm_cfg),
-    decode_head=dict(
-        in_channels=128, channels=64, dilations=(1, 3, 6, 9), norm_cfg=norm_cfg),
-    auxiliary_head=None)
+    backbone=dict(depth=18, stem_channels=16, base_channels=16, norm_cfg=norm_cfg),
+    decode_head=dict(in_channels=128, channels=64, dilations=(1, 3, 6, 9), norm_cfg=norm_cfg),
+    auxiliary_head=None,
+)

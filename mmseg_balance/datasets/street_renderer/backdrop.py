@@ -1,4 +1,5 @@
 """What stands still behind the objects: sky, ground, skyline and the rows of buildings."""
+
 from dataclasses import dataclass
 
 import cv2
@@ -58,14 +59,16 @@ def paint_skyline(canvas: Canvas) -> None:
         green = rng.random() < 0.55
         tall = rng.uniform(5, 11) if green else rng.uniform(7, 24)
         top = camera.horizon - (tall - camera.eye) * camera.focal / depth
-        box = np.array([[u, camera.horizon + 3], [u, top], [u + width, top],
-                        [u + width, camera.horizon + 3]])
+        box = np.array(
+            [[u, camera.horizon + 3], [u, top], [u + width, top], [u + width, camera.horizon + 3]]
+        )
         if green:
             box[1:3, 1] += rng.uniform(0, 3, 2)
             box = np.insert(box, 2, [[u + width / 2, top - 2.5]], axis=0)
         albedo = np.array([0.16, 0.24, 0.10]) if green else rng.uniform(0.3, 0.6) * np.ones(3)
-        canvas.fill(box, albedo * canvas.light.on((0, 0, -1)),
-                    VEGETATION if green else BUILDING, depth)
+        canvas.fill(
+            box, albedo * canvas.light.on((0, 0, -1)), VEGETATION if green else BUILDING, depth
+        )
         u += width * rng.uniform(0.6, 1.0)
 
 
@@ -81,8 +84,16 @@ def paint_ground(canvas: Canvas, street: Street) -> None:
     if street.crossing:
         side_street = (z > street.crossing[0]) & (z < street.crossing[1])
     on_road = ((x > street.kerbs[0]) & (x < street.kerbs[1])) | side_street
-    lawn = [(-1, 1)[side] * (street.pavement[side] if street.verge[side] else 0.4 + abs(
-        street.front(side) - street.kerbs[side])) + street.kerbs[side] for side in (0, 1)]
+    lawn = [
+        (-1, 1)[side]
+        * (
+            street.pavement[side]
+            if street.verge[side]
+            else 0.4 + abs(street.front(side) - street.kerbs[side])
+        )
+        + street.kerbs[side]
+        for side in (0, 1)
+    ]
     green = ((x < lawn[0]) | (x > lawn[1])) & ~on_road
     kerb = np.minimum(np.abs(x - street.kerbs[0] + 0.08), np.abs(x - street.kerbs[1] - 0.08)) < 0.09
     material = np.where(on_road, 0, np.where(green, 2, np.where(kerb, 3, 1)))
@@ -144,15 +155,18 @@ def contact_shadow(canvas: Canvas, x0: float, x1: float, z0: float, z1: float) -
 def _height_profile(row: list) -> np.ndarray:
     profile = np.zeros(400)
     for house in row:
-        profile[max(0, int(house.start * 2)):int(house.end * 2)] = house.height
+        profile[max(0, int(house.start * 2)) : int(house.end * 2)] = house.height
     return profile
 
 
-def _ground_noise(rng: np.random.Generator, x: np.ndarray, z: np.ndarray,
-                  scale: float) -> np.ndarray:
+def _ground_noise(
+    rng: np.random.Generator, x: np.ndarray, z: np.ndarray, scale: float
+) -> np.ndarray:
     tile = smooth_noise(rng, (256, 256), 16, octaves=3)
-    mirrored = [np.ascontiguousarray(255 - np.abs(np.mod(v * 16 * scale, 510) - 255), np.float32)
-                for v in (x, z)]  # no seam where the tile repeats
+    mirrored = [
+        np.ascontiguousarray(255 - np.abs(np.mod(v * 16 * scale, 510) - 255), np.float32)
+        for v in (x, z)
+    ]  # no seam where the tile repeats
     return cv2.remap(tile, *mirrored, cv2.INTER_LINEAR)
 
 

@@ -1,12 +1,21 @@
 """Rows of houses: facades with windows in true perspective, near walls and roofs."""
+
 from dataclasses import dataclass
 
 import numpy as np
 
 from mmseg_balance.datasets.street_renderer.canvas import BUILDING, NEAR, Canvas
 
-PLASTER = ((0.62, 0.55, 0.42), (0.55, 0.36, 0.27), (0.48, 0.25, 0.18), (0.60, 0.58, 0.54),
-           (0.42, 0.43, 0.46), (0.66, 0.60, 0.50), (0.50, 0.47, 0.36), (0.38, 0.30, 0.26))
+PLASTER = (
+    (0.62, 0.55, 0.42),
+    (0.55, 0.36, 0.27),
+    (0.48, 0.25, 0.18),
+    (0.60, 0.58, 0.54),
+    (0.42, 0.43, 0.46),
+    (0.66, 0.60, 0.50),
+    (0.50, 0.47, 0.36),
+    (0.38, 0.30, 0.26),
+)
 ROOF = ((0.34, 0.16, 0.11), (0.20, 0.20, 0.22), (0.28, 0.22, 0.18))
 
 
@@ -26,8 +35,13 @@ class House:
     shop: np.ndarray | None
 
 
-def plan_row(rng: np.random.Generator, side: int, front: float, density: float,
-             gap: tuple[float, float] | None) -> list[House]:
+def plan_row(
+    rng: np.random.Generator,
+    side: int,
+    front: float,
+    density: float,
+    gap: tuple[float, float] | None,
+) -> list[House]:
     """Line up houses from the camera into the distance, leaving `gap` (z0, z1) open."""
     houses, z = [], rng.uniform(-6, 2)
     grandeur = rng.uniform(7, 16)
@@ -44,19 +58,23 @@ def plan_row(rng: np.random.Generator, side: int, front: float, density: float,
     return houses
 
 
-def _house(rng: np.random.Generator, side: int, start: float, end: float, front: float,
-           grandeur: float) -> House:
+def _house(
+    rng: np.random.Generator, side: int, start: float, end: float, front: float, grandeur: float
+) -> House:
     wall = np.array(PLASTER[rng.integers(len(PLASTER))]) * rng.uniform(0.75, 1.15)
     storey = rng.uniform(2.9, 3.6)
     return House(
-        side=side, start=start, end=end,
+        side=side,
+        start=start,
+        end=end,
         front=front + (-1, 1)[side] * rng.choice([0.0, 0.0, rng.uniform(0, 1.5)]),
         height=storey * max(2, round(grandeur * rng.uniform(0.7, 1.35) / storey)) + 0.6,
         wall=wall,
         roof=np.array(ROOF[rng.integers(len(ROOF))]) if rng.random() < 0.6 else None,
         storey=storey,
         window=(rng.uniform(1.7, 3.4), rng.uniform(0.35, 0.62), rng.uniform(0.42, 0.62)),
-        shop=rng.uniform(0.1, 0.6, 3) if rng.random() < 0.35 else None)
+        shop=rng.uniform(0.1, 0.6, 3) if rng.random() < 0.35 else None,
+    )
 
 
 def paint_house(canvas: Canvas, house: House) -> None:
@@ -69,8 +87,17 @@ def paint_house(canvas: Canvas, house: House) -> None:
     if house.roof is not None:
         slope = np.array([-out * 0.6, 0.8, 0.0])
         near = max(house.start, NEAR)
-        canvas.face([[x, y, near], [x, y, house.end], [x + out * 4.5, ridge, house.end],
-                     [x + out * 4.5, ridge, near]], house.roof, BUILDING, slope)
+        canvas.face(
+            [
+                [x, y, near],
+                [x, y, house.end],
+                [x + out * 4.5, ridge, house.end],
+                [x + out * 4.5, ridge, near],
+            ],
+            house.roof,
+            BUILDING,
+            slope,
+        )
     if house.start > NEAR:
         z = house.start
         wall = [[x, 0, z], [x, y, z], [back, y, z], [back, 0, z]]
@@ -85,8 +112,10 @@ def _paint_facade(canvas: Canvas, house: House) -> None:
     camera = canvas.camera
     near, far = max(house.start, NEAR), house.end
     edges = sorted(camera.centre + house.front * camera.focal / np.array([near, far]))
-    first, last = max(0, int(np.ceil(edges[0] - 0.5))), min(camera.width,
-                                                          int(np.ceil(edges[1] - 0.5)))
+    first, last = (
+        max(0, int(np.ceil(edges[0] - 0.5))),
+        min(camera.width, int(np.ceil(edges[1] - 0.5))),
+    )
     if first >= last:
         return
     columns = np.arange(first, last) + 0.5
@@ -95,18 +124,24 @@ def _paint_facade(canvas: Canvas, house: House) -> None:
     y = camera.eye - (rows - camera.horizon) * z / camera.focal
     inside = (y >= 0) & (y <= house.height)
     top, bottom = np.flatnonzero(inside.any(axis=1))[[0, -1]]
-    y, inside = y[top:bottom + 1], inside[top:bottom + 1]
-    albedo = _facade_albedo(canvas.rng, house, np.broadcast_to(z, y.shape) - house.start, y,
-                            np.clip(camera.focal / z / 7, 0, 1))
+    y, inside = y[top : bottom + 1], inside[top : bottom + 1]
+    albedo = _facade_albedo(
+        canvas.rng,
+        house,
+        np.broadcast_to(z, y.shape) - house.start,
+        y,
+        np.clip(camera.focal / z / 7, 0, 1),
+    )
     normal = ((1, 0, 0), (-1, 0, 0))[house.side]
-    region = np.s_[top:bottom + 1, first:last]
+    region = np.s_[top : bottom + 1, first:last]
     canvas.image[region][inside] = (albedo * canvas.light.on(normal))[inside]
     canvas.label[region][inside] = BUILDING
     canvas.depth[region][inside] = np.broadcast_to(z, y.shape)[inside]
 
 
-def _facade_albedo(rng: np.random.Generator, house: House, along: np.ndarray, y: np.ndarray,
-                   detail: np.ndarray) -> np.ndarray:
+def _facade_albedo(
+    rng: np.random.Generator, house: House, along: np.ndarray, y: np.ndarray, detail: np.ndarray
+) -> np.ndarray:
     spacing, wide, tall = house.window
     column, row = along / spacing, y / house.storey
     u, v = column - np.floor(column), row - np.floor(row)
@@ -123,8 +158,11 @@ def _facade_albedo(rng: np.random.Generator, house: House, along: np.ndarray, y:
     cornice = (house.height - y < 0.45) | (np.abs(v - 0.02) < 0.03)
     colour = np.where(cornice[..., None], house.wall * 1.18, colour)
     blend = detail[..., None]
-    window = np.where(glass[..., None], pane[..., None] * np.array([0.85, 0.98, 1.12]),
-                      np.minimum(house.wall * 1.45, 0.85))
+    window = np.where(
+        glass[..., None],
+        pane[..., None] * np.array([0.85, 0.98, 1.12]),
+        np.minimum(house.wall * 1.45, 0.85),
+    )
     mean_window = 0.5 * house.wall + 0.5 * 0.15
     window = window * blend + mean_window * (1 - blend)
     colour = np.where(frame[..., None], window, colour)

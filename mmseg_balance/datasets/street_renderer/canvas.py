@@ -3,15 +3,27 @@
 World coordinates in metres: x to the right, y up from the road, z into the picture; the camera
 stands at (0, eye, 0) and looks along z. Colours are linear RGB, 1 is white paper in full sun.
 """
+
 from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
-CLASSES = ('sky', 'building', 'road', 'pavement', 'vegetation', 'car', 'pole', 'sign',
-           'pedestrian', 'cyclist')
-(SKY, BUILDING, ROAD, PAVEMENT, VEGETATION, CAR, POLE, SIGN, PEDESTRIAN,
- CYCLIST) = range(len(CLASSES))
+CLASSES = (
+    'sky',
+    'building',
+    'road',
+    'pavement',
+    'vegetation',
+    'car',
+    'pole',
+    'sign',
+    'pedestrian',
+    'cyclist',
+)
+(SKY, BUILDING, ROAD, PAVEMENT, VEGETATION, CAR, POLE, SIGN, PEDESTRIAN, CYCLIST) = range(
+    len(CLASSES)
+)
 
 NEAR = 1.2  # metres; nothing closer to the camera is painted
 FAR = 1e4  # depth of the sky
@@ -42,8 +54,11 @@ class Camera:
         rows = np.arange(top, self.height, dtype=np.float32)[:, None] + 0.5
         columns = np.arange(self.width, dtype=np.float32)[None] + 0.5
         z = self.focal * self.eye / (rows - self.horizon)
-        return top, (columns - self.centre) * z / self.focal, np.broadcast_to(
-            z, (len(rows), self.width))
+        return (
+            top,
+            (columns - self.centre) * z / self.focal,
+            np.broadcast_to(z, (len(rows), self.width)),
+        )
 
 
 @dataclass(frozen=True)
@@ -93,8 +108,12 @@ class Canvas:
         """Fill a lit polygon given by its corners (n, 3) in the world."""
         points = np.asarray(points, dtype=np.float64)
         if points[:, 2].max() > NEAR:
-            self.fill(self.camera.project(points), np.asarray(albedo) * self.light.on(normal),
-                      label, float(np.maximum(points[:, 2], NEAR).mean()))
+            self.fill(
+                self.camera.project(points),
+                np.asarray(albedo) * self.light.on(normal),
+                label,
+                float(np.maximum(points[:, 2], NEAR).mean()),
+            )
 
     def blob(self, centre, radii, colour, label: int) -> None:
         """Fill an unlit ellipse at a world point; `radii` (across, up) in metres."""
@@ -117,9 +136,19 @@ class Canvas:
         along = pixels[1] - pixels[0]
         across = np.array([-along[1], along[0]]) / max(float(np.hypot(*along)), 1e-6)
         half = 0.5 * self.camera.focal * np.asarray(widths) / max(float(start[2]), NEAR)
-        self.fill(np.stack([pixels[0] + across * half[0], pixels[1] + across * half[1],
-                            pixels[1] - across * half[1], pixels[0] - across * half[0]]),
-                  colour, label, float(start[2]))
+        self.fill(
+            np.stack(
+                [
+                    pixels[0] + across * half[0],
+                    pixels[1] + across * half[1],
+                    pixels[1] - across * half[1],
+                    pixels[0] - across * half[0],
+                ]
+            ),
+            colour,
+            label,
+            float(start[2]),
+        )
 
     def shade(self, factor: np.ndarray, top: int) -> None:
         """Multiply the rows from `top` by `factor` (rows, width)."""
@@ -132,8 +161,9 @@ def fixed_point(pixels: np.ndarray) -> np.ndarray:
     return np.round((bounded - 0.5) * (1 << SUBPIXEL_BITS)).astype(np.int32)
 
 
-def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], cell: float,
-                 octaves: int = 3) -> np.ndarray:
+def smooth_noise(
+    rng: np.random.Generator, shape: tuple[int, int], cell: float, octaves: int = 3
+) -> np.ndarray:
     """Noise of mean 0 and about unit range: `octaves` halvings of a grid of `cell` pixels."""
     total = np.zeros(shape, np.float32)
     for octave in range(octaves):

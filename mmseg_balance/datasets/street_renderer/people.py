@@ -1,4 +1,5 @@
 """Pedestrians and cyclists."""
+
 import numpy as np
 
 from mmseg_balance.datasets.street_renderer.canvas import CYCLIST, PEDESTRIAN, Canvas
@@ -11,11 +12,16 @@ def _clothes(canvas: Canvas, bright: float = 0.75) -> tuple[np.ndarray, ...]:
     """Colours of coat, trousers, skin and hair, lit."""
     rng = canvas.rng
     light = 0.6 * canvas.light.on((0, 0, -1)) + 0.4 * canvas.light.on(
-        (np.sign(canvas.light.direction[0]), 0, 0))
+        (np.sign(canvas.light.direction[0]), 0, 0)
+    )
     coat = rng.uniform(0.03, bright) * rng.dirichlet((2, 2, 2)) * 1.9
     trousers = rng.uniform(0.03, 0.3) * np.array([0.9, 0.95, 1.1])
-    return (coat * light, trousers * light, np.array(SKIN[rng.integers(4)]) * light,
-            np.array(HAIR[rng.integers(4)]) * light)
+    return (
+        coat * light,
+        trousers * light,
+        np.array(SKIN[rng.integers(4)]) * light,
+        np.array(HAIR[rng.integers(4)]) * light,
+    )
 
 
 def paint_pedestrian(canvas: Canvas, x: float, z: float, height: float) -> None:
@@ -38,8 +44,13 @@ def paint_pedestrian(canvas: Canvas, x: float, z: float, height: float) -> None:
         limb((foot - 0.02, 0.015), (foot + 0.06, 0.015), 0.04, 0.03, trousers * 0.3)
     swing = rng.uniform(0.05, 0.16)
     for side in (-1, 1):
-        limb((side * 0.10 + sway, 0.79), (side * (0.12 + swing * 0.3), 0.62), 0.065, 0.055,
-             coat * 0.85)
+        limb(
+            (side * 0.10 + sway, 0.79),
+            (side * (0.12 + swing * 0.3), 0.62),
+            0.065,
+            0.055,
+            coat * 0.85,
+        )
         limb((side * (0.12 + swing * 0.3), 0.62), (side * swing, 0.47), 0.055, 0.04, coat * 0.85)
     limb((sway, 0.83), (0, 0.46), 0.20 * bulk, 0.19 * bulk, coat)
     bright = np.sign(canvas.light.direction[0])
@@ -48,8 +59,12 @@ def paint_pedestrian(canvas: Canvas, x: float, z: float, height: float) -> None:
     canvas.blob(at(sway, 0.925), (0.055 * height, 0.072 * height), skin, PEDESTRIAN)
     canvas.blob(at(sway, 0.955), (0.058 * height, 0.047 * height), hair, PEDESTRIAN)
     if rng.random() < 0.35:
-        canvas.blob(at(rng.choice([-1, 1]) * 0.13, 0.55), (0.06 * height, 0.085 * height),
-                    coat[::-1] * 0.6, PEDESTRIAN)
+        canvas.blob(
+            at(rng.choice([-1, 1]) * 0.13, 0.55),
+            (0.06 * height, 0.085 * height),
+            coat[::-1] * 0.6,
+            PEDESTRIAN,
+        )
 
 
 def paint_cyclist(canvas: Canvas, x: float, z: float, across: bool) -> None:
@@ -81,8 +96,15 @@ def _paint_from_side(canvas: Canvas, x: float, z: float) -> None:
         limb((hub - 0.3, 0.34), (hub + 0.3, 0.34), 0.02, 0.3 * light)
         limb((hub, 0.04), (hub, 0.64), 0.02, 0.3 * light)
     crank, saddle, head = (-0.08, 0.32), (-0.22, 0.88), (0.38, 0.88)
-    for start, end in (((-0.52, 0.34), crank), (crank, saddle), (crank, head), (saddle, head),
-                       ((-0.52, 0.34), saddle), (head, (0.52, 0.34)), (head, (0.40, 1.02))):
+    for start, end in (
+        ((-0.52, 0.34), crank),
+        (crank, saddle),
+        (crank, head),
+        (saddle, head),
+        ((-0.52, 0.34), saddle),
+        (head, (0.52, 0.34)),
+        (head, (0.40, 1.02)),
+    ):
         limb(start, end, 0.05, frame)
     hip, shoulder = (-0.2, 0.98), (rng.uniform(0.05, 0.16), rng.uniform(1.42, 1.5))
     for pedal in ((0.02, 0.2), (-0.16, 0.46)):
@@ -103,8 +125,9 @@ def _paint_from_behind(canvas: Canvas, x: float, z: float) -> None:
     light = canvas.light.on((0, 0, -1))
 
     def limb(start, end, wide, narrow, colour):
-        canvas.limb((x + start[0], start[1], z), (x + end[0], end[1], z), (wide, narrow), colour,
-                    CYCLIST)
+        canvas.limb(
+            (x + start[0], start[1], z), (x + end[0], end[1], z), (wide, narrow), colour, CYCLIST
+        )
 
     limb((0, 0.0), (0, 0.68), 0.07, 0.07, 0.03 * light)
     limb((-0.07, 0.62), (0.07, 0.62), 0.08, 0.08, np.array([0.6, 0.03, 0.03]) * light)

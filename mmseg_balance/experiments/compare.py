@@ -1,0 +1,137 @@
+"""The whole of a comparison: plan, runs, results.json, tables, report."""
+
+import argparse
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
+
+from mmseg_balance.experiments.collection import collect, environment
+from mmseg_balance.experiments.execution import execute, make_jobs
+from mmseg_balance.experiments.merging import prepare_base
+from mmseg_balance.experiments.plan import plan_runs
+from mmseg_balance.experiments.processes import Launcher
+from mmseg_balance.experiments.progress import Progress
+from mmseg_balance.experiments.report import write_report
+from mmseg_balance.experiments.results import load_results, read_json, save_results
+from mmseg_balance.experiments.strips import collect_strips, fixed_images
+from mmseg_balance.experiments.tables import write_tables
+
+INTERRUPTED = 130  # the shell's exit status after Ctrl-C
+
+
+def main(args: argparse.Namespace, tools: Path, command: str) -> int:
+    """Runs the comparison of parsed arguments; returns the exit status.
+
+    0: all finished; 1: some runs failed; 130: stopped, to be gone on with by the same command.
+    """
+    if args.report_only:
+        write_files(args.work_dir)
+        return 0
+    init_default_scope('mmseg')
+    base = prepare_base(args.config, args.cfg_options, args.iters)
+    roots = [Path(args.config).resolve().parent, tools.parent / 'configs']
+    runs = plan_runs(args.losses, args.samplers, args.seeds, roots)
+    train_set, test_set = (open_data(base, split) for split in ('train', 'test'))
+    jobs = make_jobs(runs, base, args.work_dir, fixed_images(test_set, args.images))
+    launcher = Launcher(tools, args.launcher, args.gpus)
+    call = {
+        'command': command,
+        'base_hash': jobs[0].base_hash,
+        'methods': list(dict.fromkeys(job.run.method for job in jobs)),
+    }
+    facts = {
+        'setting': setting(args.config, base, train_set, test_set),
+        'environment': environment(),
+        'calls': calls_so_far(args.work_dir, call),
+    }
+
+    def publish() -> None:
+        save_results({**gather(args, facts['calls']), **facts}, args.work_dir)
+        write_files(args.work_dir)
+
+    try:
+        with Progress(len(jobs)) as progress:
+            execute(jobs, launcher, args.work_dir, progress, publish)
+    except KeyboardInterrupt:
+        publish()
+        print('stopped; the same command goes on from here')
+        return INTERRUPTED
+    publish()
+    print(f'report: {args.work_dir / "report.html"}')
+    return int(any(not job.folder.is_finished(job.hash) for job in jobs))
+
+
+def open_data(config: Config, split: str):
+    """Builds a data set, so that a missing one is noticed before any training.
+
+    Raises:
+        ValueError: its files are not there, or there are none.
+    """
+    try:
+        dataset = DATASETS.build(config[f'{split}_dataloader'].dataset)
+    except FileNotFoundError as error:
+        raise ValueError(
+            f'{split}_dataloader.dataset: {error.filename or error} does not exist; put the data '
+            'set there, or set data_root to where it is.'
+        ) from error
+    if not len(dataset):
+        raise ValueError(
+            f'{split}_dataloader.dataset has no image; check data_root, data_prefix and the suffixes of its files.'
+        )
+    return dataset
+
+
+def calls_so_far(work_dir: Path, call: dict) -> list[dict]:
+    """The calls that the comparison grew by.
+
+    Their methods in turn are the report's order, its first one what gains are measured against. A
+    call that names all methods of an earlier one takes its place.
+    """
+    earlier = [
+        other
+        for other in read_json(work_dir / 'results.json', {}).get('calls', [])
+        if other['base_hash'] == call['base_hash']
+    ]
+    replaced = [set(other['methods']) <= set(call['methods']) for other in earlier]
+    calls = [other for other, gone in zip(earlier, replaced, strict=True) if not gone]
+    calls.insert(replaced.index(True) if any(replaced) else len(calls), call)
+    return calls
+
+
+def gather(args: argparse.Namespace, calls: list[dict]) -> dict:
+    """The runs and the pictures, for results.json."""
+    order = list(dict.fromkeys(method for call in calls for method in call['methods']))
+    results = collect(args.work_dir, calls[0]['base_hash'], order)
+    return {**results, 'strips': collect_strips(results, args.work_dir, args.strips)}
+
+
+def setting(path: str, base: Config, train_set, test_set) -> dict:
+    """What all runs have in common, in words."""
+    loop = base.train_cfg
+    iterations = loop.get('max_iters')
+    length = f'{iterations} iterations' if iterations else f'{loop.get("max_epochs")} epochs'
+    batch = base.train_dataloader.get('batch_size', '?')
+    return {
+        'config': path,
+        'length': f'{length} of {batch} images per process',
+        'train_images': len(train_set),
+        'test_images': len(test_set),
+        'data': data_name(test_set),
+    }
+
+
+def data_name(dataset) -> str:
+    """Name of a data set: its class's, or for MMSegmentation's general one its folder's."""
+    name = type(dataset).__name__
+    if name == 'BaseSegDataset' and getattr(dataset, 'data_root', None):
+        return Path(dataset.data_root).name
+    return name.removesuffix('Dataset')
+
+
+def write_files(work_dir: Path) -> None:
+    """Tables and report from results.json alone (and the pictures that it names)."""
+    results = load_results(work_dir)
+    write_tables(results, work_dir)
+    write_report(results, work_dir)

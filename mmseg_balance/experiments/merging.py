@@ -1,0 +1,166 @@
+"""From a user's config, a loss file and a sampler file to the config of one run."""
+
+import hashlib
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmseg_balance.experiments.plan import Ingredient, Run
+
+MEASURES = ('ImbalanceMetric', 'CalibrationMetric')
+# Hooks that act on the config's own loss or sampler, and leave with it.
+LOSS_HOOKS, SAMPLER_HOOKS = ('LossScheduleHook',), ('ClassPerformanceHook',)
+CUSTOM_IMPORTS = ('mmseg_balance', 'mmseg_balance.experiments.prediction_hook')
+
+
+def prepare_base(
+    path: str | Path, cfg_options: dict[str, Any] | None = None, iters: int | None = None
+) -> Config:
+    """Loads the compared config, overrides it, and shortens it to ``iters`` iterations."""
+    config = Config.fromfile(str(path))
+    if cfg_options:
+        config.merge_from_dict(cfg_options)
+    config.work_dir = None
+    config.load_from = config.get('load_from')
+    config.resume = False
+    if iters is not None:
+        shorten(config, iters)
+    return config
+
+
+def shorten(config: Config, iters: int) -> None:
+    """Sets the length of an iteration-based training; schedules and intervals keep their share.
+
+    Raises:
+        ValueError: ``iters`` is below 1, or the config counts epochs.
+    """
+    if iters < 1:
+        raise ValueError(f'--iters: {iters} is not allowed; give 1 or more.')
+    loop = config.train_cfg
+    if loop.get('by_epoch') or 'max_iters' not in loop:
+        raise ValueError(
+            '--iters: the config counts epochs (train_cfg has no max_iters); '
+            'use --cfg-options train_cfg.max_epochs=N instead.'
+        )
+    share = iters / loop.max_iters
+
+    def scaled(value: int) -> int:
+        return max(1, min(iters, round(value * share)))
+
+    loop.max_iters = iters
+    loop.val_interval = scaled(loop.get('val_interval', iters))
+    schedulers = config.get('param_scheduler') or []
+    for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
+        if not scheduler.get('by_epoch', True):
+            for key in ('begin', 'end', 'T_max'):
+                if scheduler.get(key):
+                    scheduler[key] = scaled(scheduler[key])
+    hooks = config.get('default_hooks', {})
+    for name in ('checkpoint', 'logger'):
+        if hooks.get(name) and hooks[name].get('interval', -1) > 0:
+            hooks[name].interval = scaled(hooks[name].interval)
+
+
+def merge_run(base: Config, run: Run) -> Config:
+    """Puts the run's loss, sampler and seed into a copy of the base config.
+
+    Everything else (length, data, model, augmentation) stays as it is, and the seed fixes the
+    initial weights and the order of the images: the runs differ in what is compared alone.
+    """
+    config = Config(deepcopy(base._cfg_dict), filename=base.filename)
+    _set_loss(config, run.loss)
+    _set_sampler(config, run.sampler)
+    config.randomness = {**config.get('randomness', {}), 'seed': run.seed}
+    checkpoint = config.get('default_hooks', {}).get('checkpoint')
+    if checkpoint is not None:
+        checkpoint.setdefault('max_keep_ckpts', 1)
+    return config
+
+
+def _set_loss(config: Config, loss: Ingredient) -> None:
+    source = Config.fromfile(str(loss.path))
+    if not isinstance(source.get('loss_decode'), list):
+        raise ValueError(
+            f'{loss.path}: loss_decode must be set to a list of dicts; got {source.get("loss_decode")!r}.'
+        )
+    heads = config.model.decode_head
+    for head in heads if isinstance(heads, list) else [heads]:
+        head.loss_decode = deepcopy(source.loss_decode)
+    if 'loss_decode' in config:
+        config.loss_decode = deepcopy(source.loss_decode)
+    _replace_hooks(config, source, LOSS_HOOKS)
+
+
+def _set_sampler(config: Config, sampler: Ingredient) -> None:
+    if sampler.path is None:
+        return
+    source = Config.fromfile(str(sampler.path))
+    keys = [key for key in ('sampler', 'batch_sampler') if source.get(key)]
+    if not keys:
+        raise ValueError(
+            f'{sampler.path}: sampler or batch_sampler must be set to a dict; neither is.'
+        )
+    config.train_dataloader.pop('batch_sampler', None)
+    for key in keys:
+        config.train_dataloader[key] = deepcopy(source[key])
+    _replace_hooks(config, source, SAMPLER_HOOKS)
+
+
+def _replace_hooks(config: Config, source: Config, leave: tuple[str, ...]) -> None:
+    kept = [h for h in config.get('custom_hooks') or [] if h['type'] not in leave]
+    hooks = kept + deepcopy(source.get('custom_hooks') or [])
+    if hooks or 'custom_hooks' in config:
+        config.custom_hooks = hooks
+
+
+def add_measures(config: Config, folder: Path, images: list[str]) -> None:
+    """Lets the test write what the report needs into ``folder``.
+
+    An ImbalanceMetric or CalibrationMetric that the config has keeps its other arguments.
+
+    Args:
+        folder: the run's folder; gets imbalance.json, calibration.json and predictions/.
+        images: paths of the test images whose predictions are kept.
+    """
+    given = config.get('test_evaluator') or []
+    given = [dict(m) for m in (given if isinstance(given, list | tuple) else [given])]
+    own = {m['type']: m for m in given if m['type'] in MEASURES}
+    others = [m for m in given if m['type'] not in MEASURES]
+    if not any(m['type'] == 'IoUMetric' for m in others):
+        others.insert(0, dict(type='IoUMetric', iou_metrics=['mIoU']))
+    files = {'ImbalanceMetric': 'imbalance.json', 'CalibrationMetric': 'calibration.json'}
+    config.test_evaluator = others + [
+        {**own.get(name, {}), 'type': name, 'out_file': str(folder / files[name])}
+        for name in MEASURES
+    ]
+    config.custom_hooks = [
+        *config.get('custom_hooks', []),
+        dict(type='PredictionHook', images=images, out_dir=str(folder / 'predictions')),
+    ]
+    imports = config.get('custom_imports') or {}
+    names = [*imports.get('imports', []), *CUSTOM_IMPORTS]
+    config.custom_imports = {
+        'allow_failed_imports': False,
+        **imports,
+        'imports': list(dict.fromkeys(names)),
+    }
+
+
+def fingerprint(config: Config, without_loss: bool = False) -> str:
+    """Hash of everything that a config sets, 12 hexadecimal digits.
+
+    Args:
+        without_loss: leaves out the main head's loss: equal for runs that may be compared.
+    """
+    content = deepcopy(config._cfg_dict.to_dict())
+    content.pop('work_dir', None)
+    if without_loss:
+        content.pop('loss_decode', None)
+        heads = content['model']['decode_head']
+        for head in heads if isinstance(heads, list) else [heads]:
+            head.pop('loss_decode', None)
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -1,0 +1,113 @@
+"""The matrix of runs: losses x samplers x seeds, each with a name, a file and a folder."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+AS_CONFIGURED = 'config'
+
+
+@dataclass(frozen=True)
+class Ingredient:
+    """A loss or a sampler: the name it was asked for by, and the config file that defines it.
+
+    ``path`` is None for the sampler that the compared config already has.
+    """
+
+    name: str
+    path: Path | None
+
+    @property
+    def key(self) -> str:
+        """Lower-case name, as used in folders."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training: a loss, a sampler and a seed."""
+
+    loss: Ingredient
+    sampler: Ingredient
+    seed: int
+
+    @property
+    def method(self) -> str:
+        """Name shared by the seeds of one loss and sampler.
+
+        >>> ce, own = Ingredient('ce', Path('ce.py')), Ingredient(AS_CONFIGURED, None)
+        >>> Run(ce, own, 0).method
+        'ce'
+        >>> Run(ce, Ingredient('balance_batch', Path('b.py')), 0).method
+        'ce + balance_batch'
+        """
+        if self.sampler.path is None:
+            return self.loss.name
+        return f'{self.loss.name} + {self.sampler.name}'
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the run, relative to the comparison's own."""
+        return Path('runs', self.method.lower().replace(' ', ''), f'seed{self.seed}')
+
+
+def find_ingredient(name: str, kind: str, roots: Sequence[Path]) -> Ingredient:
+    """Finds the config file of a loss or a sampler.
+
+    Args:
+        name: a name (``lmp``: ``<root>/_base_/losses/lmp.py``, in any case) or the path of a
+            ``.py`` file.
+        kind: ``'losses'`` or ``'samplers'``.
+        roots: config folders, the first that has the file wins.
+
+    Raises:
+        ValueError: there is no such file; the message lists what there is.
+    """
+    if name.endswith('.py') and Path(name).is_file():
+        return Ingredient(Path(name).stem, Path(name).resolve())
+    if kind == 'samplers' and name == AS_CONFIGURED:
+        return Ingredient(name, None)
+    for root in roots:
+        path = root / '_base_' / kind / f'{name.lower()}.py'
+        if path.is_file():
+            return Ingredient(name, path.resolve())
+    known = sorted({p.stem for root in roots for p in (root / '_base_' / kind).glob('*.py')})
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    hint = f'did you mean {close[0]!r}? ' if close else ''
+    raise ValueError(
+        f'--{kind}: no {name!r} ({hint}known: {", ".join(known) or "none"}); '
+        f'for your own, give the path of a .py file that sets '
+        f'{"loss_decode = [dict(...)]" if kind == "losses" else "sampler = dict(...)"}.'
+    )
+
+
+def plan_runs(
+    losses: Sequence[str], samplers: Sequence[str], seeds: Sequence[int], roots: Sequence[Path]
+) -> list[Run]:
+    """Lists the runs seed by seed, so that a stopped comparison has whole rounds behind it.
+
+    Raises:
+        ValueError: an unknown name, or one that is given twice.
+    """
+    for option, values in (
+        ('losses', [x.lower() for x in losses]),
+        ('samplers', samplers),
+        ('seeds', seeds),
+    ):
+        twice = [x for i, x in enumerate(values) if x in values[:i]]
+        if twice:
+            raise ValueError(f'--{option}: {twice[0]!r} is given twice; name each once.')
+    found_losses = [find_ingredient(name, 'losses', roots) for name in losses]
+    found_samplers = [find_ingredient(name, 'samplers', roots) for name in samplers]
+    for option, found in (('losses', found_losses), ('samplers', found_samplers)):
+        keys = [x.key for x in found]
+        twice = [key for i, key in enumerate(keys) if key in keys[:i]]
+        if twice:
+            raise ValueError(f'--{option}: {twice[0]!r} stands for two files; rename one.')
+    return [
+        Run(loss, sampler, seed)
+        for seed in seeds
+        for sampler in found_samplers
+        for loss in found_losses
+    ]

@@ -1,0 +1,120 @@
+"""Starts a training or a test as a process of its own, and never leaves one behind."""
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+LAUNCHERS = ('none', 'pytorch', 'slurm')
+SECONDS_TO_END = 15
+
+
+@dataclass(frozen=True)
+class Launcher:
+    """How ``tools/train.py`` and ``tools/test.py`` are started.
+
+    Args:
+        tools: folder of the two scripts.
+        kind: ``none`` (one process), ``pytorch`` (torchrun on this machine) or ``slurm``
+            (srun, with the options in the variable SRUN_ARGS).
+        gpus: processes, for the last two.
+    """
+
+    tools: Path
+    kind: str = 'none'
+    gpus: int = 1
+
+    def command(self, script: str, *arguments: str | Path) -> list[str]:
+        """The command line of ``script``.
+
+        >>> Launcher(Path('tools'), 'slurm', 8).command('train.py', 'c.py')[:2]
+        ['srun', '--ntasks=8']
+        """
+        call = [str(self.tools / script), *map(str, arguments)]
+        if self.kind == 'pytorch':
+            return [
+                sys.executable,
+                '-m',
+                'torch.distributed.run',
+                '--standalone',
+                f'--nproc_per_node={self.gpus}',
+                *call,
+                '--launcher',
+                'pytorch',
+            ]
+        if self.kind == 'slurm':
+            options = shlex.split(os.environ.get('SRUN_ARGS', ''))
+            return [
+                'srun',
+                f'--ntasks={self.gpus}',
+                *options,
+                sys.executable,
+                *call,
+                '--launcher',
+                'slurm',
+            ]
+        return [sys.executable, *call]
+
+
+def run_process(
+    command: Sequence[str],
+    log: Path,
+    on_tick: Callable[[], None],
+    keep_open: Sequence[int] = (),
+    seconds_per_tick: float = 1.0,
+) -> int:
+    """Runs a command to its end and returns its exit status; its output goes to ``log``.
+
+    Whatever ends the wait (Ctrl-C, a signal, an error in ``on_tick``) also ends the process and
+    all that it started.
+
+    Args:
+        command: the command line.
+        log: file that the output is appended to.
+        on_tick: called about every ``seconds_per_tick`` seconds.
+        keep_open: descriptors that the process inherits.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open('ab') as output:
+        output.write(f'$ {shlex.join(command)}\n'.encode())
+        output.flush()
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            pass_fds=tuple(keep_open),
+        )
+        try:
+            while True:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    return process.wait(timeout=seconds_per_tick)
+                on_tick()
+        finally:
+            _end_group(process)
+
+
+def _end_group(process: subprocess.Popen) -> None:
+    """Asks the process and its children to end, then makes them."""
+    for number, patience in ((signal.SIGTERM, SECONDS_TO_END), (signal.SIGKILL, None)):
+        if process.poll() is not None and number == signal.SIGTERM:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=patience)
+
+
+def last_words(log: Path, lines: int = 15) -> str:
+    """The end of a log, for the report of a failure."""
+    try:
+        text = log.read_text(encoding='utf-8', errors='replace')
+    except FileNotFoundError:
+        return ''
+    return '\n'.join(text.rstrip().splitlines()[-lines:])

@@ -1,0 +1,166 @@
+"""report.html: one page that needs nothing else, made from results.json."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from mmseg_balance.experiments.figures import draw_all, method_colours
+from mmseg_balance.experiments.per_class import FULL_COLOUR, class_table, gain_colour
+from mmseg_balance.experiments.progress import time_text
+from mmseg_balance.experiments.results import write_text
+from mmseg_balance.experiments.strips import paint, read_labels
+from mmseg_balance.experiments.summary import Column, Method, columns_of, methods_of, summarise
+
+HERE = Path(__file__).parent
+QUESTIONS = (
+    ('mIoU', 'Best overlap', 'mIoU'),
+    ('mRecall', 'Finds most of every class', 'recall'),
+    ('mIoU_tail', 'Best on rare classes', 'tail mIoU'),
+    ('cal', 'Most honest probabilities', 'calibration'),
+)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """One answer at the top of the page."""
+
+    question: str
+    score: str
+    methods: str
+    value: str
+    against: str
+
+
+def write_report(results: dict, work_dir: Path) -> Path:
+    """Writes ``report.html``; pictures are read from ``work_dir`` and embedded."""
+    path = work_dir / 'report.html'
+    write_text(path, render(results, work_dir))
+    return path
+
+
+def render(results: dict, work_dir: Path) -> str:
+    """The page as text."""
+    methods = methods_of(results)
+    environment = Environment(
+        loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters['time'] = lambda s: 'n/a' if s is None else time_text(s)
+    columns = columns_of(results)
+    table = summarise(methods, columns) if methods else []
+    return environment.get_template('report.html.jinja').render(
+        style=Markup((HERE / 'report.css').read_text(encoding='utf-8')),
+        results=results,
+        methods=methods,
+        columns=columns,
+        table=table,
+        colours=method_colours(methods),
+        verdicts=verdicts(methods, columns, table),
+        figures=draw_all(results, methods),
+        class_tables=[class_table(results, methods, s) for s in ('IoU', 'recall')]
+        if methods
+        else [],
+        full_colour=FULL_COLOUR,
+        gain_colour=gain_colour,
+        strips=strip_pictures(results.get('strips', {}), work_dir),
+        legend=strip_legend(results),
+        failed=[r for r in results['runs'] if r['state'] != 'finished'],
+        several_seeds=any(len(m.runs) > 1 for m in methods),
+    )
+
+
+def verdicts(
+    methods: Sequence[Method], columns: Sequence[Column], table: Sequence[Sequence]
+) -> list[Verdict]:
+    """Who is best at what, and by how much over the first method."""
+    if len(methods) < 2:
+        return []
+    keys = [c.key for c in columns]
+    found = []
+    for key, question, score in QUESTIONS:
+        if key not in keys:
+            continue
+        cells = [row[keys.index(key)] for row in table]
+        best = [m.name for m, cell in zip(methods, cells, strict=True) if cell.rank == 1]
+        value = next((c for c in cells if c.rank == 1), None)
+        if value is not None:
+            found.append(
+                Verdict(
+                    question,
+                    score,
+                    ', '.join(best),
+                    value.text(),
+                    _against(cells[0], value, methods[0].name, best),
+                )
+            )
+    return found
+
+
+def _against(first, best, name: str, winners: Sequence[str]) -> str:
+    if name in winners:
+        return 'the first loss is not beaten' if len(winners) == 1 else 'a tie'
+    if first.mean is None:
+        return f'{name}: n/a'
+    return f'{best.mean - first.mean:+.{best.digits}f} over {name}'
+
+
+def strip_pictures(strips: dict, work_dir: Path) -> list[dict]:
+    """The strips with their pictures as data URLs; one whose files are gone is left out."""
+    rows = []
+    for picture in strips.get('pictures', []):
+
+        def painted(relative: str) -> str:
+            labels = read_labels(work_dir / relative)
+            return png_url(paint(labels, strips['palette'], strips['ignore_index']))
+
+        try:
+            rows.append(
+                {
+                    'name': picture['name'],
+                    'disagreement': picture['disagreement'],
+                    'input': jpeg_url(work_dir / picture['input']) if picture['input'] else None,
+                    'truth': painted(picture['truth']),
+                    'predictions': [
+                        (method, painted(p['path']), p['mIoU'])
+                        for method, p in picture['predictions'].items()
+                    ],
+                }
+            )
+        except FileNotFoundError:
+            continue
+    return rows
+
+
+def strip_legend(results: dict) -> list[tuple[str, str]]:
+    """Class names and colours of the classes that the strips show."""
+    strips = results.get('strips', {})
+    shown = sorted({c for p in strips.get('pictures', []) for c in p['classes']})
+    return [
+        (results['classes'][c], hex_colour(strips['palette'][c]))
+        for c in shown
+        if c < len(results['classes'])
+    ]
+
+
+def hex_colour(rgb: Sequence[int]) -> str:
+    """
+    >>> hex_colour([255, 128, 0])
+    '#ff8000'
+    """
+    return '#' + ''.join(f'{int(x):02x}' for x in rgb)
+
+
+def png_url(image) -> str:
+    """A picture as a data URL."""
+    out = io.BytesIO()
+    image.save(out, 'PNG', optimize=True)
+    return 'data:image/png;base64,' + base64.b64encode(out.getvalue()).decode()
+
+
+def jpeg_url(path: Path) -> str:
+    """A JPEG file as a data URL."""
+    return 'data:image/jpeg;base64,' + base64.b64encode(path.read_bytes()).decode()

@@ -1,0 +1,74 @@
+"""results.json: the one file that the tables and the report are made from."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+
+
+def plain(value: Any) -> Any:
+    """Turns numpy numbers and arrays into JSON's own; undefined numbers become None.
+
+    >>> plain({'a': float('nan'), 'b': (1, 2.5)})
+    {'a': None, 'b': [1, 2.5]}
+    """
+    if hasattr(value, 'tolist'):
+        value = value.tolist()
+    if isinstance(value, dict):
+        return {str(k): plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file in one step, so that a kill leaves the old one or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + '.partial')
+    partial.write_text(text, encoding='utf-8')
+    os.replace(partial, path)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes plain JSON, in one step."""
+    write_text(path, json.dumps(plain(content), allow_nan=False))
+
+
+def read_json(path: Path, default: Any = None) -> Any:
+    """Reads a file; ``default`` where there is none or it cannot be read."""
+    try:
+        return json.loads(path.read_text(encoding='utf-8'))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return default
+
+
+def save_results(results: dict, folder: Path) -> Path:
+    """Writes ``results.json`` into the comparison's folder."""
+    path = folder / 'results.json'
+    write_json(path, {'format': FORMAT, **results})
+    return path
+
+
+def load_results(folder: Path) -> dict:
+    """Reads ``results.json``.
+
+    Raises:
+        ValueError: there is none, or it has another format.
+    """
+    path = folder / 'results.json'
+    results = read_json(path)
+    if results is None:
+        raise ValueError(
+            f'{path}: no readable results; run the comparison first (without --report-only).'
+        )
+    if results.get('format') != FORMAT:
+        raise ValueError(
+            f'{path}: format {results.get("format")!r} is not {FORMAT}; '
+            'run the comparison again, finished runs are kept.'
+        )
+    return results

@@ -1,0 +1,1 @@
+"""The primitives as Triton kernels: ``kernels`` on ``tiles``, called by ``launches``."""

@@ -1,0 +1,347 @@
+"""The primitives on a GPU. For the backward pass they keep the logits and a number per pixel.
+
+Each launch is an operator of its own, so that ``torch.compile`` takes a loss as one graph.
+"""
+
+from functools import wraps
+
+import torch
+import triton
+from torch import Tensor
+from torch.autograd import Function
+
+from mmseg_balance.functional.backend import is_compiling
+from mmseg_balance.functional.primitives.triton import kernels as kernels
+from mmseg_balance.functional.primitives.triton.tiles import source_arguments
+from mmseg_balance.functional.primitives.triton.upsampling import cells_backward
+
+NLL_BLOCK_P = 512  # 128 threads, four pixels each: 16-byte loads of float32
+NLL_BLOCK_C = 8
+PROGRAMS_PER_PROCESSOR = 8  # sums: enough to fill the GPU, few enough to keep the sums small
+PROGRAMS_IN_INTERPRETER = 3
+
+
+class PixelNLL(Function):
+    """``(N, H, W)`` negative log-probabilities and whether the label's logit is the largest."""
+
+    @staticmethod
+    def forward(ctx, logits, labels, ignore_index, return_hits, align_corners):
+        labels = labels.contiguous()
+        nll, lse, hits = nll_forward(logits, labels, ignore_index, align_corners)
+        ctx.save_for_backward(logits, labels, lse)
+        ctx.ignore_index, ctx.align_corners = ignore_index, align_corners
+        if return_hits:
+            ctx.mark_non_differentiable(hits)
+        return nll, hits if return_hits else None
+
+    @staticmethod
+    def backward(ctx, grad, _):
+        out = nll_backward(
+            *ctx.saved_tensors, grad.contiguous(), ctx.ignore_index, ctx.align_corners
+        )
+        return out, None, None, None, None
+
+
+class OverlapSums(Function):
+    """Intersection, predicted and target mass, ``(N, C)`` each."""
+
+    @staticmethod
+    def forward(ctx, logits, labels, ignore_index, power, pixel_weight, align_corners):
+        labels = labels.contiguous()
+        if pixel_weight is not None:
+            pixel_weight = pixel_weight.float().contiguous()
+        sums, lse = overlap_forward(
+            logits, labels, pixel_weight, ignore_index, float(power), align_corners
+        )
+        ctx.save_for_backward(logits, labels, lse, pixel_weight)
+        ctx.ignore_index, ctx.power, ctx.align_corners = ignore_index, float(power), align_corners
+        return sums[:, 0], sums[:, 1], sums[:, 2]
+
+    @staticmethod
+    def backward(ctx, grad_intersection, grad_predicted, _):
+        logits, labels, lse, pixel_weight = ctx.saved_tensors
+        out = overlap_backward(
+            logits,
+            labels,
+            lse,
+            pixel_weight,
+            grad_intersection.contiguous(),
+            (ctx.power * grad_predicted).contiguous(),
+            ctx.ignore_index,
+            ctx.power,
+            ctx.align_corners,
+        )
+        return out, None, None, None, None, None
+
+
+def operator(name: str):
+    """Make a launch ``mmseg_balance::name`` for ``torch.compile`` (PyTorch >= 2.4).
+
+    Only there: in eager mode an operator written in Python costs more time than the launch.
+    """
+
+    def register(function):
+        @wraps(function)
+        def launch(tensor, *args):
+            with torch.cuda.device_of(tensor):  # Triton launches on the current device
+                return function(tensor, *args)
+
+        if not hasattr(torch.library, 'custom_op'):
+            return launch
+        compiled = torch.library.custom_op(f'mmseg_balance::{name}', launch, mutates_args=())
+
+        @wraps(function)
+        def call(*args):
+            return compiled(*args) if is_compiling() else launch(*args)
+
+        call.register_fake = compiled.register_fake
+        return call
+
+    return register
+
+
+def shapes_of(function):
+    """How the compiler learns an operator's output shapes without running it."""
+    return getattr(function, 'register_fake', lambda fake: fake)
+
+
+@operator('nll_forward')
+def nll_forward(
+    logits: Tensor, labels: Tensor, ignore_index: int, align_corners: bool | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Losses, log-sum-exp and hits, ``(N, H, W)`` each."""
+    nll, lse, hits = _nll_outputs(logits, labels, ignore_index, align_corners)
+    block = _nll_block(logits, align_corners)
+    grid = (triton.cdiv(labels[0].numel(), block['BLOCK_P']), len(labels))
+    kernels.nll_forward_kernel[grid](
+        logits,
+        labels,
+        nll,
+        lse,
+        hits,
+        logits.shape[1],
+        labels[0].numel(),
+        ignore_index,
+        **source_arguments(logits, labels.shape[1:], align_corners),
+        **block,
+    )
+    return nll, lse, hits
+
+
+@shapes_of(nll_forward)
+def _nll_outputs(logits, labels, ignore_index, align_corners):
+    nll, lse = (torch.empty_like(labels, dtype=torch.float32) for _ in range(2))
+    return nll, lse, torch.empty_like(labels, dtype=torch.bool)
+
+
+@operator('nll_backward')
+def nll_backward(
+    logits: Tensor,
+    labels: Tensor,
+    lse: Tensor,
+    grad: Tensor,
+    ignore_index: int,
+    align_corners: bool | None,
+) -> Tensor:
+    """Gradient of the logits, given that of the losses."""
+    if align_corners is not None:
+        return cells_backward(logits, labels, lse, ignore_index, align_corners, slope=grad).to(
+            logits.dtype
+        )
+    out, block = torch.empty_like(logits), _nll_block(logits, None)
+    grid = (triton.cdiv(labels[0].numel(), block['BLOCK_P']), len(labels))
+    kernels.nll_backward_kernel[grid](
+        logits,
+        labels,
+        lse,
+        grad,
+        out,
+        logits.shape[1],
+        labels[0].numel(),
+        ignore_index,
+        *out.stride(),
+        **source_arguments(logits, labels.shape[1:], None),
+        OUT_DENSE_ROWS=_rows_are_dense(out),
+        **block,
+    )
+    return out
+
+
+@shapes_of(nll_backward)
+def _nll_gradient(logits, labels, lse, grad, ignore_index, align_corners):
+    return _gradient(logits, align_corners)
+
+
+@operator('overlap_forward')
+def overlap_forward(
+    logits: Tensor,
+    labels: Tensor,
+    pixel_weight: Tensor | None,
+    ignore_index: int,
+    power: float,
+    align_corners: bool | None,
+) -> tuple[Tensor, Tensor]:
+    """Sums ``(N, 3, C)``: intersection, predicted, target; and log-sum-exp ``(N, H, W)``."""
+    images, classes = logits.shape[:2]
+    lse = torch.empty_like(labels, dtype=torch.float32)
+    block = overlap_block(classes, align_corners is not None)
+    programs = programs_per_row(
+        logits, triton.cdiv(labels[0].numel(), block['BLOCK_P']), PROGRAMS_PER_PROCESSOR
+    )
+    sums = torch.empty((images, programs, 3, classes), dtype=torch.float32, device=logits.device)
+    kernels.overlap_forward_kernel[programs, images](
+        logits,
+        labels,
+        pixel_weight,
+        lse,
+        sums,
+        classes,
+        labels[0].numel(),
+        ignore_index,
+        power,
+        **source_arguments(logits, labels.shape[1:], align_corners),
+        WEIGHTED=pixel_weight is not None,
+        POWER=_constant(power),
+        **block,
+    )
+    return sums.sum(1, dtype=torch.float64).float(), lse
+
+
+@shapes_of(overlap_forward)
+def _overlap_outputs(logits, labels, pixel_weight, ignore_index, power, align_corners):
+    sums = logits.new_empty((logits.shape[0], 3, logits.shape[1]), dtype=torch.float32)
+    return sums, torch.empty_like(labels, dtype=torch.float32)
+
+
+@operator('overlap_backward')
+def overlap_backward(
+    logits: Tensor,
+    labels: Tensor,
+    lse: Tensor,
+    pixel_weight: Tensor | None,
+    intersection_slope: Tensor,
+    predicted_slope: Tensor,
+    ignore_index: int,
+    power: float,
+    align_corners: bool | None,
+) -> Tensor:
+    """Gradient of the logits, given those of intersection and ``power`` x predicted mass."""
+    if align_corners is None:
+        out = torch.empty_like(logits)
+        strides = out.stride()
+    else:
+        out, strides = torch.empty_like(lse), (0, 0, 0, 0)
+    block = overlap_block(logits.shape[1], align_corners is not None)
+    grid = (triton.cdiv(labels[0].numel(), block['BLOCK_P']), len(labels))
+    kernels.overlap_backward_kernel[grid](
+        logits,
+        labels,
+        pixel_weight,
+        lse,
+        intersection_slope,
+        predicted_slope,
+        out,
+        logits.shape[1],
+        labels[0].numel(),
+        ignore_index,
+        power,
+        *strides,
+        **source_arguments(logits, labels.shape[1:], align_corners),
+        OUT_DENSE_ROWS=align_corners is None and _rows_are_dense(out),
+        WEIGHTED=pixel_weight is not None,
+        POWER=_constant(power),
+        **block,
+    )
+    if align_corners is None:
+        return out
+    return cells_backward(
+        logits,
+        labels,
+        lse,
+        ignore_index,
+        align_corners,
+        slope=pixel_weight,
+        power=power,
+        total=out,
+        intersection_slope=intersection_slope,
+        predicted_slope=predicted_slope,
+    ).to(logits.dtype)
+
+
+@shapes_of(overlap_backward)
+def _overlap_gradient(
+    logits,
+    labels,
+    lse,
+    pixel_weight,
+    intersection_slope,
+    predicted_slope,
+    ignore_index,
+    power,
+    align_corners,
+):
+    return _gradient(logits, align_corners)
+
+
+@operator('label_sums')
+def label_sums(values: Tensor, labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
+    """:func:`mmseg_balance.functional.labels.sum_by_label` in float32, ``(N, C)``."""
+    values, labels = values.contiguous(), labels.long().contiguous()
+    block = overlap_block(num_classes)
+    programs = programs_per_row(
+        values, triton.cdiv(labels[0].numel(), block['BLOCK_P']), PROGRAMS_PER_PROCESSOR
+    )
+    sums = torch.empty((len(labels), programs, num_classes), device=values.device)
+    kernels.label_sums_kernel[programs, len(labels)](
+        values, labels, sums, num_classes, labels[0].numel(), ignore_index, **block
+    )
+    return sums.sum(1, dtype=torch.float64).float()
+
+
+@shapes_of(label_sums)
+def _label_sums_output(values, labels, num_classes, ignore_index):
+    return values.new_empty((len(labels), num_classes), dtype=torch.float32)
+
+
+def overlap_block(num_classes: int, upsampled: bool = False) -> dict:
+    """All classes of a few pixels: at most 32 logits a thread, 16 where addresses take registers.
+
+    Example:
+        >>> overlap_block(19), overlap_block(150)['BLOCK_P']
+        ({'BLOCK_C': 32, 'BLOCK_P': 128, 'num_warps': 4}, 16)
+    """
+    classes = max(triton.next_power_of_2(num_classes), 4)
+    warps = min(16, max(4, classes // 32))
+    logits_per_thread = 16 if upsampled or classes in (256, 512) else 32
+    pixels = 32 * warps * logits_per_thread // classes
+    return dict(BLOCK_C=classes, BLOCK_P=min(512, pixels), num_warps=warps)
+
+
+def _nll_block(logits: Tensor, align_corners: bool | None) -> dict:
+    """Fewer pixels where addresses take registers: interpolated, and channels-last logits."""
+    pixels = NLL_BLOCK_P if align_corners is None else NLL_BLOCK_P // 2
+    if logits.stride(1) == 1:
+        pixels = NLL_BLOCK_P // 4
+    return dict(BLOCK_C=NLL_BLOCK_C, BLOCK_P=pixels, num_warps=4)
+
+
+def programs_per_row(values: Tensor, blocks: int, per_processor: int) -> int:
+    """Programs an image or pool: each goes through several blocks of pixels before it reduces."""
+    if not values.is_cuda:
+        return min(blocks, PROGRAMS_IN_INTERPRETER)
+    processors = torch.cuda.get_device_properties(values.device).multi_processor_count
+    return min(blocks, triton.cdiv(processors * per_processor, len(values)))
+
+
+def _constant(power: float) -> int:
+    return int(power) if power in (1, 2) else 0
+
+
+def _gradient(logits: Tensor, align_corners: bool | None) -> Tensor:
+    if align_corners is None:
+        return torch.empty_like(logits)
+    return torch.empty(logits.shape, dtype=logits.dtype, device=logits.device)
+
+
+def _rows_are_dense(out: Tensor) -> bool:
+    return out.shape[2] == 1 or out.stride(2) == out.shape[3] * out.stride(3)

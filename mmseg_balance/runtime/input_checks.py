@@ -1,0 +1,219 @@
+"""Bad data and settings that contradict each other, found before the first iteration.
+
+Each check raises :class:`InputError`, whose one sentence names the file or setting, the bad value
+and the likely remedy.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+
+import mmcv
+import numpy as np
+from mmengine import fileio
+from mmengine.evaluator import Evaluator
+from mmengine.structures import BaseDataElement
+from torch import Tensor, nn
+
+from mmseg_balance.statistics.label_reader import find_label_loader
+from mmseg_balance.statistics.label_scan import unwrap
+
+MAX_FILES_LOOKED_FOR = 100_000
+
+
+class InputError(ValueError):
+    """A file or setting that would crash the training or silently spoil it."""
+
+
+def decode_heads(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """The heads of a segmentor that compute losses, with their names."""
+    for name, module in model.named_modules():
+        if hasattr(module, 'loss_decode') and hasattr(module, 'ignore_index'):
+            yield name, module
+
+
+def head_classes(head: nn.Module) -> int:
+    """How many classes a head tells apart; two on one output channel."""
+    return max(head.num_classes, 2)
+
+
+def check_settings(model: nn.Module, dataset, evaluator: Evaluator | None) -> None:
+    """Heads, data set, class weights and metrics must mean the same classes and ignored pixels.
+
+    Args:
+        model: the segmentor, not wrapped.
+        dataset: the training set.
+        evaluator: that of the validation, if there is one.
+
+    Raises:
+        InputError: the first contradiction.
+    """
+    names = dataset.metainfo.get('classes') or ()
+    for name, head in decode_heads(model):
+        if names and head_classes(head) != max(len(names), 2):
+            raise InputError(
+                f'{name} has num_classes={head.num_classes} and the data set '
+                f'{type(dataset).__name__} {len(names)} classes: set num_classes={len(names)}'
+            )
+        _check_class_weights(name, head)
+        for metric in evaluator.metrics if evaluator else ():
+            theirs = getattr(metric, 'ignore_index', head.ignore_index)
+            if theirs != head.ignore_index:
+                raise InputError(
+                    f'{name} ignores label {head.ignore_index} and {type(metric).__name__} label '
+                    f'{theirs}: set ignore_index={head.ignore_index} in both'
+                )
+
+
+def _check_class_weights(name: str, head: nn.Module) -> None:
+    losses = head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]
+    for loss in losses:
+        weights = getattr(loss, 'class_weight', None)
+        if isinstance(weights, nn.Module):  # our losses keep them as a buffer
+            weights = weights.values
+        if isinstance(weights, (Sequence, Tensor)) and len(weights) != head_classes(head):
+            raise InputError(
+                f'class_weight of {type(loss).__name__} in {name} has {len(weights)} numbers and '
+                f'the head {head_classes(head)} classes: give one number a class, in their order'
+            )
+
+
+def check_files(dataset, num_images: int | None) -> None:
+    """The data set must have images; their files must be there and, for some of them, readable.
+
+    Args:
+        dataset: the training set, wrappers such as RepeatDataset included.
+        num_images: how many, evenly spread, to read; None reads all.
+
+    Raises:
+        InputError: the first bad file.
+    """
+    for part, _ in unwrap(dataset):
+        total = len(part)
+        if not total:
+            raise InputError(
+                f'{type(part).__name__} has no image: look at data_root={part.data_root!r}, '
+                f'data_prefix={dict(part.data_prefix)}, img_suffix={part.img_suffix!r} and '
+                f'ann_file={part.ann_file!r}'
+            )
+        for index in range(min(total, MAX_FILES_LOOKED_FOR)):
+            _check_there(part.get_data_info(index))
+        count = total if num_images is None else min(num_images, total)
+        spread = np.linspace(0, total - 1, count).round().astype(int)
+        seen = set().union(*(_labels_of(part, int(index)) for index in spread))
+        if count:
+            _check_seen(seen, part)
+
+
+def _check_seen(seen: set[int], dataset) -> None:
+    ignore_index = getattr(dataset, 'ignore_index', 255)
+    if seen == {ignore_index}:
+        raise InputError(
+            f'every label that was read from {type(dataset).__name__} is ignored: look at its '
+            'reduce_zero_label, label_map and ignore_index'
+        )
+    if seen == {0, ignore_index} and len(dataset.metainfo['classes']) == 2:
+        raise InputError(
+            f'the labels read from {type(dataset).__name__} are 0 or the ignored {ignore_index}, '
+            'never 1: masks coded 0/255 are to be divided by 255 first (tools/convert_labels.py), '
+            'and masks coded 0/1 need reduce_zero_label=False'
+        )
+
+
+def _check_there(info: dict) -> None:
+    for kind, key in (('image', 'img_path'), ('label map', 'seg_map_path')):
+        path = info.get(key)
+        if (
+            path
+            and not str(path).startswith(('http', 's3:', 'petrel:'))
+            and not os.path.exists(path)
+        ):
+            raise InputError(
+                f'{path}: there is no such {kind}, though its counterpart is listed: '
+                'look at the suffixes and folders of the data set'
+            )
+
+
+def _labels_of(dataset, index: int) -> set[int]:
+    """The labels of one image, which is read too."""
+    info = dataset.get_data_info(index)
+    image = _decoded(info['img_path'], 'image', 'color')
+    stored = _decoded(info['seg_map_path'], 'label map', 'unchanged').squeeze()
+    if stored.ndim != 2:
+        raise InputError(
+            f'{info["seg_map_path"]}: a label map has one class index a pixel and this one has '
+            f'shape {stored.shape}: convert its colours to indices (tools/convert_labels.py)'
+        )
+    if stored.shape != image.shape[:2]:
+        raise InputError(
+            f'{info["seg_map_path"]} has {stored.shape[1]}x{stored.shape[0]} pixels and its image '
+            f'{image.shape[1]}x{image.shape[0]}: they must be of one size'
+        )
+    info.setdefault('seg_fields', [])
+    labels = find_label_loader(dataset)(info)['gt_seg_map']
+    ignore_index = getattr(dataset, 'ignore_index', 255)
+    check_labels(labels, len(dataset.metainfo['classes']), ignore_index, info['seg_map_path'])
+    return set(np.unique(labels).tolist())
+
+
+def _decoded(path: str, kind: str, flag: str) -> np.ndarray:
+    try:
+        pixels = mmcv.imfrombytes(
+            fileio.get(path), flag=flag, backend='cv2' if kind == 'image' else 'pillow'
+        )
+    except Exception as error:  # decoders raise whatever they like; which file it was counts
+        reason = re.sub(r' <\S+ object at 0x\w+>', '', str(error))
+        raise InputError(
+            f'{path}: this {kind} cannot be read ({reason}): it may be truncated or '
+            'not an image; replace it or leave it out'
+        ) from error
+    if pixels is None:
+        raise InputError(
+            f'{path}: this {kind} cannot be decoded: it may be truncated or not an image; replace it or leave it out'
+        )
+    return pixels
+
+
+def check_labels(
+    labels: np.ndarray | Tensor, num_classes: int, ignore_index: int, name: str
+) -> None:
+    """Every label must be a class or ignored.
+
+    Args:
+        labels: ``(H, W)`` labels as the loss will get them.
+        num_classes: number of classes of the head.
+        ignore_index: the label of pixels that do not count.
+        name: the file to name.
+
+    Raises:
+        InputError: the largest label that is neither.
+    """
+    beyond = labels[(labels != ignore_index) & ((labels >= num_classes) | (labels < 0))]
+    if not len(beyond):
+        return
+    worst = int(beyond.max())
+    remedy = (
+        'masks coded 0/255 are divided by 255 first (tools/convert_labels.py)'
+        if worst == 255
+        else 'look at num_classes, and at reduce_zero_label and label_map of the data set'
+    )
+    raise InputError(
+        f'{name}: label {worst} ({len(beyond)} pixels) is neither one of the {num_classes} '
+        f'classes, 0 to {num_classes - 1}, nor the ignored {ignore_index}: {remedy}'
+    )
+
+
+def check_batch(samples: Sequence[BaseDataElement], num_classes: int, ignore_index: int) -> None:
+    """Labels of a batch that is still on the CPU.
+
+    Raises:
+        InputError: the first bad label map, by its file.
+    """
+    for sample in samples:
+        if 'gt_sem_seg' in sample:
+            check_labels(
+                sample.gt_sem_seg.data,
+                num_classes,
+                ignore_index,
+                sample.get('seg_map_path') or sample.get('img_path') or 'a label map',
+            )

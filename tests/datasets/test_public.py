@@ -1,0 +1,146 @@
+"""CamVid, SBD and SYNTHIA, on small files in the layout of the releases."""
+
+import cv2
+import numpy as np
+import pytest
+from mmseg.registry import DATASETS
+
+from mmseg_balance.datasets import CamVidDataset, SBDDataset, SynthiaDataset
+from mmseg_balance.datasets.label_conversion import convert_sbd, convert_synthia, split_synthia
+
+LOAD = [dict(type='LoadImageFromFile'), dict(type='mmseg.LoadAnnotations')]
+
+
+def write(path, array):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), array)
+
+
+@pytest.mark.parametrize(
+    'name', ['CamVidDataset', 'SBDDataset', 'StreetScenesDataset', 'SynthiaDataset']
+)
+def test_registered_with_a_colour_for_each_class(name):
+    info = DATASETS.get(name).METAINFO
+    assert len(info['classes']) == len(info['palette']) == len({*map(tuple, info['palette'])})
+
+
+class TestCamVid:
+    @pytest.fixture
+    def prefix(self):
+        return dict(img_path='images/train', seg_map_path='labels/train')
+
+    def test_void_is_ignored_and_nothing_else_changes(self, tiny_camvid, prefix):
+        dataset = CamVidDataset(data_root=str(tiny_camvid), data_prefix=prefix, pipeline=LOAD)
+        raw = cv2.imread(str(tiny_camvid / 'labels/train/0.png'), cv2.IMREAD_UNCHANGED)
+        assert (raw == 11).any()
+        assert np.array_equal(dataset[0]['gt_seg_map'], np.where(raw == 11, 255, raw))
+
+    def test_some_of_the_classes(self, tiny_camvid, prefix):
+        dataset = CamVidDataset(
+            data_root=str(tiny_camvid),
+            data_prefix=prefix,
+            pipeline=LOAD,
+            metainfo=dict(classes=('car', 'sky')),
+        )
+        raw = cv2.imread(str(tiny_camvid / 'labels/train/0.png'), cv2.IMREAD_UNCHANGED)
+        expected = np.full_like(raw, 255)
+        expected[raw == 8], expected[raw == 0] = 0, 1
+        assert np.array_equal(dataset[0]['gt_seg_map'], expected)
+        assert dataset.metainfo['palette'] == [[64, 0, 128], [128, 128, 128]]
+
+    @pytest.mark.requires_data('camvid')
+    def test_the_real_one(self, repository):
+        train, val = (
+            CamVidDataset(
+                data_root=str(repository / 'data/camvid'),
+                pipeline=LOAD,
+                data_prefix=dict(img_path=f'images/{split}', seg_map_path=f'labels/{split}'),
+            )
+            for split in ('train', 'val')
+        )
+        assert (len(train), len(val)) == (367, 101)
+        labels = train[0]['gt_seg_map']
+        assert set(np.unique(labels)) <= {*range(11), 255}
+
+
+class TestSBD:
+    @pytest.fixture
+    def root(self, tmp_path):
+        io = pytest.importorskip('scipy.io')
+        (tmp_path / 'cls').mkdir()
+        labels = np.zeros((6, 8), np.uint8)
+        labels[2:4, 3:6] = 15
+        struct = dict(Segmentation=labels, Boundaries=np.zeros(20), CategoriesPresent=[15])
+        io.savemat(tmp_path / 'cls' / '2008_000002.mat', dict(GTcls=struct))
+        write(tmp_path / 'img' / '2008_000002.jpg', np.zeros((6, 8, 3), np.uint8))
+        (tmp_path / 'train.txt').write_text('2008_000002\n')
+        return tmp_path
+
+    def test_converts_and_loads(self, root):
+        assert convert_sbd(root, num_workers=1) == 1
+        dataset = SBDDataset(
+            data_root=str(root),
+            ann_file='train.txt',
+            pipeline=LOAD,
+            data_prefix=dict(img_path='img', seg_map_path='labels'),
+        )
+        labels = dataset[0]['gt_seg_map']
+        assert dataset.metainfo['classes'][15] == 'person'
+        assert labels.shape == (6, 8)
+        assert (labels == 15).sum() == 6
+        assert (labels == 0).sum() == 42
+
+    def test_says_what_is_missing(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r'cls/\*\.mat'):
+            convert_sbd(tmp_path)
+
+
+class TestSynthia:
+    @pytest.fixture
+    def labels(self):
+        """16-bit, class in the first channel of the file (the last for OpenCV), instance next."""
+        raw = np.zeros((4, 6, 3), np.uint16)
+        raw[..., 2] = [[0, 1, 2, 3, 8, 12]] * 4
+        raw[..., 1] = 777
+        return raw
+
+    def load(self, root, **kwargs):
+        return SynthiaDataset(data_root=str(root), pipeline=LOAD, **kwargs)
+
+    def test_sequence(self, tmp_path, labels):
+        base = tmp_path / 'SYNTHIA-SEQS-01-SUMMER'
+        write(base / 'GT/LABELS/Stereo_Left/Omni_F/000000.png', labels)
+        write(base / 'RGB/Stereo_Left/Omni_F/000000.png', np.zeros((4, 6, 3), np.uint8))
+        assert convert_synthia(tmp_path, num_workers=1) == 1
+        dataset = self.load(tmp_path)
+        names = [dataset.metainfo['classes'][i] for i in dataset[0]['gt_seg_map'][0, 1:]]
+        assert names == ['sky', 'building', 'road', 'car', 'lane marking']
+        assert dataset[0]['gt_seg_map'][0, 0] == 255
+
+    def test_sequence_with_its_own_classes(self, tmp_path, labels):
+        base = tmp_path / 'SYNTHIA-SEQS-01-SUMMER'
+        write(base / 'GT/LABELS/Stereo_Left/Omni_F/000000.png', labels)
+        write(base / 'RGB/Stereo_Left/Omni_F/000000.png', np.zeros((4, 6, 3), np.uint8))
+        convert_synthia(tmp_path, num_workers=1)
+        dataset = self.load(tmp_path, metainfo=dict(classes=('lane marking', 'car')))
+        assert dataset[0]['gt_seg_map'][0].tolist() == [255, 255, 255, 255, 1, 0]
+
+    def test_rand_cityscapes(self, tmp_path, labels):
+        write(tmp_path / 'RAND_CITYSCAPES/GT/LABELS/0000000.png', labels)
+        write(tmp_path / 'RAND_CITYSCAPES/RGB/0000000.png', np.zeros((4, 6, 3), np.uint8))
+        convert_synthia(tmp_path, num_workers=1)
+        dataset = self.load(tmp_path)
+        assert dataset.metainfo['classes'][dataset[0]['gt_seg_map'][0, 5]] == 'motorcycle'
+
+    def test_split_is_a_partition(self, tmp_path):
+        for i in range(20):
+            write(tmp_path / f'SEQS/RGB/{i:06d}.png', np.zeros((2, 2, 3), np.uint8))
+            write(tmp_path / f'SEQS/GT/LABELS_8BIT/{i:06d}.png', np.zeros((2, 2), np.uint8))
+        assert split_synthia(tmp_path) == dict(train=14, val=2, test=4)
+        names = [set((tmp_path / f'{s}.txt').read_text().split()) for s in ('train', 'val', 'test')]
+        assert len(set.union(*names)) == 20
+        assert len(self.load(tmp_path, ann_file='train.txt')) == 14
+
+    def test_says_what_is_missing(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match='GT/LABELS'):
+            convert_synthia(tmp_path)

@@ -1,0 +1,220 @@
+"""Runs are skipped, resumed, repeated and reported as they should be; trainings are stand-ins."""
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+from rich.console import Console
+
+from mmseg_balance.experiments.execution import execute, make_jobs
+from mmseg_balance.experiments.plan import Ingredient, Run
+from mmseg_balance.experiments.processes import Launcher, run_process
+from mmseg_balance.experiments.progress import Progress
+from mmseg_balance.experiments.run_folder import RunFolder
+
+# Notes its arguments, behaves as the loss in the config says, and leaves a checkpoint.
+TRAIN = """
+import pathlib, re, sys, time
+config, work_dir = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[3])
+loss = re.search(r"loss_decode=\\[\\s*dict\\(type='(\\w+)'", config.read_text()).group(1)
+work_dir.mkdir(parents=True, exist_ok=True)
+with open(config.parent.parent / 'calls.txt', 'a') as calls:
+    calls.write('train' + (' --resume' if '--resume' in sys.argv else '') + '\\n')
+if loss != 'NoCheckpoint':
+    (work_dir / 'iter_2.pth').write_text('')
+    (work_dir / 'last_checkpoint').write_text(str(work_dir / 'iter_2.pth'))
+if loss == 'Slow' and '--resume' not in sys.argv:
+    time.sleep(60)
+if loss == 'Broken':
+    sys.exit('ValueError: p = 0.5 is not allowed')
+"""
+TEST = """
+import pathlib, sys
+config = pathlib.Path(sys.argv[1])
+assert pathlib.Path(sys.argv[2]).is_file()
+with open(config.parent.parent / 'calls.txt', 'a') as calls:
+    calls.write('test\\n')
+"""
+
+
+class Comparison:
+    """A comparison whose losses are named after how their training behaves."""
+
+    def __init__(self, folder: Path) -> None:
+        self.tools, self.work_dir, self.losses = (folder / x for x in ('tools', 'work', 'losses'))
+        for path in (self.tools, self.losses):
+            path.mkdir()
+        (self.tools / 'train.py').write_text(TRAIN)
+        (self.tools / 'test.py').write_text(TEST)
+
+    def jobs(self, *losses: str, iterations: int = 2):
+        base = Config(
+            dict(
+                model=dict(decode_head=dict(type='H', loss_decode=[dict(type='A')])),
+                train_cfg=dict(max_iters=iterations),
+                train_dataloader=dict(batch_size=1),
+            )
+        )
+        runs = []
+        for name in losses:
+            path = self.losses / f'{name}.py'
+            path.write_text(f"loss_decode = [dict(type='{name}')]")
+            runs.append(Run(Ingredient(name, path), Ingredient('config', None), 0))
+        return make_jobs(runs, base, self.work_dir, [])
+
+    def run(self, *losses: str, **options) -> str:
+        screen = io.StringIO()
+        jobs = self.jobs(*losses, **options)
+        with Progress(len(jobs), Console(file=screen, width=200)) as progress:
+            execute(jobs, Launcher(self.tools), self.work_dir, progress)
+        return screen.getvalue()
+
+    def folder(self, loss: str) -> RunFolder:
+        return RunFolder(self.work_dir / 'runs' / loss.lower() / 'seed0')
+
+    def calls(self, loss: str) -> list[str]:
+        return (self.folder(loss).path.parent / 'calls.txt').read_text().splitlines()
+
+
+@pytest.fixture
+def comparison(tmp_path) -> Comparison:
+    return Comparison(tmp_path)
+
+
+def test_a_run_is_trained_and_tested_once(comparison):
+    said = comparison.run('Good')
+    assert comparison.calls('Good') == ['train', 'test']
+    assert 'Good, seed 0: done in' in said
+    assert 'Good, seed 0: finished before, kept' in comparison.run('Good')
+    assert comparison.calls('Good') == ['train', 'test']
+    state = comparison.folder('Good').state
+    assert set(state['seconds']) == {'train', 'test'}
+    assert all(0 < s < 30 for s in state['seconds'].values())
+    assert str(comparison.folder('Good').config) in state['commands']['train']
+
+
+def test_a_failed_run_is_told_the_others_go_on_and_it_is_tried_again(comparison):
+    said = comparison.run('Broken', 'Good')
+    assert 'Broken, seed 0: FAILED' in said
+    assert 'ValueError: p = 0.5 is not allowed' in said
+    assert 'Good, seed 0: done' in said
+    assert 'status 1' in comparison.folder('Broken').state['error']
+    comparison.run('Broken', 'Good')
+    assert comparison.calls('Broken') == ['train', 'train --resume']
+    assert comparison.calls('Good') == ['train', 'test']
+
+
+def test_a_training_without_a_checkpoint_is_a_failure(comparison):
+    assert 'left no checkpoint' in comparison.run('NoCheckpoint')
+    assert comparison.folder('NoCheckpoint').finished is None
+
+
+def test_a_changed_config_runs_again_and_the_old_run_is_kept(comparison):
+    comparison.run('Good')
+    before = comparison.folder('Good').finished['hash']
+    said = comparison.run('Good', iterations=3)
+    assert 'its config changed' in said
+    assert comparison.calls('Good') == ['train', 'test'] * 2
+    assert comparison.folder('Good').finished['hash'] != before
+    assert RunFolder(comparison.work_dir / 'replaced' / 'good-seed0-1').finished['hash'] == before
+
+
+def test_an_interrupted_run_ends_its_training_and_goes_on_from_the_checkpoint(
+    comparison, monkeypatch
+):
+    def interrupted(progress, step):
+        if comparison.folder('Slow').last_checkpoint():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Progress, 'update', interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            comparison.run('Slow')
+    assert comparison.folder('Slow').state['seconds']['train'] > 0
+    with comparison.folder('Slow').lock() as lock:
+        assert lock is not None, 'the training was left behind'
+    assert 'goes on from iter_2.pth' in comparison.run('Slow')
+    assert comparison.calls('Slow') == ['train', 'train --resume', 'test']
+
+
+def test_a_tested_training_is_not_trained_again(comparison):
+    comparison.run('Good')
+    (comparison.folder('Good').path / 'finished.json').unlink()  # killed before the marker
+    comparison.run('Good')
+    assert comparison.calls('Good') == ['train', 'test', 'test']
+
+
+def test_what_another_process_is_at_work_on_comes_last(comparison, monkeypatch):
+    """A training that outlived a killed comparison holds the lock that it inherited."""
+    folder = comparison.folder('Good')
+    with folder.lock() as lock:
+        other = subprocess.Popen(
+            [sys.executable, '-c', 'import time; time.sleep(2)'], pass_fds=[lock]
+        )
+    said = comparison.run('Good', 'Better')
+    assert other.wait() == 0
+    assert said.index('Better, seed 0: done') < said.index('waiting for the process')
+    assert 'Good, seed 0: done' in said
+
+
+@pytest.mark.parametrize('stubborn', [False, True])
+def test_no_process_is_left_behind(tmp_path, monkeypatch, stubborn):
+    """Children of the process end too, also those that ignore the polite signal."""
+    monkeypatch.setattr('mmseg_balance.experiments.processes.SECONDS_TO_END', 0.5)
+    numbers = tmp_path / 'pids'
+    child = (
+        f'import signal, time; {stubborn} and signal.signal(15, signal.SIG_IGN); '
+        f'open({str(numbers)!r}, "a").write("x"); time.sleep(60)'
+    )
+    script = (
+        f'import subprocess, sys, signal; {stubborn} and signal.signal(15, signal.SIG_IGN); '
+        f'p = subprocess.Popen([sys.executable, "-c", {child!r}]); '
+        f'open({str(tmp_path / "child")!r}, "w").write(str(p.pid)); p.wait()'
+    )
+
+    def stop_when_started():
+        if numbers.exists():
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_process(
+            [sys.executable, '-c', script],
+            tmp_path / 'log',
+            stop_when_started,
+            seconds_per_tick=0.1,
+        )
+    assert ends(int((tmp_path / 'child').read_text()))
+
+
+def ends(pid: int) -> bool:
+    """Whether a process is gone (or a zombie that nobody has collected) within 5 seconds."""
+    for _ in range(50):
+        try:
+            os.kill(pid, 0)
+            state = Path(f'/proc/{pid}/stat')
+            if state.exists() and state.read_text().rsplit(')', 1)[1].split()[0] == 'Z':
+                return True
+        except (ProcessLookupError, FileNotFoundError):
+            return True
+        time.sleep(0.1)
+    os.kill(pid, signal.SIGKILL)
+    return False
+
+
+def test_launchers(monkeypatch):
+    monkeypatch.setenv('SRUN_ARGS', '--partition "a b"')
+    tools = Path('tools')
+    plain = Launcher(tools).command('train.py', 'c.py', '--resume')
+    assert plain == [sys.executable, 'tools/train.py', 'c.py', '--resume']
+    torchrun = Launcher(tools, 'pytorch', 4).command('train.py', 'c.py')
+    assert torchrun[1:3] == ['-m', 'torch.distributed.run']
+    assert '--nproc_per_node=4' in torchrun
+    assert torchrun[-2:] == ['--launcher', 'pytorch']
+    slurm = Launcher(tools, 'slurm', 8).command('train.py', 'c.py')
+    assert slurm[:4] == ['srun', '--ntasks=8', '--partition', 'a b']

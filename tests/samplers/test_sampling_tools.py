@@ -1,0 +1,174 @@
+"""tools/class_stats.py and the pictures of frequencies, batches and draws."""
+
+import mmseg_balance  # noqa: F401  first: it makes mmseg importable
+
+# isort: split
+import argparse
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+from mmengine import Config
+
+from mmseg_balance.statistics import ClassStatistics
+from mmseg_balance.visualization import frequency, performance, sampling
+
+
+@pytest.fixture
+def class_stats(repository, monkeypatch, tmp_path):
+    """The tool as a function of its arguments."""
+    monkeypatch.setenv('MMSEG_BALANCE_STATISTICS', str(tmp_path / 'auto'))
+    for name in ('RANK', 'SLURM_ARRAY_TASK_ID', 'SLURM_STEP_NUM_TASKS'):
+        monkeypatch.delenv(name, raising=False)
+    spec = importlib.util.spec_from_file_location(
+        'class_stats', repository / 'tools/class_stats.py'
+    )
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def run(*args) -> int:
+        monkeypatch.setattr('sys.argv', ['class_stats.py', *map(str, args)])
+        return module.main()
+
+    return run
+
+
+@pytest.fixture
+def config(tiny_camvid, tmp_path):
+    path = tmp_path / 'config.py'
+    Config(
+        dict(
+            train_dataloader=dict(
+                dataset=dict(
+                    type='CamVidDataset',
+                    data_root=str(tiny_camvid),
+                    pipeline=[dict(type='LoadAnnotations')],
+                    data_prefix=dict(img_path='images/train', seg_map_path='labels/train'),
+                )
+            )
+        )
+    ).dump(path)
+    return path
+
+
+def test_table_file_and_picture(class_stats, config, tmp_path, capsys):
+    out, plot = tmp_path / 's.npz', tmp_path / 'new' / 'f.png'
+    assert class_stats(config, '--out', out, '--plot', plot) == 0
+    printed = capsys.readouterr().out
+    assert 'bicyclist' in printed
+    assert f'wrote {out}' in printed
+    assert plot.read_bytes()[:4] == b'\x89PNG'
+    first = ClassStatistics.load(out)
+    assert class_stats(config, '--out', out) == 0
+    assert 'is up to date' in capsys.readouterr().out
+    assert (
+        class_stats(config, '--out', out, '--cfg-options', 'train_dataloader.dataset.indices=2')
+        == 0
+    )
+    assert 'of other labels or options: counting again' in capsys.readouterr().out
+    assert ClassStatistics.load(out).num_images == 2 < first.num_images
+
+
+def test_ranks_each_count_a_part(class_stats, config, tmp_path, capsys, monkeypatch):
+    out = tmp_path / 's.npz'
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    for rank, message in (('0', 'part 1 of 2 is done'), ('1', f'wrote {out}')):
+        monkeypatch.setenv('RANK', rank)
+        assert class_stats(config, '--out', out) == 0
+        assert message in capsys.readouterr().out
+    assert ClassStatistics.load(out).num_images == 4
+
+
+def test_merge(class_stats, tmp_path, capsys):
+    a = ClassStatistics.from_rows('xy', [[1, 2]]).save(tmp_path / 'a.npz')
+    b = ClassStatistics.from_rows('xy', [[3, 0], [0, 1]]).save(tmp_path / 'b.npz')
+    assert class_stats('--merge', a, b, '--out', tmp_path / 'ab.npz') == 0
+    assert ClassStatistics.load(tmp_path / 'ab.npz').pixels.tolist() == [4, 3]
+    assert class_stats('--merge', a, tmp_path / 'none.npz', '--out', tmp_path / 'c.npz') == 2
+    assert 'no class statistics at' in capsys.readouterr().err
+    for args in ((), ('--merge', a), (a, '--merge', b)):
+        with pytest.raises(SystemExit):
+            class_stats(*args)
+
+
+def test_frequency_figure_has_every_class_in_order(tmp_path):
+    found = ClassStatistics.from_rows(('rare', 'never', 'common'), [[1, 0, 99]], dataset='D')
+    figure = frequency.frequency_figure([found, found])
+    axes = figure.axes[0]
+    assert len(figure.axes) == 2
+    assert [label.get_text() for label in axes.get_xticklabels()] == ['common', 'rare', 'never']
+    assert [bar.get_height() for bar in axes.patches] == [0.99, 0.01, 0]
+    assert axes.get_yscale() == 'log'
+    path = found.save(tmp_path / 's.npz')
+    frequency.run(argparse.Namespace(statistics=[path], out=str(tmp_path / 'f.png')))
+    assert (tmp_path / 'f.png').stat().st_size > 1000
+
+
+def test_sampling_figure_and_numbers(config, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv('MMSEG_BALANCE_STATISTICS', str(tmp_path / 'auto'))
+    parser = argparse.ArgumentParser()
+    sampling.add_arguments(parser)
+    sampling.run(
+        parser.parse_args(
+            [
+                str(config),
+                '--min-classes',
+                '8',
+                '--batch-size',
+                '2',
+                '--batches',
+                '20',
+                '--out',
+                str(tmp_path / 's.png'),
+            ]
+        )
+    )
+    printed = capsys.readouterr().out
+    assert 'Balance-batch  20 batches' in printed
+    assert (tmp_path / 's.png').stat().st_size > 1000
+
+
+def test_what_batches_hold():
+    found = ClassStatistics.from_rows('ab', [[1, 0], [0, 1], [1, 1]])
+    draws = sampling.draw_plain(found, [0, 1, 0, 0, 2, 0], batch_size=2, batches=3)
+    assert draws.shown.tolist() == [1, 2 / 3]
+    assert draws.num_classes.tolist() == [2, 1, 2]
+    assert draws.num_images.tolist() == [2, 2, 2]
+
+
+def test_performance_figure_reads_the_run_s_scalars(tmp_path):
+    folder = tmp_path / '20200101' / 'vis_data'
+    folder.mkdir(parents=True)
+    lines = [dict(lr=0.1, step=1)]
+    for step, iou in ((20, 0.2), (40, 0.6)):
+        lines.append(
+            {
+                'iou/a': iou,
+                'iou/b': 0.5,
+                'draw_probability/a': 1 - iou,
+                'draw_probability/b': 0.5,
+                'draw_share/a': 0.5,
+                'draw_share/b': 0.5,
+                'step': step,
+            }
+        )
+    (folder / 'scalars.json').write_text('\n'.join(map(json.dumps, lines)))
+    reports = performance.read_reports(tmp_path)
+    assert reports['iou']['a'] == ([20, 40], [0.2, 0.6])
+    figure = performance.performance_figure(reports)
+    labels = [line.get_label() for line in figure.axes[1].lines]
+    assert labels == ['a', 'b']  # the one whose probability changed most comes first
+    np.testing.assert_allclose(figure.axes[1].lines[0].get_ydata(), [0.8, 0.4])
+    resumed = tmp_path / '20200102' / 'vis_data' / 'scalars.json'
+    resumed.parent.mkdir(parents=True)
+    resumed.write_text(
+        '\n'.join(json.dumps({'iou/a': iou, 'step': step}) for step, iou in ((40, 0.7), (60, 0.8)))
+    )
+    assert performance.read_reports(tmp_path)['iou']['a'] == ([20, 40, 60], [0.2, 0.7, 0.8])
+    resumed.unlink()
+    with pytest.raises(ValueError, match=r"classes \['c'\] are not in the run"):
+        performance.performance_figure(reports, ['c'])
+    (folder / 'scalars.json').write_text(json.dumps(dict(lr=0.1, step=1)))
+    with pytest.raises(ValueError, match='no scalars of a ClassPerformanceHook'):
+        performance.read_reports(tmp_path)

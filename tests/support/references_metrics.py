@@ -1,0 +1,80 @@
+"""Slow oracles in float64 for the metrics: one pixel, one class, one bin at a time."""
+
+import math
+
+import numpy as np
+
+
+def softmax(row):
+    peak = max(row)
+    weights = [math.exp(value - peak) for value in row]
+    return [weight / sum(weights) for weight in weights]
+
+
+def rows_of(logits, labels, ignore_index=255):
+    """(probabilities, label) of each valid pixel of ``logits (N,C,H,W)``, ``labels (N,H,W)``."""
+    logits = np.asarray(logits, np.float64)
+    for image, height, width in np.ndindex(labels.shape):
+        label = int(labels[image, height, width])
+        if label == ignore_index:
+            continue
+        row = logits[image, :, height, width].tolist()
+        yield softmax([0.0, *row] if len(row) == 1 else row), label
+
+
+def calibration(rows, num_bins):
+    """Every score of calibration from a list of (probabilities, label)."""
+    rows = list(rows)
+    num_classes = len(rows[0][0])
+    pairs = [[[] for _ in range(num_bins)] for _ in range(num_classes)]
+    tops = [[] for _ in range(num_bins)]
+    nll = brier = 0.0
+    for probs, label in rows:
+        for index, prob in enumerate(probs):
+            hit = index == label
+            pairs[index][_bin(prob, num_bins)].append((prob, hit))
+            brier += (prob - hit) ** 2
+        best = probs.index(max(probs))
+        tops[_bin(probs[best], num_bins)].append((probs[best], best == label))
+        nll -= math.log(probs[label])
+    pooled = [sum((one[b] for one in pairs), []) for b in range(num_bins)]
+    return {
+        'count': [[len(cell) for cell in one] for one in pairs],
+        'positive': [[sum(hit for _, hit in cell) for cell in one] for one in pairs],
+        'cal': 1 - 4 / num_bins * sum(_gap(cell) for cell in pooled if cell),
+        'ECE': _ece(tops),
+        'MCE': max(_gap(cell) for cell in tops if cell),
+        'cwECE': sum(_ece(one) for one in pairs) / num_classes,
+        'NLL': nll / len(rows),
+        'Brier': brier / len(rows),
+    }
+
+
+def _bin(prob, num_bins):
+    return min(int(prob * num_bins), num_bins - 1)
+
+
+def _gap(cell):
+    return abs(sum(hit for _, hit in cell) - sum(prob for prob, _ in cell)) / len(cell)
+
+
+def _ece(cells):
+    total = sum(len(cell) for cell in cells)
+    return sum(len(cell) / total * _gap(cell) for cell in cells if cell)
+
+
+def confusion(pred, labels, num_classes, ignore_index=255):
+    matrix = [[0] * num_classes for _ in range(num_classes)]
+    for guess, label in zip(np.ravel(pred).tolist(), np.ravel(labels).tolist(), strict=True):
+        if label != ignore_index:
+            matrix[label][guess] += 1
+    return matrix
+
+
+def temperature_nll(rows, temperature):
+    """Mean NLL of (logits, label) pairs under a temperature."""
+    rows = list(rows)
+    return sum(
+        -math.log(softmax([value / temperature for value in logits])[label])
+        for logits, label in rows
+    ) / len(rows)
