@@ -28,7 +28,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         type=float,
         default=0.0,
         help='subtract this many times the log of the training priors from the '
-        'logits: more recall of rare classes; 0 for none',
+        'logits: more recall of rare classes, less accuracy; 0 for none',
     )
     parser.add_argument(
         '--statistics',
