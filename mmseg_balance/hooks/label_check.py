@@ -46,10 +46,11 @@ class LabelCheckHook(Hook):
         dataset = runner.train_dataloader.dataset
         evaluator = getattr(runner.val_loop, 'evaluator', None)
         check_files(dataset, self.num_images)
-        # Class weights by a rule: a loss that a schedule calls late would count the labels late.
+        # A loss that a schedule calls late would count the labels late; and only the runner knows
+        # for sure which training set is this run's.
         for module in model.modules():
             if hasattr(module, 'read_statistics'):
-                module.read_statistics()
+                module.read_statistics(dataset)
         check_settings(model, dataset, evaluator)
         _mention_a_sampler_without_reports(runner)
         self._heads = [(head_classes(head), head.ignore_index) for _, head in decode_heads(model)]

@@ -11,7 +11,7 @@ from mmengine.hooks import CheckpointHook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from mmseg_balance.runtime.atomic_files import said_if_the_disk_is_full
+from mmseg_balance.runtime.atomic_files import explain_full_disk
 from mmseg_balance.runtime.integrity import point_to_whole_checkpoint
 
 
@@ -54,7 +54,7 @@ class WholeCheckpointHook(CheckpointHook):
         # One more may stay for now, so the parent removes nothing before it saves.
         self.max_keep_ckpts += self.max_keep_ckpts > 0
         try:
-            with said_if_the_disk_is_full(Path(self.out_dir, self.filename_tmpl.format(step))):
+            with explain_full_disk(Path(self.out_dir, self.filename_tmpl.format(step))):
                 super()._save_checkpoint_with_step(runner, step, meta)
         finally:
             self.max_keep_ckpts -= self.max_keep_ckpts > 0

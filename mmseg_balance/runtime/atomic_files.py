@@ -21,7 +21,7 @@ class DiskFullError(OSError):
 
 
 @contextmanager
-def written_whole(path: str | os.PathLike) -> Iterator[BinaryIO]:
+def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
     """A file to write, which takes its name only when it is complete and on the disk.
 
     Every writer has a file of its own, so two at once cannot mix; an interrupted one leaves what
@@ -36,7 +36,7 @@ def written_whole(path: str | os.PathLike) -> Iterator[BinaryIO]:
     Example:
         >>> import tempfile
         >>> folder = tempfile.mkdtemp()
-        >>> with written_whole(f'{folder}/a.txt') as file:
+        >>> with atomic_write(f'{folder}/a.txt') as file:
         ...     _ = file.write(b'whole')
         >>> Path(folder, 'a.txt').read_bytes(), len(os.listdir(folder))
         (b'whole', 1)
@@ -44,7 +44,7 @@ def written_whole(path: str | os.PathLike) -> Iterator[BinaryIO]:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f'{path.name}.{uuid.uuid4().hex[:8]}{PARTIAL}')
-    with said_if_the_disk_is_full(path):
+    with explain_full_disk(path):
         try:
             with partial.open('xb') as file:
                 yield file
@@ -68,7 +68,7 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def said_if_the_disk_is_full(path: str | os.PathLike) -> Iterator[None]:
+def explain_full_disk(path: str | os.PathLike) -> Iterator[None]:
     """Turn the system's error for a full disk, or a used-up quota, into a sentence.
 
     Raises:
@@ -100,7 +100,7 @@ class AtomicBackend(LocalBackend):
     """MMEngine's local files, written whole: ``backend_args=dict(backend='atomic')``."""
 
     def put(self, obj: bytes, filepath: str | os.PathLike) -> None:
-        with written_whole(filepath) as file:
+        with atomic_write(filepath) as file:
             file.write(obj)
 
 

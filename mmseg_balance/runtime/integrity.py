@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from mmengine.logging import print_log
 
-from mmseg_balance.runtime.atomic_files import remove_partial_files, written_whole
+from mmseg_balance.runtime.atomic_files import atomic_write, remove_partial_files
 from mmseg_balance.runtime.checkpoints import UntrustedCheckpointError, reading_as_data
 
 POINTER = 'last_checkpoint'
@@ -37,7 +37,7 @@ def point_to_whole_checkpoint(folder: str | Path, template: str = 'iter_{}.pth')
         damage = what_is_damaged(path)
         if damage is None:
             if str(path) != text:
-                with written_whole(pointer) as file:
+                with atomic_write(pointer) as file:
                     file.write(str(path).encode())
             return path
         _warn(f'{path} is damaged ({damage}): going back to the checkpoint before it')

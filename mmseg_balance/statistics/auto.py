@@ -2,15 +2,18 @@
 
 import os
 import time
+import uuid
 from functools import lru_cache
 from pathlib import Path
 
 from mmengine import Config, MessageHub
-from mmengine.dist import get_rank
+from mmengine.dist import broadcast_object_list, get_rank, get_world_size
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
+from torch.utils.data import get_worker_info
 
+from mmseg_balance.runtime.atomic_files import atomic_write
 from mmseg_balance.statistics.class_statistics import ClassStatistics
 from mmseg_balance.statistics.label_scan import LabelSource
 
@@ -21,24 +24,25 @@ SECONDS_BETWEEN_MESSAGES = 60
 
 
 def load_statistics(
-    spec: 'str | os.PathLike | ClassStatistics | None', dataset=None
+    spec: 'str | os.PathLike | ClassStatistics | None', dataset=None, run: str | None = None
 ) -> ClassStatistics:
     """Return the class statistics that ``spec`` names.
 
     ``'auto'`` (or None) means the training set: ``dataset`` if it is given, else that of the
-    config of the run in progress, which MMEngine keeps in its message hub from ``before_run`` on.
-    They are read from ``work_dirs/class_statistics`` (or the folder in the environment variable
+    config of the run, which MMEngine keeps in its message hub from ``before_run`` on. They are read
+    from ``work_dirs/class_statistics`` (or the folder in the environment variable
     ``MMSEG_BALANCE_STATISTICS``), whose file names end in the fingerprint of labels and options;
     when no file fits, rank 0 scans while the other ranks wait for its file.
 
     Args:
         spec: a path, ``'auto'``, None, or statistics (returned as they are).
         dataset: the training set, if the caller has it; a given file must fit it.
+        run: name of the run's message hub (:func:`name_of_run`); by default the latest run.
 
     Raises:
         FileNotFoundError: ``spec`` is a path without a file.
         ValueError: the file does not fit the data set.
-        RuntimeError: ``'auto'`` without a data set and outside a run.
+        RuntimeError: ``'auto'`` without a data set and outside a training run, or rank 0 failed.
     """
     if isinstance(spec, ClassStatistics):
         return _fitting(spec, dataset, 'statistics')
@@ -47,10 +51,20 @@ def load_statistics(
             f"statistics must be a path, 'auto' or ClassStatistics, got {type(spec).__name__}"
         )
     if spec is None or spec == 'auto':
-        return statistics_of(dataset) if dataset is not None else _of_run(_config_of_run())
+        if dataset is None:
+            dataset = build_training_set(Config.fromstring(_config_of_run(run), '.py'))
+        return statistics_of(dataset)
     return _fitting(
         _read(str(spec), os.path.getmtime(spec) if os.path.exists(spec) else 0), dataset, str(spec)
     )
+
+
+def name_of_run() -> str:
+    """The run that is being built: what a loss remembers to find its own training set later.
+
+    A ``Runner`` makes its message hub before its model, so the latest hub is its own.
+    """
+    return MessageHub.get_current_instance().instance_name
 
 
 def statistics_path(source: LabelSource) -> Path:
@@ -60,13 +74,54 @@ def statistics_path(source: LabelSource) -> Path:
 
 
 def statistics_of(dataset) -> ClassStatistics:
-    """Read the statistics of a data set, or scan it (rank 0) and keep them."""
+    """Read the statistics of a data set, or scan it (rank 0) and keep them.
+
+    Raises:
+        RuntimeError: rank 0 could not count the labels; every rank gets its sentence.
+    """
     path = statistics_path(LabelSource(dataset))
-    if not path.is_file() and get_rank() == 0:
-        print_log(f'counting the labels of {len(dataset)} images once, into {path}', 'current')
-        ClassStatistics.scan(dataset).save(path)
-    _wait_for(path)
+    if get_worker_info() is not None:  # a data-loading process is no rank: it may only read
+        _check_counted(path)
+    elif get_world_size() == 1:
+        if not path.is_file():
+            _scan(dataset, path)
+    else:
+        _scan_on_rank_0(dataset, path)
     return _read(str(path), os.path.getmtime(path))
+
+
+def _check_counted(path: Path) -> None:
+    if not path.is_file():
+        raise RuntimeError(
+            f'the class statistics {path} do not exist yet and a data-loading process cannot count '
+            "them: add dict(type='LabelCheckHook') to custom_hooks, or run "
+            'mmseg-balance class_stats CONFIG first'
+        )
+
+
+def _scan(dataset, path: Path) -> None:
+    print_log(f'counting the labels of {len(dataset)} images once, into {path}', 'current')
+    ClassStatistics.scan(dataset).save(path)
+
+
+def _scan_on_rank_0(dataset, path: Path) -> None:
+    """Rank 0 scans; the others poll for its file, since a collective would time out meanwhile."""
+    # Whether to scan is rank 0's decision alone: a slow shared folder may show ranks different
+    # files. The note's name is new each time, so that no old failure is read.
+    note = [None if path.is_file() else f'{path}.{uuid.uuid4().hex[:8]}.failed']
+    broadcast_object_list(note)
+    if note[0] is None:
+        return
+    failure = Path(note[0])
+    if get_rank() != 0:
+        _wait_for(path, failure)
+        return
+    try:
+        _scan(dataset, path)
+    except Exception as error:
+        with atomic_write(failure) as file:
+            file.write(f'{type(error).__name__}: {error}'.encode())
+        raise
 
 
 def labels_only(config: dict) -> dict:
@@ -99,19 +154,20 @@ def build_training_set(config: Config):
     return DATASETS.build(labels_only(config.train_dataloader.dataset.to_dict()))
 
 
-def _config_of_run() -> str:
-    text = MessageHub.get_current_instance().get_info('cfg')
-    if not text:
+def _config_of_run(run: str | None) -> str:
+    """The config of the named run, or of the latest, as text."""
+    hubs = [MessageHub.get_current_instance()]
+    if run is not None and MessageHub.check_instance_created(run):
+        hubs.insert(0, MessageHub.get_instance(run))
+    texts = [hub.get_info('cfg') for hub in hubs]
+    text = next(filter(None, texts), '')
+    if 'train_dataloader' not in text:
         raise RuntimeError(
-            "statistics='auto' finds the training set through a run in progress, and none is: "
-            'make a file with tools/class_stats.py CONFIG and give its path'
+            "statistics='auto' counts the training set of the run, and "
+            + ('its config has no train_dataloader' if text else 'no run with a config is there')
+            + ': make a file with mmseg-balance class_stats CONFIG and give its path'
         )
     return text
-
-
-@lru_cache(maxsize=2)
-def _of_run(config_text: str) -> ClassStatistics:
-    return statistics_of(build_training_set(Config.fromstring(config_text, '.py')))
 
 
 @lru_cache(maxsize=4)
@@ -120,9 +176,11 @@ def _read(path: str, modified: float) -> ClassStatistics:
     return ClassStatistics.load(path)
 
 
-def _wait_for(path: Path) -> None:
+def _wait_for(path: Path, failure: Path) -> None:
     waited = 0.0
     while not path.is_file():
+        if failure.is_file():
+            raise RuntimeError(f'rank 0 could not count the labels: {failure.read_text()}')
         if waited and waited % SECONDS_BETWEEN_MESSAGES == 0:
             print_log(
                 f'rank {get_rank()} waits for rank 0 to count the labels into {path} '
@@ -140,12 +198,12 @@ def _fitting(statistics: ClassStatistics, dataset, name: str) -> ClassStatistics
     if statistics.num_images != len(dataset) or (classes and classes != statistics.class_names):
         raise ValueError(
             f'{name} has {statistics.num_images} images and {statistics.num_classes} classes, the '
-            f'training set {len(dataset)} and {len(classes)}: run tools/class_stats.py again'
+            f'training set {len(dataset)} and {len(classes)}: run mmseg-balance class_stats again'
         )
     if statistics.fingerprint and statistics.fingerprint != LabelSource(dataset).fingerprint():
         print_log(
             f'{name} was made from other labels or options than the training set has now; '
-            'run tools/class_stats.py again if they were changed',
+            'run mmseg-balance class_stats again if they were changed',
             'current',
             30,
         )

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmseg_balance.runtime.atomic_files import atomic_write
 from mmseg_balance.statistics.label_scan import LabelSource, count_labels
 
 FORMAT_VERSION = 1
@@ -271,32 +271,21 @@ class ClassStatistics:
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write one ``.npz`` file without pickles, whole or not at all."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         header = {
             'format': FORMAT_VERSION,
             'class_names': self.class_names,
             'fingerprint': self.fingerprint,
             'dataset': self.dataset,
         }
-        # Every writer has a file of its own and renames it when it is complete: two at once
-        # cannot mix, and an interrupted one leaves whatever was there before.
-        handle, partial = tempfile.mkstemp('.partial', path.stem, path.parent)
-        try:
-            with os.fdopen(handle, 'wb') as file:
-                np.savez(
-                    file,
-                    header=np.array(json.dumps(header)),
-                    pixels=self.pixels,
-                    images=self.images,
-                    **{name: getattr(self, name) for name in _ARRAYS},
-                )
-            os.chmod(partial, 0o644)
-            os.replace(partial, path)
-        except BaseException:
-            Path(partial).unlink(missing_ok=True)
-            raise
-        return path
+        with atomic_write(path) as file:
+            np.savez(
+                file,
+                header=np.array(json.dumps(header)),
+                pixels=self.pixels,
+                images=self.images,
+                **{name: getattr(self, name) for name in _ARRAYS},
+            )
+        return Path(path)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> 'ClassStatistics':

@@ -9,7 +9,7 @@ import time
 import pytest
 from mmengine.fileio import get_file_backend
 
-from mmseg_balance.runtime.atomic_files import remove_partial_files, written_whole
+from mmseg_balance.runtime.atomic_files import atomic_write, remove_partial_files
 
 
 def test_an_error_leaves_what_was_there(tmp_path):
@@ -17,7 +17,7 @@ def test_an_error_leaves_what_was_there(tmp_path):
     path.write_bytes(b'old')
 
     def write() -> None:
-        with written_whole(path) as file:
+        with atomic_write(path) as file:
             file.write(b'new')
             raise KeyboardInterrupt
 
@@ -34,7 +34,7 @@ def test_a_kill_leaves_what_was_there(tmp_path):
     writer = os.fork()
     if writer == 0:
         try:
-            with written_whole(path) as file:
+            with atomic_write(path) as file:
                 file.write(b'new' * 1000)
                 file.flush()
                 os.write(say, b'half')
@@ -54,7 +54,7 @@ def test_two_writers_do_not_mix(tmp_path):
     contents = [bytes([number]) * 100_000 for number in range(8)]
 
     def write(content):
-        with written_whole(tmp_path / 'deep' / 'file') as file:
+        with atomic_write(tmp_path / 'deep' / 'file') as file:
             for start in range(0, len(content), 1000):
                 file.write(content[start : start + 1000])
 
@@ -70,7 +70,7 @@ def test_two_writers_do_not_mix(tmp_path):
 def test_others_may_read_as_the_umask_says(tmp_path):
     mask = os.umask(0o022)
     try:
-        with written_whole(tmp_path / 'file'):
+        with atomic_write(tmp_path / 'file'):
             pass
     finally:
         os.umask(mask)

@@ -191,15 +191,13 @@ def test_a_sampler_that_cannot_jump_is_replayed(tmp_path):
 
 
 @pytest.mark.parametrize('way', ['infinite', 'balanced', 'performance'])
-def test_iteration_20000_of_40000_starts_within_five_seconds(tmp_path, way):
+def test_iteration_20000_of_40000_loads_only_its_own_images(tmp_path, way):
     train(tmp_path, way, [], iters=1, interval=1)
     checkpoint = torch.load(tmp_path / 'iter_1.pth', weights_only=False)
     checkpoint['meta']['iter'] = 20_000
     torch.save(checkpoint, tmp_path / 'iter_1.pth')
     sequence = []
-    begin = time.process_time()  # not the wall's: the machine may be busy
     runner = train(tmp_path, way, sequence, iters=40_000, stop_at=1, resume=True)
-    assert time.process_time() - begin < 5
     assert runner.iter == 20_000
     assert runner.train_dataloader.dataset.loaded == 4
     assert len(sequence) == 1

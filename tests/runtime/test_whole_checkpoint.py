@@ -19,7 +19,7 @@ from mmseg.registry import METRICS
 
 from mmseg_balance.hooks import WholeCheckpointHook
 from mmseg_balance.runtime import atomic_files
-from mmseg_balance.runtime.atomic_files import AtomicBackend, DiskFullError, written_whole
+from mmseg_balance.runtime.atomic_files import AtomicBackend, DiskFullError, atomic_write
 from mmseg_balance.runtime.integrity import point_to_whole_checkpoint, what_is_damaged
 from mmseg_balance.runtime.launching import errors_in_one_sentence
 
@@ -289,7 +289,7 @@ def test_all_checkpoints_are_kept_if_asked(tmp_path):
 @pytest.mark.parametrize('number', [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_ends_the_run_in_one_sentence(tmp_path, monkeypatch, number):
     def put_on_a_full_disk(self, obj, path):
-        with written_whole(path) as file:
+        with atomic_write(path) as file:
             file.write(obj[:100])
             if 'iter_6' in path:
                 raise OSError(number, os.strerror(number))
@@ -312,9 +312,9 @@ def test_a_full_disk_ends_the_run_in_one_sentence(tmp_path, monkeypatch, number)
 
 
 def test_other_errors_of_the_disk_keep_their_names():
-    with pytest.raises(PermissionError), atomic_files.said_if_the_disk_is_full('a'):
+    with pytest.raises(PermissionError), atomic_files.explain_full_disk('a'):
         raise PermissionError(errno.EACCES, 'no')
-    with pytest.raises(DiskFullError) as caught, atomic_files.said_if_the_disk_is_full('a'):
+    with pytest.raises(DiskFullError) as caught, atomic_files.explain_full_disk('a'):
         raise OSError(errno.ENOSPC, 'full')
     assert str(caught.value).startswith('the disk is full and a was not written')
 

@@ -6,10 +6,8 @@ import mmseg_balance  # noqa: F401  first: it makes mmseg importable
 import json
 import multiprocessing
 import os
-import time
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 from mmengine import Config, MessageHub
@@ -24,7 +22,6 @@ from mmseg_balance.datasets import CamVidDataset
 from mmseg_balance.statistics import (
     ClassStatistics,
     LabelSource,
-    auto,
     build_training_set,
     load_statistics,
     statistics_path,
@@ -33,6 +30,7 @@ from mmseg_balance.statistics import (
 from mmseg_balance.statistics.label_scan import count_labels
 from mmseg_balance.statistics.shards import cores_of, scan_shard
 from mmseg_balance.statistics.table import statistics_table
+from tests.support.ranks import run_ranks
 from tests.support.references_sampling import count_labels as slow_count
 
 LOAD = [dict(type='LoadAnnotations')]
@@ -280,7 +278,7 @@ def test_a_broken_file_says_what_to_do(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r'remove it and run tools/class_stats\.py'):
         ClassStatistics.load(path)
-    with pytest.raises(FileNotFoundError, match=r'tools/class_stats\.py CONFIG'):
+    with pytest.raises(FileNotFoundError, match='no run with a config.*class_stats CONFIG'):
         ClassStatistics.load(tmp_path / 'missing.npz')
 
 
@@ -348,12 +346,19 @@ def test_auto_finds_the_training_set_of_the_run(tiny_camvid):
     assert found.num_images == 8
     assert found.class_names == CamVidDataset.METAINFO['classes']
     assert (found.pixels_per_image + found.ignored == 64 * 48).all()
-    assert load_statistics('auto') is found
+    MessageHub.get_instance('another run').update_info('cfg', '')
+    assert load_statistics('auto', run='test_auto') is found
+
+
+def test_auto_of_a_config_for_testing_alone_says_so():
+    MessageHub.get_instance('test_only').update_info('cfg', Config(dict(a=1)).pretty_text)
+    with pytest.raises(RuntimeError, match='no train_dataloader.*class_stats CONFIG'):
+        load_statistics('auto')
 
 
 def test_auto_outside_a_run_says_so():
     MessageHub.get_instance('test_no_run')
-    with pytest.raises(RuntimeError, match=r'tools/class_stats\.py CONFIG'):
+    with pytest.raises(RuntimeError, match='no run with a config.*class_stats CONFIG'):
         load_statistics('auto')
     with pytest.raises(TypeError, match='list'):
         load_statistics([1, 2])
@@ -376,25 +381,25 @@ def test_a_file_must_fit_the_data_set(tmp_path, tiny_camvid, caplog):
     assert load_statistics(str(path), dataset).num_images == 4
 
 
-def _auto_on_rank(rank: int, dataset, results) -> None:
-    auto.get_rank = lambda: rank
-    if rank == 0:
-        time.sleep(0.3)  # the others come first and have to wait
-    results.put((rank, load_statistics('auto', dataset).pixels.tolist()))
+def _auto_on_rank(rank: int, root: str, folder: str) -> list | str:
+    os.environ['MMSEG_BALANCE_STATISTICS'] = folder
+    try:
+        return load_statistics('auto', make_dataset(Path(root), 2)).pixels.tolist()
+    except (RuntimeError, ValueError) as error:
+        return str(error)
 
 
 def test_the_other_ranks_wait_for_rank_0(tmp_path):
-    dataset = make_dataset(write_labels(tmp_path / 'd', [np.zeros((3, 3)), np.ones((3, 3))]), 2)
-    fork = multiprocessing.get_context('fork')
-    results = fork.Queue()
-    ranks = [fork.Process(target=_auto_on_rank, args=(rank, dataset, results)) for rank in range(3)]
-    for process in ranks:
-        process.start()
-    found = dict(results.get(timeout=60) for _ in ranks)
-    for process in ranks:
-        process.join()
-    assert found == {rank: [9, 9] for rank in range(3)}
+    root = write_labels(tmp_path / 'd', [np.zeros((3, 3)), np.ones((3, 3))])
+    assert run_ranks(_auto_on_rank, 3, str(root), str(tmp_path / 'auto')) == [[9, 9]] * 3
     assert len(list((tmp_path / 'auto').iterdir())) == 1
+
+
+def test_a_failure_of_rank_0_reaches_every_rank(tmp_path):
+    root = write_labels(tmp_path / 'd', [np.zeros((3, 3)), np.full((3, 3), 7)])
+    first, second = run_ranks(_auto_on_rank, 2, str(root), str(tmp_path / 'auto'))
+    assert '7' in first
+    assert second == f'rank 0 could not count the labels: ValueError: {first}'
 
 
 def test_a_scan_divided_over_processes_is_joined_in_order(tmp_path):
@@ -449,25 +454,6 @@ def test_the_table_has_every_class_and_rule():
     ]
     cells = [list(column.cells) for column in table.columns]
     assert cells[:4] == [['a', 'never'], ['50.000%', '0.000%'], ['100.000%', '0.000%'], ['2', '0']]
-
-
-def test_fifteen_cityscapes_size_label_maps_a_second_and_core(tmp_path):
-    coarse = np.random.default_rng(0).integers(0, 19, (64, 128), dtype=np.uint8)
-    labels = cv2.resize(coarse, (2048, 1024), interpolation=cv2.INTER_NEAREST)
-    y, x = np.mgrid[:1024, :2048]
-    # Wavy borders, as drawn ones are: straight ones compress unusually well.
-    labels = labels[
-        np.clip(y + (8 * np.sin(x / 13)).astype(int), 0, 1023),
-        np.clip(x + (8 * np.sin(y / 17)).astype(int), 0, 2047),
-    ]
-    source = LabelSource(
-        make_dataset(write_labels(tmp_path, [labels] * 6), 19, reduce_zero_label=False)
-    )
-    source.count(0)
-    begin = time.process_time()
-    for index in range(6):
-        source.count(index)
-    assert 6 / (time.process_time() - begin) > 15
 
 
 @pytest.mark.requires_data('camvid')
