@@ -10,6 +10,6 @@ from mmseg_balance import (  # noqa: F401
     transforms,
     visualization,
 )
-from mmseg_balance.runtime import fast_resume_train_loop  # noqa: F401
+from mmseg_balance.runtime import cpu, fast_resume_train_loop  # noqa: F401
 
 __version__ = '0.1.0'

@@ -110,7 +110,7 @@ def find_forked_configs() -> None:
         MODULE2PACKAGE['mmseg'] = 'onedl-mmsegmentation'
 
 
-def load_checkpoints_as_data() -> None:
+def load_checkpoints_safely() -> None:
     """Load MMEngine's own checkpoints under PyTorch >= 2.6, and refuse harmful ones under all.
 
     mmengine 0.10 calls ``torch.load`` without ``weights_only``: PyTorch < 2.6 then unpickles
@@ -125,4 +125,4 @@ check_requirements()
 import_without_compiled_ops()
 accept_newer_mmcv()
 find_forked_configs()
-load_checkpoints_as_data()
+load_checkpoints_safely()

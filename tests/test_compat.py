@@ -85,5 +85,5 @@ def test_a_newer_mmcv_is_accepted_and_its_number_left_alone():
 
 def test_guarding_twice_is_once(monkeypatch):
     before = CheckpointLoader.__dict__['load_checkpoint']
-    compat.load_checkpoints_as_data()
+    compat.load_checkpoints_safely()
     assert CheckpointLoader.__dict__['load_checkpoint'] is before

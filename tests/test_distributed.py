@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import mmseg_balance  # noqa: F401  first: it makes MMSegmentation importable
-from mmseg_balance.runtime.launching import fit_to_cpu
+from mmseg_balance.runtime.cpu import fit_to_cpu
 from tests.support.ranks import run_ranks
 from tests.support.tiny_run import Recorder, tiny_config, train
 from tools.bad_inputs import config, relabel, write_data

@@ -10,10 +10,10 @@ PACKAGE = Path(__file__).parents[1] / 'mmseg_balance'
 
 # What a room may import of the package besides itself. A room that is not listed may import the
 # mathematics and the statistics: enough for a loss, a sampler, a metric, a data set.
-BUILDING_BLOCKS = {'functional', 'statistics'}
+BUILDING_BLOCKS = {'functional', 'statistics', 'runtime'}
 MAY_IMPORT = {
     'functional': set(),
-    'statistics': {'functional'},
+    'statistics': {'functional', 'runtime'},
     'compat': {'runtime'},
     'runtime': {*BUILDING_BLOCKS, 'compat'},
     'hooks': {*BUILDING_BLOCKS, 'runtime'},

@@ -65,11 +65,11 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     torch.set_num_threads(args.threads)
-    facts = record.circumstances(args.device, args.clock, args.seed)
+    facts = record.environment_of(args.device, args.clock, args.seed)
     tables = []
     for table in COMMANDS[args.command].run(args):
         record.show(table['rows'], table['title'])
-        tables.append(dict(title=table['title'], circumstances=facts, rows=table['rows']))
+        tables.append(dict(title=table['title'], environment=facts, rows=table['rows']))
         # After each, so that a run that is stopped leaves what it has measured.
         written = record.write(args.json, args.command, tables) if args.json else tables
         if args.markdown:

@@ -6,7 +6,7 @@ from pathlib import Path
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from mmseg_balance.runtime import launching
+from mmseg_balance.runtime import cpu, launching
 
 
 def parse_args() -> argparse.Namespace:
@@ -39,7 +39,7 @@ def main() -> None:
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     with launching.errors_in_one_sentence():
         runner.test()
-    launching.leave_processes_on_cpu()
+    cpu.leave_processes_on_cpu()
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from mmseg_balance.benchmarking.batches import low_resolution_batch, training_batch
 from mmseg_balance.benchmarking.memory import cuda_peak_bytes, saved_bytes
-from mmseg_balance.benchmarking.timing import Contender, compare, time_in_turns
+from mmseg_balance.benchmarking.timing import Case, compare, time_in_turns
 from mmseg_balance.functional.primitives.upsampled import UpsampledLogits
 from mmseg_balance.statistics import ClassStatistics
 
@@ -189,8 +189,8 @@ def cuda_target(name: str) -> float | None:
 def measure(shape: tuple[int, int, int, int], args: argparse.Namespace) -> list[dict]:
     """One row for each loss: milliseconds, ratio to the baseline, its quartiles, memory."""
     work = workload(shape, args)
-    contenders = [
-        Contender(
+    cases = [
+        Case(
             name,
             'ours' if name in work.targets else 'stock',
             partial(work.both_passes, name),
@@ -199,7 +199,7 @@ def measure(shape: tuple[int, int, int, int], args: argparse.Namespace) -> list[
         for name in work.losses
     ]
     times = time_in_turns(
-        contenders, args.repeat, args.clock, device=args.device, seed=args.seed, title=str(shape)
+        cases, args.repeat, args.clock, device=args.device, seed=args.seed, title=str(shape)
     )
     one = torch.Size(shape).numel() * work.logits.element_size()
     rows = []

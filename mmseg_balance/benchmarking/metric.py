@@ -6,7 +6,7 @@ import torch
 from mmseg.registry import METRICS
 
 from mmseg_balance.benchmarking.batches import training_batch
-from mmseg_balance.benchmarking.timing import Contender, compare, time_in_turns
+from mmseg_balance.benchmarking.timing import Case, compare, time_in_turns
 
 BASELINE = 'softmax'
 SHAPES = ((19, 1024, 2048), (150, 512, 512))
@@ -19,13 +19,13 @@ def data_sample(logits: torch.Tensor, labels: torch.Tensor) -> dict:
     return {name: {'data': data} for name, data in fields.items()}
 
 
-def contenders(logits: torch.Tensor, labels: torch.Tensor) -> list[Contender]:
+def cases(logits: torch.Tensor, labels: torch.Tensor) -> list[Case]:
     """Each takes one image; the metrics keep their sums."""
     metric = METRICS.build(dict(type='CalibrationMetric', num_bins=NUM_BINS, prefix='calibration'))
     sample = data_sample(logits, labels)
     chosen = [
-        Contender(BASELINE, 'PyTorch', lambda: logits.softmax(0)),
-        Contender('CalibrationMetric', 'ours', lambda: metric.process(None, [sample])),
+        Case(BASELINE, 'PyTorch', lambda: logits.softmax(0)),
+        Case('CalibrationMetric', 'ours', lambda: metric.process(None, [sample])),
     ]
     try:
         from torchmetrics.classification import MulticlassCalibrationError
@@ -41,7 +41,7 @@ def contenders(logits: torch.Tensor, labels: torch.Tensor) -> list[Contender]:
         theirs.compute()
 
     name = 'torchmetrics MulticlassCalibrationError (ECE of the top class alone)'
-    return [*chosen, Contender(name, 'torchmetrics', update_and_compute)]
+    return [*chosen, Case(name, 'torchmetrics', update_and_compute)]
 
 
 def measure(shape: tuple[int, int, int], args: argparse.Namespace) -> list[dict]:
@@ -50,7 +50,7 @@ def measure(shape: tuple[int, int, int], args: argparse.Namespace) -> list[dict]
         logits, labels = training_batch((1, *shape), args.device, seed=args.seed)
         logits, labels = logits.detach()[0], labels[0]
         times = time_in_turns(
-            contenders(logits, labels),
+            cases(logits, labels),
             args.repeat,
             args.clock,
             device=args.device,

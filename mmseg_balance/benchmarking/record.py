@@ -1,10 +1,9 @@
-"""The circumstances of a measurement, its table on the terminal, its JSON file."""
+"""The environment of a measurement, its table on the terminal, its JSON file."""
 
 import json
 import os
 import platform
 from datetime import datetime, timezone
-from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -12,11 +11,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-PACKAGES = ('torch', 'triton', 'numpy', 'mmengine', 'mmsegmentation', 'torchmetrics')
+from mmseg_balance.runtime.environment import processor, versions
+
 WIDTH_OF_FILES = 120
 
 
-def circumstances(device: str, clock: str, seed: int) -> dict:
+def environment_of(device: str, clock: str, seed: int) -> dict:
     """Device, versions, date, seed and how busy the machine was."""
     name = torch.cuda.get_device_name() if device == 'cuda' else processor()
     return dict(
@@ -31,26 +31,6 @@ def circumstances(device: str, clock: str, seed: int) -> dict:
         python=platform.python_version(),
         versions=versions(),
     )
-
-
-def processor() -> str:
-    """The processor's own name, where the system tells it."""
-    info = Path('/proc/cpuinfo')
-    lines = info.read_text().splitlines() if info.is_file() else []
-    names = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-    return f'{names[0]} ({platform.machine()})' if names else platform.machine()
-
-
-def versions() -> dict[str, str]:
-    """Installed versions of what the numbers depend on."""
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    found['torch'] = torch.__version__  # with the build, which the metadata may leave out
-    return found
 
 
 def show(rows: list[dict], title: str) -> None:
@@ -89,7 +69,7 @@ def write(path: Path, benchmark: str, tables: list[dict]) -> list[dict]:
     Args:
         path: a JSON file, which need not be there.
         benchmark: such as ``losses``.
-        tables: each ``{'title': …, 'circumstances': …, 'rows': […]}``.
+        tables: each ``{'title': …, 'environment': …, 'rows': […]}``.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     before = json.loads(path.read_text(encoding='utf-8'))['tables'] if path.is_file() else []
@@ -100,7 +80,7 @@ def write(path: Path, benchmark: str, tables: list[dict]) -> list[dict]:
 
 
 def write_markdown(path: Path, section: str, tables: list[dict]) -> None:
-    """Write the tables, with their circumstances above them.
+    """Write the tables, with their environment above them.
 
     Args:
         path: a file; if it has the lines ``<!-- benchmark: section -->`` and, further down,
@@ -110,8 +90,8 @@ def write_markdown(path: Path, section: str, tables: list[dict]) -> None:
     """
     blocks, above = [], None
     for table in tables:
-        if table['circumstances'] != above:
-            above = table['circumstances']
+        if table['environment'] != above:
+            above = table['environment']
             blocks.append(_sentence(above))
         blocks += [f'**{table["title"]}**', markdown(table['rows'])]
     text, start, end = '\n\n'.join(blocks), f'<!-- benchmark: {section} -->', '<!-- end -->'

@@ -8,7 +8,7 @@ import numpy as np
 from mmengine.dataset import InfiniteSampler
 from mmseg.registry import DATA_SAMPLERS
 
-from mmseg_balance.benchmarking.timing import Contender, compare, time_in_turns
+from mmseg_balance.benchmarking.timing import Case, compare, time_in_turns
 from mmseg_balance.statistics import ClassStatistics
 
 BASELINE = 'InfiniteSampler'
@@ -91,11 +91,11 @@ def measure(args: argparse.Namespace) -> list[dict]:
         start = time.perf_counter()
         next(batches)
         first[name] = time.perf_counter() - start
-    contenders = [
-        Contender(name, 'sampler', lambda batches=batches: [next(batches) for _ in range(BATCHES)])
+    cases = [
+        Case(name, 'sampler', lambda batches=batches: [next(batches) for _ in range(BATCHES)])
         for name, batches in samplers.items()
     ]
-    times = time_in_turns(contenders, args.repeat, args.clock, seed=args.seed, title='batches')
+    times = time_in_turns(cases, args.repeat, args.clock, seed=args.seed, title='batches')
     return [
         {
             'sampler': name,

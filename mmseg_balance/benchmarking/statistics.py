@@ -9,7 +9,7 @@ import numpy as np
 from mmseg.registry import DATASETS
 
 from mmseg_balance.benchmarking.batches import region_labels
-from mmseg_balance.benchmarking.timing import Contender, compare, time_in_turns
+from mmseg_balance.benchmarking.timing import Case, compare, time_in_turns
 from mmseg_balance.statistics import ClassStatistics
 
 BASELINE = 'data set and np.unique'
@@ -61,15 +61,15 @@ def measure(directory: Path, args: argparse.Namespace) -> list[dict]:
 
     if not np.array_equal(scan(0)().pixels, count_by_hand(dataset, classes)):
         raise RuntimeError('the scan and np.unique count different pixels')
-    contenders = [
-        Contender(BASELINE, 'stock', lambda: count_by_hand(dataset, classes)),
-        Contender('ClassStatistics.scan, this process', 'ours', scan(0)),
+    cases = [
+        Case(BASELINE, 'stock', lambda: count_by_hand(dataset, classes)),
+        Case('ClassStatistics.scan, this process', 'ours', scan(0)),
     ]
     if args.workers and args.clock == 'wall':
-        contenders.append(
-            Contender(f'ClassStatistics.scan, {args.workers} processes', 'ours', scan(args.workers))
+        cases.append(
+            Case(f'ClassStatistics.scan, {args.workers} processes', 'ours', scan(args.workers))
         )
-    times = time_in_turns(contenders, args.repeat, args.clock, seed=args.seed, title='scan')
+    times = time_in_turns(cases, args.repeat, args.clock, seed=args.seed, title='scan')
     return [
         {
             'statistics': name,

@@ -1,4 +1,4 @@
-"""Times of contenders that take turns, so that a busy machine is busy for all of them."""
+"""Times of cases that take turns, so that a busy machine is busy for all of them."""
 
 import random
 import statistics
@@ -17,7 +17,7 @@ HOST_CLOCKS = {
 CLOCKS = (*HOST_CLOCKS, 'device')  # device: the GPU's own time, by its events
 
 
-class Contender(NamedTuple):
+class Case(NamedTuple):
     """One of those who take turns.
 
     Args:
@@ -34,7 +34,7 @@ class Contender(NamedTuple):
 
 
 class Timing(NamedTuple):
-    """Median seconds of a contender, and the median of its ratios to the baseline."""
+    """Median seconds of a case, and the median of its ratios to the baseline."""
 
     seconds: float
     ratio: float
@@ -42,7 +42,7 @@ class Timing(NamedTuple):
 
 
 def time_in_turns(
-    contenders: list[Contender],
+    cases: list[Case],
     rounds: int,
     clock: str = 'wall',
     warmup: int = 1,
@@ -50,10 +50,10 @@ def time_in_turns(
     seed: int = 0,
     title: str = '',
 ) -> dict[str, list[float]]:
-    """Seconds of each contender in each round; in a round each runs once, in random order.
+    """Seconds of each case in each round; in a round each runs once, in random order.
 
     Args:
-        contenders: who takes turns; one that raises is left out of the result.
+        cases: who takes turns; one that raises is left out of the result.
         rounds: rounds that count.
         clock: one of ``CLOCKS``.
         warmup: rounds before them that do not.
@@ -67,21 +67,21 @@ def time_in_turns(
         if clock == 'device'
         else partial(_host_seconds, read=HOST_CLOCKS[clock], device=device)
     )
-    times: dict[str, list[float]] = {contender.name: [] for contender in contenders}
+    times: dict[str, list[float]] = {case.name: [] for case in cases}
     for turn in _with_progress(rounds + warmup, title):
-        for contender in order.sample(contenders, len(contenders)):
-            if contender.name not in times:
+        for case in order.sample(cases, len(cases)):
+            if case.name not in times:
                 continue
             try:
-                seconds = seconds_of(contender)
-            except Exception as error:  # a contender that cannot do this is a finding, not the end
+                seconds = seconds_of(case)
+            except Exception as error:  # a case that cannot do this is a finding, not the end
                 print(
-                    f'{contender.name} is left out: {type(error).__name__}: {str(error).splitlines()[0][:80]}'
+                    f'{case.name} is left out: {type(error).__name__}: {str(error).splitlines()[0][:80]}'
                 )
-                del times[contender.name]
+                del times[case.name]
                 continue
             if turn >= warmup:
-                times[contender.name].append(seconds)
+                times[case.name].append(seconds)
     return times
 
 
@@ -104,22 +104,22 @@ def compare(times: dict[str, list[float]], baseline: str) -> dict[str, Timing]:
     return result
 
 
-def _host_seconds(contender: Contender, read: Callable[[], float], device: str) -> float:
-    contender.prepare()
+def _host_seconds(case: Case, read: Callable[[], float], device: str) -> float:
+    case.prepare()
     _wait_for(device)
     start = read()
-    contender.run()
+    case.run()
     _wait_for(device)
     return read() - start
 
 
-def _device_seconds(contender: Contender) -> float:
+def _device_seconds(case: Case) -> float:
     """As in training, where the host has run ahead and the GPU waits for no launch."""
-    contender.prepare()
+    case.prepare()
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     _fill_the_queue()
     start.record()
-    contender.run()
+    case.run()
     end.record()
     torch.cuda.synchronize()
     return start.elapsed_time(end) / 1e3

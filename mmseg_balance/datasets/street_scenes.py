@@ -15,11 +15,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from mmseg_balance.datasets.street_renderer import CLASSES, CYCLIST_EVERY, render_street_scene
-
-try:
-    import fcntl
-except ImportError:  # Windows; writers then race, and the first to finish wins
-    fcntl = None
+from mmseg_balance.runtime.locks import file_lock
 
 NUM_IMAGES = {'train': 128, 'val': 32}
 MARKER = 'street_scenes.json'  # written last: a folder with it is whole
@@ -154,11 +150,7 @@ def _is_whole(root: Path, seed: int) -> bool:
 @contextlib.contextmanager
 def _only_writer(root: Path) -> Iterator[None]:
     """Let one process at a time write `root`; the lock of a killed process is free again."""
-    if fcntl is None:
-        yield
-        return
-    with open(root.parent / f'.{root.name}.lock', 'w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with file_lock(root.parent / f'.{root.name}.lock'):
         for leftover in root.parent.glob(f'.{root.name}.*.partial'):
             shutil.rmtree(leftover, ignore_errors=True)
         yield

@@ -1,10 +1,6 @@
 """From run folders to one dictionary: what is in results.json."""
 
-import os
-import platform
-import time
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +8,6 @@ import numpy as np
 from mmseg_balance.experiments.results import read_json
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.training_log import cost, curves, read_scalars
-
-PACKAGES = ('mmseg_balance', 'mmsegmentation', 'mmengine', 'mmcv', 'mmcv-lite', 'torch', 'numpy')
 
 
 def collect(work_dir: Path, base_hash: str, order: Sequence[str] = ()) -> dict:
@@ -94,26 +88,3 @@ def _scores(imbalance: dict, calibration: dict) -> dict:
         'confusion': imbalance['confusion'],
         'bins': calibration['bins'],
     }
-
-
-def environment() -> dict[str, str]:
-    """Machine and versions, as far as they can be told."""
-    found = {'machine': machine(), 'python': platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    found['date'] = time.strftime('%Y-%m-%d')
-    return found
-
-
-def machine() -> str:
-    """The GPUs, or else the CPU."""
-    import torch
-
-    if torch.cuda.is_available():
-        names = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-        return ', '.join(f'{names.count(n)} x {n}' for n in dict.fromkeys(names))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-    return f'{cores}-core {platform.machine()} CPU, {platform.system()}'

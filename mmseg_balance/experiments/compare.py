@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
-from mmseg_balance.experiments.collection import collect, environment
+from mmseg_balance.experiments.collection import collect
 from mmseg_balance.experiments.execution import execute, make_jobs
 from mmseg_balance.experiments.merging import prepare_base
 from mmseg_balance.experiments.plan import plan_runs
@@ -17,6 +17,7 @@ from mmseg_balance.experiments.report import write_report
 from mmseg_balance.experiments.results import load_results, read_json, save_results
 from mmseg_balance.experiments.strips import collect_strips, fixed_images
 from mmseg_balance.experiments.tables import write_tables
+from mmseg_balance.runtime.environment import environment
 
 INTERRUPTED = 130  # the shell's exit status after Ctrl-C
 

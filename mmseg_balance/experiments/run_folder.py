@@ -4,14 +4,13 @@
 the hash is today's. ``state.json`` is what is known of a run before that.
 """
 
-import fcntl
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mmseg_balance.experiments.results import read_json, write_json
+from mmseg_balance.runtime.locks import file_lock
 
 
 class RunFolder:
@@ -77,15 +76,5 @@ class RunFolder:
         A training that outlives a killed comparison still holds it, so that no second one writes
         into its folder. Yields None when another process has the run and ``wait`` is false.
         """
-        locks = self.path.parent
-        locks.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(locks / f'.{self.path.name}.lock', os.O_RDWR | os.O_CREAT)
-        try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except BlockingIOError:
-                yield None
-            else:
-                yield descriptor
-        finally:
-            os.close(descriptor)
+        with file_lock(self.path.parent / f'.{self.path.name}.lock', wait) as descriptor:
+            yield descriptor

@@ -59,13 +59,13 @@ def caption(results: dict, methods: Sequence[Method]) -> str:
         else 'one seed, so differences of a point or two may be chance'
     )
     versions = ', '.join(
-        f'{k} {v}' for k, v in found.items() if k not in ('machine', 'date', 'python')
+        f'{k} {v}' for k, v in found.items() if k not in ('machine', 'cores', 'date', 'python')
     )
     commands = ' and '.join(f'`{call["command"]}`' for call in results['calls'])
     return (
         f'Scores in % ({spread}); best bold, second best underlined; n/a: a class is never '
         f'found. {setting["config"]}, {setting["length"]}, tested on '
-        f'{setting["test_images"]} images. {found["machine"]}; {versions}; {found["date"]}. '
+        f'{setting["test_images"]} images. {found["machine"]}; {versions}; {found["date"][:10]}. '
         f'Made by {commands}.'
     )
 

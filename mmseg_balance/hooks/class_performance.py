@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import CheckpointHook, Hook
-from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS, TASK_UTILS
 from torch import Tensor, nn
 
 from mmseg_balance.functional.confusion import confusion_scores
 from mmseg_balance.functional.sampling import add_to_confusion
+from mmseg_balance.runtime.models import final_head
 
 STATE = 'class_performance'
 
@@ -75,7 +75,7 @@ class ClassPerformanceHook(Hook):
             if isinstance(hook, CheckpointHook) and not hook.by_epoch and hook.interval > 0
         ]
         if self.source == 'train':
-            self._watch(_decode_head(runner.model), size)
+            self._watch(final_head(runner.model), size)
         if self._restored and runner.iter > 0:
             self.confusion = self._restored['confusion'].cpu()
             self.recent = self._restored['recent'].cpu()
@@ -134,7 +134,7 @@ class ClassPerformanceHook(Hook):
         """Count the predictions of a validation batch."""
         if self.source != 'val' or self.recent is None:
             return
-        ignore_index = _decode_head(runner.model).ignore_index
+        ignore_index = final_head(runner.model).ignore_index
         for sample in outputs:
             labels = sample.gt_sem_seg.data.cpu().long()
             labels = torch.where(labels == ignore_index, -1, labels)
@@ -202,8 +202,3 @@ def _sampler_of(runner):
             f"type='ClassPerformanceSampler'), got {type(sampler).__name__}"
         )
     return sampler
-
-
-def _decode_head(model: nn.Module) -> nn.Module:
-    head = (model.module if is_model_wrapper(model) else model).decode_head
-    return head[-1] if isinstance(head, nn.ModuleList) else head

@@ -5,7 +5,6 @@ from functools import partial
 import torch
 from mmengine.hooks import Hook
 from mmengine.logging import print_log
-from mmengine.model import is_model_wrapper
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 from mmseg_balance.functional.labels import count_valid
 from mmseg_balance.functional.primitives import pixel_nll
 from mmseg_balance.functional.primitives.upsampled import UpsampledLogits
+from mmseg_balance.runtime.models import losses_of, unwrapped
 
 
 @HOOKS.register_module()
@@ -44,7 +44,7 @@ class FusedLossHook(Hook):
         self.fused_heads: list[BaseDecodeHead] = []
 
     def before_train(self, runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         for name, head in model.named_modules():
             if not isinstance(head, BaseDecodeHead):
                 continue
@@ -102,12 +102,6 @@ def accuracy(logits: UpsampledLogits, labels: Tensor, ignore_index: int) -> Tens
     _, hits = pixel_nll(logits, labels, ignore_index, return_hits=True)
     valid = count_valid(labels, ignore_index)
     return (100.0 * hits.sum() / (valid + (valid == 0))).view(1)
-
-
-def losses_of(head: BaseDecodeHead) -> list[nn.Module]:
-    """The head's losses, one or several."""
-    several = isinstance(head.loss_decode, nn.ModuleList)
-    return list(head.loss_decode) if several else [head.loss_decode]
 
 
 def is_fusable(loss: nn.Module) -> bool:

@@ -1,18 +1,12 @@
 """Bad labels, files and settings stop the run before they cost anything."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
 from mmseg_balance.hooks.class_performance import ClassPerformanceHook
-from mmseg_balance.runtime.input_checks import (
-    check_batch,
-    check_files,
-    check_settings,
-    decode_heads,
-    head_classes,
-)
+from mmseg_balance.runtime.input_checks import check_batch, check_files, check_settings
+from mmseg_balance.runtime.models import decode_heads, head_classes, unwrapped
 
 
 @HOOKS.register_module()
@@ -42,7 +36,7 @@ class LabelCheckHook(Hook):
         self.batches = batches
 
     def before_train(self, runner: Runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         dataset = runner.train_dataloader.dataset
         evaluator = getattr(runner.val_loop, 'evaluator', None)
         check_files(dataset, self.num_images)

@@ -7,12 +7,12 @@ from numbers import Real
 
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
 from mmseg_balance.functional.primitives.upsampled import UpsampledLogits
 from mmseg_balance.functional.schedules import build_schedules
+from mmseg_balance.runtime.models import unwrapped
 
 
 class _ZeroWithoutGradient(torch.autograd.Function):
@@ -216,9 +216,7 @@ def _without_loss(path: str) -> str:
 
 def _losses_of_heads(model: nn.Module, heads: Sequence[str] | None) -> list[tuple[str, nn.Module]]:
     """(head, loss module) pairs of a model that may be wrapped for several devices."""
-    while is_model_wrapper(model):
-        model = model.module
-    found = [(_head_of(path), loss) for path, loss in _named_losses(model)]
+    found = [(_head_of(path), loss) for path, loss in _named_losses(unwrapped(model))]
     if heads is None:
         return found
     for head in heads:

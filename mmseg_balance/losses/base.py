@@ -28,7 +28,7 @@ def _refuse_unknown(cls: type, arguments: dict) -> None:
     if unknown and all(one.kind is not one.VAR_KEYWORD for one in known.values()):
         raise TypeError(
             f'{cls.__name__} has no argument {", ".join(map(repr, unknown))}; it has '
-            f'{", ".join(list(known)[1:])}. If the base config left it there, begin anew: '
+            f'{", ".join(list(known)[1:])}. If the base config left it there, start over: '
             f"loss_decode=dict(_delete_=True, type='{cls.__name__}', …)."
         )
 

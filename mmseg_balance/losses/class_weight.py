@@ -8,7 +8,7 @@ from mmengine.fileio import load
 from torch import Tensor, nn
 
 from mmseg_balance.functional.class_weights import class_weights
-from mmseg_balance.statistics import load_statistics
+from mmseg_balance.statistics import load_statistics, name_of_run
 
 REMEDY = (
     "give a list of numbers, a file with one (.json, .yaml, .pkl: as MMSegmentation's losses "
@@ -17,7 +17,7 @@ REMEDY = (
 
 
 class ClassWeight(nn.Module):
-    """Class weights as a non-persistent buffer; ``None`` where there are none.
+    """Class weights, those of a list as a non-persistent buffer; ``None`` where there are none.
 
     A list is there from the start. A file or a rule is read when training begins (LabelCheckHook
     asks for it) or else at the first call: before, there is no run whose training set
@@ -36,7 +36,10 @@ class ClassWeight(nn.Module):
     def __init__(self, spec: Sequence[float] | str | os.PathLike | dict | None = None) -> None:
         super().__init__()
         self._pending = None
-        self.register_buffer('values', None, persistent=False)
+        self._run = name_of_run()
+        self.register_buffer('_given', None, persistent=False)
+        # No buffer: EMAHook pairs the buffers of a model that it has copied before this is read.
+        self._read: Tensor | None = None
         if isinstance(spec, (str, os.PathLike)):
             self._pending = (
                 dict(type='inverse_frequency', statistics=str(spec))
@@ -48,12 +51,23 @@ class ClassWeight(nn.Module):
                 raise ValueError(f"class_weight={spec} lacks 'type' or 'statistics': {REMEDY}.")
             self._pending = dict(spec)
         elif spec is not None:
-            self.values = _as_weights(spec)
+            self._given = _as_weights(spec)
 
-    def read_statistics(self) -> None:
-        """Read the file or apply the rule, unless that has been done."""
+    @property
+    def values(self) -> Tensor | None:
+        """``(C,)`` float64, None where there are no weights or they have not been read yet."""
+        return self._given if self._read is None else self._read
+
+    @torch.compiler.disable  # files are read beside the compiled step
+    def read_statistics(self, dataset=None) -> None:
+        """Read the file or apply the rule, unless that has been done.
+
+        Args:
+            dataset: what ``statistics='auto'`` means, by default the training set of the run in
+                which this module was built.
+        """
         if self._pending is not None:
-            self.values = _resolve(self._pending)
+            self._read = _resolve(self._pending, dataset, self._run)
             self._pending = None
 
     def forward(self, logits: Tensor) -> Tensor | None:
@@ -65,7 +79,8 @@ class ClassWeight(nn.Module):
         Raises:
             ValueError: not as many weights as classes (two for one channel).
         """
-        self.read_statistics()
+        if self._pending is not None:
+            self.read_statistics()
         if self.values is None:
             return None
         classes = max(logits.shape[1], 2)
@@ -74,16 +89,17 @@ class ClassWeight(nn.Module):
                 f'class_weight has {len(self.values)} numbers and the head '
                 f'{classes} classes; give one number a class, in their order.'
             )
-        if self.values.device != logits.device:  # read after the model had moved
-            self.values = self.values.to(logits.device)
+        if self._read is not None and self._read.device != logits.device:
+            self._read = self._read.to(logits.device)
         return self.values.to(torch.promote_types(logits.dtype, torch.float32))
 
 
-def _resolve(spec: str | dict) -> Tensor:
+def _resolve(spec: str | dict, dataset, run: str) -> Tensor:
     if isinstance(spec, str):
         return _as_weights(load(spec))
     spec = dict(spec)
-    rule, statistics = spec.pop('type'), load_statistics(spec.pop('statistics'))
+    rule, source = spec.pop('type'), spec.pop('statistics')
+    statistics = load_statistics(source, dataset if source == 'auto' else None, run)
     return _as_weights(class_weights(rule, statistics, **spec))
 
 

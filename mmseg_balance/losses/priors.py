@@ -24,10 +24,12 @@ class _PriorLoss(PixelLoss):
         """``(C,)`` what the loss needs to know of each class."""
         raise NotImplementedError
 
-    def read_statistics(self) -> None:
+    def read_statistics(self, dataset=None) -> None:
         """Read the statistics, unless that has been done."""
         if self.table is None:
-            self.table = self.class_table(load_statistics(self._statistics))
+            self.table = self.class_table(
+                load_statistics(self._statistics, dataset if self._statistics == 'auto' else None)
+            )
 
     def table_for(self, logits: Tensor) -> Tensor:
         """The table on the logits' device, checked against their classes."""

@@ -241,7 +241,7 @@ def _unpickle(torch_load: Callable, file: Any, map_location: Any, options: dict)
     return torch_load(file, map_location, pickle_module=_DATA_PICKLE, weights_only=False, **options)
 
 
-def _read_as_data(torch_load: Callable, filename: str) -> Callable:
+def _safe_load(torch_load: Callable, filename: str) -> Callable:
     """``torch.load`` with unpickling restricted, whatever its caller asks for."""
 
     @wraps(torch_load)
@@ -263,14 +263,14 @@ def _read_as_data(torch_load: Callable, filename: str) -> Callable:
 
 
 @contextmanager
-def reading_as_data(filename: str) -> Iterator[None]:
+def safe_loading(filename: str) -> Iterator[None]:
     """Within it ``torch.load`` reads data only, for code that cannot be told to.
 
     Raises:
         CheckpointError: what is read asks for more, or is damaged; names ``filename``.
     """
     original = torch.load
-    torch.load = _read_as_data(original, filename)
+    torch.load = _safe_load(original, filename)
     try:
         yield
     finally:
@@ -294,15 +294,15 @@ def guard(load_checkpoint: Callable) -> Callable:
     def guarded(cls, filename, map_location=None, logger='current'):
         if is_trusted():
             return load_checkpoint(cls, filename, map_location, logger)
-        with reading_as_data(filename):
+        with safe_loading(filename):
             return load_checkpoint(cls, filename, map_location, logger)
 
-    guarded.reads_as_data = True
+    guarded.loads_safely = True
     return guarded
 
 
 def guard_mmengine() -> None:
     """Make everything that goes through MMEngine's checkpoint loader safe; twice is once."""
     current = CheckpointLoader.__dict__['load_checkpoint'].__func__
-    if not getattr(current, 'reads_as_data', False):
+    if not getattr(current, 'loads_safely', False):
         CheckpointLoader.load_checkpoint = classmethod(guard(current))

@@ -6,35 +6,26 @@ and the likely remedy.
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from io import BytesIO
 
-import mmcv
 import numpy as np
 from mmengine import fileio
 from mmengine.evaluator import Evaluator
 from mmengine.structures import BaseDataElement
+from PIL import Image
 from torch import Tensor, nn
 
-from mmseg_balance.statistics.label_reader import find_label_loader
+from mmseg_balance.runtime.models import decode_heads, head_classes, losses_of
+from mmseg_balance.statistics.label_reader import find_label_loader, is_stock_loader
 from mmseg_balance.statistics.label_scan import unwrap
 
 MAX_FILES_LOOKED_FOR = 100_000
+CONVERT = 'mmseg-balance convert_labels'
 
 
 class InputError(ValueError):
     """A file or setting that would crash the training or silently spoil it."""
-
-
-def decode_heads(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The heads of a segmentor that compute losses, with their names."""
-    for name, module in model.named_modules():
-        if hasattr(module, 'loss_decode') and hasattr(module, 'ignore_index'):
-            yield name, module
-
-
-def head_classes(head: nn.Module) -> int:
-    """How many classes a head tells apart; two on one output channel."""
-    return max(head.num_classes, 2)
 
 
 def check_settings(model: nn.Module, dataset, evaluator: Evaluator | None) -> None:
@@ -66,8 +57,7 @@ def check_settings(model: nn.Module, dataset, evaluator: Evaluator | None) -> No
 
 
 def _check_class_weights(name: str, head: nn.Module) -> None:
-    losses = head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]
-    for loss in losses:
+    for loss in losses_of(head):
         weights = getattr(loss, 'class_weight', None)
         if isinstance(weights, nn.Module):  # our losses keep them as a buffer
             weights = weights.values
@@ -135,43 +125,70 @@ def _check_there(info: dict) -> None:
 
 
 def _labels_of(dataset, index: int) -> set[int]:
-    """The labels of one image, which is read too."""
+    """The labels of one image as the pipeline's own loaders give them; the image is read too."""
     info = dataset.get_data_info(index)
-    image = _decoded(info['img_path'], 'image', 'color')
-    stored = _decoded(info['seg_map_path'], 'label map', 'unchanged').squeeze()
-    if stored.ndim != 2:
+    path = info['seg_map_path']
+    image = _loaded(dataset, info, 'img_path', 'image')
+    loader = find_label_loader(dataset)
+    if is_stock_loader(loader):
+        _check_stored(path, _stored(path))
+    labels = np.asarray(_loaded(dataset, info, 'seg_map_path', 'label map'))
+    if labels.ndim != 2:
         raise InputError(
-            f'{info["seg_map_path"]}: a label map has one class index a pixel and this one has '
-            f'shape {stored.shape}: convert its colours to indices (tools/convert_labels.py)'
+            f'{path}: a label map has one class index a pixel and this one has shape '
+            f'{labels.shape}: convert its colours to indices ({CONVERT})'
         )
-    if stored.shape != image.shape[:2]:
+    if image is not None and labels.shape != image.shape[:2]:
         raise InputError(
-            f'{info["seg_map_path"]} has {stored.shape[1]}x{stored.shape[0]} pixels and its image '
+            f'{path} has {labels.shape[1]}x{labels.shape[0]} pixels and its image '
             f'{image.shape[1]}x{image.shape[0]}: they must be of one size'
         )
-    info.setdefault('seg_fields', [])
-    labels = find_label_loader(dataset)(info)['gt_seg_map']
     ignore_index = getattr(dataset, 'ignore_index', 255)
-    check_labels(labels, len(dataset.metainfo['classes']), ignore_index, info['seg_map_path'])
+    check_labels(labels, len(dataset.metainfo['classes']), ignore_index, path)
     return set(np.unique(labels).tolist())
 
 
-def _decoded(path: str, kind: str, flag: str) -> np.ndarray:
+def _loaded(dataset, info: dict, key: str, kind: str) -> np.ndarray | None:
+    """What the pipeline's loading transform makes of a file; None where it has none for images."""
+    image_loaders = [
+        step
+        for step in getattr(dataset.pipeline, 'transforms', ())
+        if type(step).__name__.startswith('Load') and 'Annotation' not in type(step).__name__
+    ]
+    steps = image_loaders[:1] if kind == 'image' else [find_label_loader(dataset)]
+    info.setdefault('seg_fields', [])
+    result = info
     try:
-        pixels = mmcv.imfrombytes(
-            fileio.get(path), flag=flag, backend='cv2' if kind == 'image' else 'pillow'
-        )
+        for step in steps:
+            result = step(result)
     except Exception as error:  # decoders raise whatever they like; which file it was counts
         reason = re.sub(r' <\S+ object at 0x\w+>', '', str(error))
         raise InputError(
-            f'{path}: this {kind} cannot be read ({reason}): it may be truncated or '
-            'not an image; replace it or leave it out'
+            f'{info[key]}: this {kind} cannot be read ({reason}): it may be truncated or of '
+            'another format; replace it or leave it out'
         ) from error
-    if pixels is None:
+    return result.get('img' if kind == 'image' else 'gt_seg_map')
+
+
+def _stored(path: str) -> np.ndarray:
+    try:
+        return np.asarray(Image.open(BytesIO(fileio.get(path))))
+    except Exception as error:
         raise InputError(
-            f'{path}: this {kind} cannot be decoded: it may be truncated or not an image; replace it or leave it out'
+            f'{path}: this label map cannot be read ({error}): it may be truncated or not an '
+            'image; replace it or leave it out'
+        ) from error
+
+
+def _check_stored(path: str, stored: np.ndarray) -> None:
+    """``LoadAnnotations`` keeps 8 bits of a value: 258 would train as class 2."""
+    largest = stored.max(initial=0)
+    if largest > 255:
+        raise InputError(
+            f'{path}: the stored value {largest} does not fit into the 8 bits that '
+            f'LoadAnnotations keeps, so it would be read as {largest % 256}: store classes as '
+            f'8-bit values ({CONVERT})'
         )
-    return pixels
 
 
 def check_labels(
@@ -193,7 +210,7 @@ def check_labels(
         return
     worst = int(beyond.max())
     remedy = (
-        'masks coded 0/255 are divided by 255 first (tools/convert_labels.py)'
+        'masks coded 0/255 are divided by 255 first (mmseg-balance convert_labels)'
         if worst == 255
         else 'look at num_classes, and at reduce_zero_label and label_map of the data set'
     )

@@ -9,7 +9,7 @@ import torch
 from mmengine.logging import print_log
 
 from mmseg_balance.runtime.atomic_files import atomic_write, remove_partial_files
-from mmseg_balance.runtime.checkpoints import UntrustedCheckpointError, reading_as_data
+from mmseg_balance.runtime.checkpoints import UntrustedCheckpointError, safe_loading
 
 POINTER = 'last_checkpoint'
 
@@ -19,7 +19,7 @@ def point_to_whole_checkpoint(folder: str | Path, template: str = 'iter_{}.pth')
 
     Damaged checkpoints are named in the log and stay where they are; leftovers of killed writers
     are removed. Without any whole checkpoint ``last_checkpoint`` is removed and the log says that
-    the run starts anew. A checkpoint on remote storage is left to MMEngine.
+    the run starts from scratch. A checkpoint on remote storage is left to MMEngine.
 
     Args:
         folder: work directory of the run.
@@ -42,7 +42,7 @@ def point_to_whole_checkpoint(folder: str | Path, template: str = 'iter_{}.pth')
             return path
         _warn(f'{path} is damaged ({damage}): going back to the checkpoint before it')
     if candidates or text:
-        _warn(f'there is no whole checkpoint in {folder}: the training starts anew')
+        _warn(f'there is no whole checkpoint in {folder}: the training starts from scratch')
     pointer.unlink(missing_ok=True)
     return None
 
@@ -103,7 +103,7 @@ def what_is_damaged(path: Path) -> str | None:
                 spoiled = archive.testzip()
             if spoiled:
                 return f'checksum of {spoiled}'
-        with reading_as_data(path.name):
+        with safe_loading(path.name):
             # Only an archive can be left on the disk; PyTorch 2.1 wants its name as text for that.
             torch.load(str(path), map_location='cpu', **(dict(mmap=True) if archived else {}))
     except UntrustedCheckpointError:

@@ -1,36 +1,18 @@
 """From a config file and command-line options to a config that this machine can run."""
 
 import argparse
-import atexit
 import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import torch
 from mmengine.config import Config, ConfigDict, DictAction
 from mmengine.device import get_device
-from mmengine.logging import print_log
-from mmengine.optim import OptimWrapper
-from mmengine.registry import OPTIM_WRAPPERS
 
 from mmseg_balance.runtime import checkpoints
 from mmseg_balance.runtime.atomic_files import DiskFullError
+from mmseg_balance.runtime.cpu import fit_to_cpu, join_processes_on_cpu
 from mmseg_balance.runtime.input_checks import InputError
-
-
-@OPTIM_WRAPPERS.register_module()
-class BFloat16OptimWrapper(OptimWrapper):
-    """Mixed precision on a CPU: bfloat16 autocast, which needs no loss scaling.
-
-    MMEngine's ``AmpOptimWrapper`` refuses to run without an accelerator.
-    """
-
-    @contextmanager
-    def optim_context(self, model: torch.nn.Module):
-        with super().optim_context(model), torch.autocast('cpu', dtype=torch.bfloat16):
-            yield
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -91,88 +73,9 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def join_processes_on_cpu(launcher: str) -> None:
-    """Meet the other processes through Gloo; MMEngine would ask for a GPU while it does that.
-
-    Raises:
-        SystemExit: the launcher is none that a CPU is prepared for.
-    """
-    if launcher == 'none' or torch.distributed.is_initialized():
-        return
-    if launcher != 'pytorch':
-        raise SystemExit(
-            f'error: --launcher {launcher} needs accelerators: without any, start the '
-            'processes with tools/dist_train.sh or tools/dist_test.sh'
-        )
-    torch.distributed.init_process_group('gloo')
-
-
-def leave_processes_on_cpu() -> None:
-    """End this process, its work done, if it met others through Gloo.
-
-    A thread of Gloo may still be freeing the tensors of the last exchange. An interpreter that
-    takes itself apart stops such a thread, which C++ answers with an abort: so it shall not come
-    to that. What Python does at an exit is done, but for freeing its memory.
-    """
-    if not (torch.distributed.is_initialized() and torch.distributed.get_backend() == 'gloo'):
-        return
-    torch.distributed.destroy_process_group()
-    atexit._run_exitfuncs()
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-    os._exit(0)
-
-
-def fit_to_cpu(cfg: Config) -> None:
-    """Replace what exists only on an accelerator, and say so in the log.
-
-    Synchronised batch norm becomes plain batch norm, NCCL becomes Gloo, and a model that several
-    processes train is wrapped without a device.
-    """
-    replaced = _replace_sync_bn(cfg.model)
-    if cfg.get('sync_bn'):
-        cfg.sync_bn = None
-        replaced += 1
-    if replaced:
-        print_log(
-            f'SyncBN needs an accelerator: {replaced} norm layer setting(s) of the config '
-            'are plain BN in this run on the CPU.',
-            logger='current',
-        )
-    if cfg.get('launcher', 'none') == 'none':
-        return
-    if cfg.get('model_wrapper_cfg') is None:
-        # MMEngine's own default names a device, which PyTorch refuses for a model on the CPU.
-        cfg.model_wrapper_cfg = dict(
-            type='MMDistributedDataParallel',
-            device_ids=None,
-            broadcast_buffers=False,
-            find_unused_parameters=cfg.get('find_unused_parameters', False),
-        )
-    if cfg.get('env_cfg', {}).get('dist_cfg', {}).get('backend') == 'nccl':
-        cfg.env_cfg.dist_cfg.backend = 'gloo'
-        print_log(
-            'NCCL needs an accelerator: the processes of this run talk through Gloo.',
-            logger='current',
-        )
-
-
-def _replace_sync_bn(node: object) -> int:
-    """Turn every ``type='SyncBN'`` below ``node`` into ``'BN'``; how many there were."""
-    replaced = 0
-    if isinstance(node, dict):
-        if node.get('type') == 'SyncBN':
-            node['type'] = 'BN'
-            replaced = 1
-        children: Sequence = list(node.values())
-    else:
-        children = node if isinstance(node, (list, tuple)) else ()
-    return replaced + sum(_replace_sync_bn(child) for child in children)
-
-
 @contextmanager
 def errors_in_one_sentence() -> Iterator[None]:
-    """End the script with one sentence where that says all a user needs to mend the matter."""
+    """End the script with one sentence where that says all that a user needs to know."""
     try:
         yield
     except (checkpoints.CheckpointError, InputError, FloatingPointError, DiskFullError) as error:
@@ -186,6 +89,15 @@ def errors_in_one_sentence() -> Iterator[None]:
         ) from None
 
 
+def type_name(kind: str | type) -> str:
+    """The bare name of a registered ``type``, which a config may give as a class or with a scope.
+
+    >>> type_name('mmseg.IoUMetric'), type_name(dict)
+    ('IoUMetric', 'dict')
+    """
+    return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
+
+
 def use_mixed_precision(cfg: Config) -> None:
     """Train in mixed precision: float16 with loss scaling, or bfloat16 on a CPU.
 
@@ -194,7 +106,7 @@ def use_mixed_precision(cfg: Config) -> None:
     """
     wrapper = cfg.optim_wrapper
     on_cpu = get_device() == 'cpu'
-    kind = wrapper.get('type', 'OptimWrapper')
+    kind = type_name(wrapper.get('type', 'OptimWrapper'))
     if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
         raise SystemExit(
             f'error: --amp works with optim_wrapper.type OptimWrapper, and the config '
@@ -233,7 +145,7 @@ def save_predictions(cfg: Config, directory: str) -> None:
     """
     evaluators = cfg.test_evaluator
     evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
-    writers = [evaluator for evaluator in evaluators if evaluator.get('type') == 'IoUMetric']
+    writers = [one for one in evaluators if type_name(one.get('type', '')) == 'IoUMetric']
     if not writers:
         raise SystemExit('error: --out needs an IoUMetric in test_evaluator: it writes the files')
     writers[0].output_dir = directory

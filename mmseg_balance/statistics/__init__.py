@@ -1,6 +1,11 @@
 """Class statistics of a training set: counted once, saved, used by everything."""
 
-from mmseg_balance.statistics.auto import build_training_set, load_statistics, statistics_path
+from mmseg_balance.statistics.auto import (
+    build_training_set,
+    load_statistics,
+    name_of_run,
+    statistics_path,
+)
 from mmseg_balance.statistics.class_statistics import ClassStatistics
 from mmseg_balance.statistics.label_scan import LabelSource, unwrap
 
@@ -9,6 +14,7 @@ __all__ = [
     'LabelSource',
     'build_training_set',
     'load_statistics',
+    'name_of_run',
     'statistics_path',
     'unwrap',
 ]

@@ -128,6 +128,12 @@ class LabelReader:
                 f'{_name(info)}: a label map has one value per pixel, but this file has shape '
                 f'{stored.shape}; convert colours to class indices first'
             )
+        if stored.dtype != np.uint8 and stored.max(initial=0) >= STORED_VALUES:
+            raise ValueError(
+                f'{_name(info)}: the stored value {stored.max()} does not fit into the 8 bits that '
+                f'LoadAnnotations keeps, so it would be read as {stored.max() % STORED_VALUES}: '
+                'store classes as 8-bit values'
+            )
         histogram = np.bincount(
             stored.astype(np.uint8, copy=False).ravel(), minlength=STORED_VALUES
         )

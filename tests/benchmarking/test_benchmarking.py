@@ -21,13 +21,13 @@ SMALL = ['--repeat', '2']
 
 def test_turns_are_counted_and_shuffled():
     calls = []
-    contenders = [
-        timing.Contender(
+    cases = [
+        timing.Case(
             name, 'ours', lambda name=name: calls.append(name), lambda: calls.append('prepared')
         )
         for name in 'abc'
     ]
-    times = timing.time_in_turns(contenders, rounds=4, warmup=2)
+    times = timing.time_in_turns(cases, rounds=4, warmup=2)
     assert {name: len(seconds) for name, seconds in times.items()} == dict(a=4, b=4, c=4)
     assert calls[::2] == ['prepared'] * 18
     rounds = [tuple(calls[1::2][i : i + 3]) for i in range(0, 18, 3)]
@@ -35,15 +35,12 @@ def test_turns_are_counted_and_shuffled():
     assert len(set(rounds)) > 1
 
 
-def test_a_contender_that_fails_is_left_out(capsys):
+def test_a_case_that_fails_is_left_out(capsys):
     def fail():
         raise RuntimeError('no such device')
 
-    contenders = [
-        timing.Contender('good', 'ours', lambda: None),
-        timing.Contender('bad', 'ours', fail),
-    ]
-    assert list(timing.time_in_turns(contenders, rounds=2)) == ['good']
+    cases = [timing.Case('good', 'ours', lambda: None), timing.Case('bad', 'ours', fail)]
+    assert list(timing.time_in_turns(cases, rounds=2)) == ['good']
     assert 'bad is left out: RuntimeError: no such device' in capsys.readouterr().out
 
 
@@ -64,10 +61,8 @@ def test_the_device_clock_starts_behind_a_full_queue(monkeypatch):
     monkeypatch.setattr(torch.cuda, 'Event', Event)
     monkeypatch.setattr(torch.cuda, 'synchronize', lambda: calls.append('wait'))
     monkeypatch.setattr(timing, '_fill_the_queue', lambda: calls.append('fill'))
-    contender = timing.Contender(
-        'a', 'ours', lambda: calls.append('run'), lambda: calls.append('prepare')
-    )
-    times = timing.time_in_turns([contender], rounds=1, warmup=0, clock='device', device='cuda')
+    case = timing.Case('a', 'ours', lambda: calls.append('run'), lambda: calls.append('prepare'))
+    times = timing.time_in_turns([case], rounds=1, warmup=0, clock='device', device='cuda')
     assert times == {'a': [1.5]}
     assert calls == ['prepare', 'fill', 'record', 'run', 'record', 'wait']
 
@@ -75,11 +70,11 @@ def test_the_device_clock_starts_behind_a_full_queue(monkeypatch):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
 def test_the_device_clock_on_a_gpu():
     small, large = (torch.ones(size, size, device='cuda') for size in (256, 8192))
-    contenders = [
-        timing.Contender('small', 'ours', lambda: small @ small),
-        timing.Contender('large', 'ours', lambda: large @ large),
+    cases = [
+        timing.Case('small', 'ours', lambda: small @ small),
+        timing.Case('large', 'ours', lambda: large @ large),
     ]
-    times = timing.time_in_turns(contenders, rounds=3, clock='device', device='cuda')
+    times = timing.time_in_turns(cases, rounds=3, clock='device', device='cuda')
     assert min(times['small']) > 0
     assert 10 * min(times['small']) < min(times['large'])
 
@@ -145,7 +140,7 @@ def test_losses(tmp_path, capsys):
     assert {'mmseg DiceLoss', 'mmseg TverskyLoss', 'mmseg LovaszLoss'} <= rows.keys()
     assert rows[losses.BASELINE]['ratio'] == 1
     assert rows['SoftDiceLoss']['target'] == 1.7
-    assert measured['tables'][0]['circumstances'].keys() >= {
+    assert measured['tables'][0]['environment'].keys() >= {
         'device_name',
         'versions',
         'date',
@@ -217,9 +212,9 @@ def test_arguments_that_cannot_be(arguments, message, capsys):
     assert message in capsys.readouterr().err
 
 
-def test_markdown_has_the_circumstances(tmp_path):
-    facts = record.circumstances('cpu', 'wall', 7)
-    tables = [dict(title='A', circumstances=facts, rows=[{'x': 'y', 'n': 1.25}])]
+def test_markdown_has_the_environment(tmp_path):
+    facts = record.environment('cpu', 'wall', 7)
+    tables = [dict(title='A', environment=facts, rows=[{'x': 'y', 'n': 1.25}])]
     record.write_markdown(tmp_path / 'a.md', 'losses cpu', tables)
     text = (tmp_path / 'a.md').read_text()
     assert 'seed 7' in text
@@ -233,10 +228,10 @@ def test_markdown_replaces_its_section_alone(tmp_path):
         '# Page\n\n<!-- benchmark: losses cpu -->\nold\n<!-- end -->\n\n'
         '<!-- benchmark: metric cpu -->\nkept\n<!-- end -->\n'
     )
-    facts = record.circumstances('cpu', 'wall', 0)
+    facts = record.environment('cpu', 'wall', 0)
     for ratio in (2, 3):
         record.write_markdown(
-            page, 'losses cpu', [dict(title='A', circumstances=facts, rows=[{'r': ratio}])]
+            page, 'losses cpu', [dict(title='A', environment=facts, rows=[{'r': ratio}])]
         )
     text = page.read_text()
     assert text.startswith('# Page\n\n<!-- benchmark: losses cpu -->\n')
@@ -247,10 +242,10 @@ def test_markdown_replaces_its_section_alone(tmp_path):
 
 def test_a_size_measured_again_takes_its_place_and_the_others_stay(tmp_path):
     def table(title, ratio, seed):
-        facts = record.circumstances('cpu', 'wall', seed) | dict(
+        facts = record.environment('cpu', 'wall', seed) | dict(
             load_average=[0.0, 0.0, 0.0], date=''
         )
-        return dict(title=title, circumstances=facts, rows=[{'r': ratio}])
+        return dict(title=title, environment=facts, rows=[{'r': ratio}])
 
     file = tmp_path / 'measured.json'
     record.write(file, 'losses', [table('A', 1, 0), table('B', 2, 0), table('C', 3, 0)])
@@ -263,7 +258,7 @@ def test_a_size_measured_again_takes_its_place_and_the_others_stay(tmp_path):
     ]
     record.write_markdown(tmp_path / 'a.md', 'losses cpu', written)
     text = (tmp_path / 'a.md').read_text()
-    # The circumstances stand above the first table that they hold for.
+    # The environment stand above the first table that they hold for.
     assert [text.count(f'seed {seed}') for seed in (0, 7)] == [2, 1]
     assert text.index('**A**') < text.index('seed 7') < text.index('**B**') < text.rindex('seed 0')
 

@@ -17,8 +17,7 @@ from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.summary import Column, Method, methods_of, summarise
 from mmseg_balance.experiments.tables import csv_table, markdown_table
 from mmseg_balance.experiments.training_log import curves, last_step, read_scalars
-
-from .comparison_samples import write_results, write_run, write_scalars
+from tests.support.comparison_samples import write_results, write_run, write_scalars
 
 VOID = {'meta', 'br', 'img', 'link', 'path', 'use', 'rect', 'hr', 'circle'}
 

@@ -16,8 +16,7 @@ from mmseg_balance.experiments.strips import (
     paint,
     read_labels,
 )
-
-from .comparison_samples import write_results, write_run
+from tests.support.comparison_samples import write_results, write_run
 
 
 def test_disagreement_weighs_every_class_alike():

@@ -6,8 +6,7 @@ import torch
 
 from mmseg_balance.functional import lovasz
 from mmseg_balance.functional.lovasz import lovasz_softmax_loss
-
-from . import references_pooling as references
+from tests.support import references_pooling as references
 
 PARITY = Path(__file__).parents[1] / 'parity' / 'losses.npz'
 CASES = [(over, classes) for over in ('batch', 'image') for classes in ('present', 'all')]

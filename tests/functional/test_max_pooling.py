@@ -8,8 +8,7 @@ import torch.nn.functional as F
 
 from mmseg_balance.functional.max_pooling import max_pool_weights
 from mmseg_balance.functional.selection import kth_largest
-
-from . import references_pooling as references
+from tests.support import references_pooling as references
 
 PARITY = Path(__file__).parents[1] / 'parity' / 'losses.npz'
 POWERS = (1.0, 1.0005, 1.01, 1.05, 1.3, 2.0, 10.0, 1e6, math.inf)

@@ -11,7 +11,7 @@ import torch
 from mmengine.optim import AmpOptimWrapper, OptimWrapper
 from torch import nn
 
-from mmseg_balance.runtime.launching import BFloat16OptimWrapper
+from mmseg_balance.runtime.cpu import BFloat16OptimWrapper
 from tests.support.losses import CASES, CLASSES, WEIGHTS
 
 ITERATIONS, WINDOW, TOLERANCE = 50, 10, 0.02

@@ -213,7 +213,7 @@ def test_a_damaged_file_is_a_checkpoint_error_whatever_it_trips(path):
 def test_a_callers_own_choice_cannot_turn_it_off(path):
     """torch.hub, which MMEngine uses for http checkpoints, passes weights_only=False."""
     torch.save(dict(bad=_Runs(eval, '1')), path)
-    with checkpoints.reading_as_data(path), pytest.raises(UntrustedCheckpointError):
+    with checkpoints.safe_loading(path), pytest.raises(UntrustedCheckpointError):
         torch.load(path, weights_only=False)
 
 
@@ -223,7 +223,7 @@ def test_nor_can_an_allow_list_with_the_real_getattr(path):
         pytest.skip('this PyTorch has no allow-list')
     torch.save(dict(bad=_Runs(getattr, np.ndarray, 'tofile')), path)
     allowed = [getattr, np.dtype, HistoryBuffer, slice]
-    with torch.serialization.safe_globals(allowed), checkpoints.reading_as_data(path):
+    with torch.serialization.safe_globals(allowed), checkpoints.safe_loading(path):
         with pytest.raises(UntrustedCheckpointError, match='getattr'):
             torch.load(path)
         torch.save(dict(history=HistoryBuffer([1.0], [1])), path)

@@ -33,7 +33,7 @@ DANGEROUS = {
     'subprocess.getoutput',
 }
 # The reader that restricts what may be unpickled, and the one look through it.
-ALLOWED = {('checkpoint_integrity.py', 'torch.load')}
+ALLOWED = {('integrity.py', 'torch.load')}
 
 
 def dotted(node: ast.expr) -> str:

@@ -11,7 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
-from mmseg_balance.runtime import checkpoints, launching
+from mmseg_balance.runtime import checkpoints, cpu, launching
 
 CONFIG = """
 model = dict(
@@ -53,17 +53,17 @@ def path(tmp_path: Path) -> str:
 
 
 def test_sync_bn_is_plain_bn_on_a_cpu_and_the_log_says_so(cfg, capsys):
-    launching.fit_to_cpu(cfg)
+    cpu.fit_to_cpu(cfg)
     assert cfg.model.backbone.norm_cfg == dict(type='BN', requires_grad=True)
     assert cfg.model.decode_head[0].norm_cfg.type == 'BN'
     assert '2 norm layer setting(s)' in capsys.readouterr().out
 
 
 def test_gloo_takes_the_place_of_nccl_only_where_processes_were_launched(cfg):
-    launching.fit_to_cpu(cfg)
+    cpu.fit_to_cpu(cfg)
     assert cfg.env_cfg.dist_cfg.backend == 'nccl'
     cfg.launcher = 'pytorch'
-    launching.fit_to_cpu(cfg)
+    cpu.fit_to_cpu(cfg)
     assert cfg.env_cfg.dist_cfg.backend == 'gloo'
 
 
@@ -191,7 +191,7 @@ def test_painting_needs_its_hook(cfg):
 
 LEAVING = """
 import atexit, torch
-from mmseg_balance.runtime.launching import leave_processes_on_cpu
+from mmseg_balance.runtime.cpu import leave_processes_on_cpu
 
 class Last:
     def __del__(self):

@@ -159,7 +159,7 @@ def test_without_any_whole_checkpoint_the_run_starts_anew_and_says_so(run):
     for name in names(run):
         truncate(run / name)
     train(run, 8, resume=True)
-    assert f'there is no whole checkpoint in {run}: the training starts anew' in log_of(run)
+    assert f'there is no whole checkpoint in {run}: the training starts from scratch' in log_of(run)
     assert {what_is_damaged(path) for path in run.glob('*.pth')} == {None}
 
 

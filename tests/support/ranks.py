@@ -10,7 +10,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 
-from mmseg_balance.runtime.launching import leave_processes_on_cpu
+from mmseg_balance.runtime.cpu import leave_processes_on_cpu
 
 
 def _run_rank(rank: int, function: Callable, world_size: int, folder: str, args: tuple) -> None:

@@ -2,7 +2,7 @@
 
 A tile of logits stays in the processor's cache from one pass to the next. For the backward pass a
 CPU keeps the probabilities, because the exponential is most of the work; half precision, GPUs and
-interpolated logits keep the logits and each pixel's log-sum-exp, and make the probabilities anew.
+interpolated logits keep the logits and each pixel's log-sum-exp, and recompute the probabilities.
 An ignored pixel's normaliser is +inf: its probabilities are then exactly 0, and it drops out of
 every sum and gradient without a mask. With ``align_corners`` given, a tile is interpolated from
 logits of low resolution, so that those of full resolution never exist as a whole. A second loss on
@@ -115,7 +115,7 @@ class OverlapSums(Function):
         at_label = grad_intersection.gather(1, index.flatten(1)).view_as(index) * label_prob
         for tile in _tiles(source, labels, ctx.align_corners):
             probs = _probs(tile, lse)
-            # Where the probabilities were made anew they lie in the tile's room already.
+            # Where the probabilities were recomputed they lie in the tile's room already.
             room = _room_for_step(out, tile) if lse is None else None
             if ctx.power == 2:
                 step = torch.mul(probs, probs, out=room).mul_(slope[tile.at[0]])
@@ -252,7 +252,7 @@ def _pixel_maps(number: int, logits: Tensor, labels: Tensor) -> list[Tensor]:
 
 
 def _room_for_probs(logits: Tensor, align_corners: bool | None) -> Tensor | None:
-    """Where the probabilities are kept for the backward pass, or None: they are made anew."""
+    """Where the probabilities are kept for the backward pass, or None: they are recomputed."""
     if (
         align_corners is not None
         or logits.device.type != 'cpu'
