@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from mmengine.runner import CheckpointLoader
 from rich.console import Console
 
 from mmseg_balance.runtime.integrity import what_is_damaged
@@ -134,7 +135,7 @@ class Training:
 
     def weights(self) -> dict[str, torch.Tensor]:
         path = (self.work_dir / 'last_checkpoint').read_text()
-        return torch.load(path, weights_only=False)['state_dict']  # this script's own file
+        return CheckpointLoader.load_checkpoint(path, map_location='cpu')['state_dict']
 
 
 def run_to_the_end(training: Training) -> float:
