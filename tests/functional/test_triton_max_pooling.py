@@ -17,9 +17,8 @@ if not backend.TRITON_USABLE:
 
 from mmseg_balance.functional import max_pooling
 from mmseg_balance.functional.primitives.triton.max_pooling import max_pool_weights
-
-from . import references_pooling as references
-from .test_max_pooling import KINDS, draw
+from tests.functional.test_max_pooling import KINDS, draw
+from tests.support import references_pooling as references
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 # p, ratio, tolerance
