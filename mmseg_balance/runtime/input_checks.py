@@ -66,8 +66,7 @@ def check_settings(model: nn.Module, dataset, evaluator: Evaluator | None) -> No
 
 
 def _check_class_weights(name: str, head: nn.Module) -> None:
-    losses = head.loss_decode if isinstance(head.loss_decode, nn.ModuleList) else [head.loss_decode]
-    for loss in losses:
+    for loss in head.loss_decode.modules():  # also a loss inside another, as LMPLoss has one
         weights = getattr(loss, 'class_weight', None)
         if isinstance(weights, nn.Module):  # our losses keep them as a buffer
             weights = weights.values
