@@ -12,21 +12,22 @@ MAX_TABLE = 1 << 16  # entries
 def label_lookup(table: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
     """``table[label]`` of each pixel, 0 where ignored.
 
+    Convention:
+        - a label that is neither a class nor ignored: NaN.
+
     Args:
         table: ``(C,)`` one number a class.
         labels: ``(N, H, W)``.
         ignore_index: the label of pixels that do not count.
 
     Example:
-        >>> label_lookup(torch.tensor([1., 3.]), torch.tensor([0, 1, 255]))
-        tensor([1., 3., 0.])
+        >>> label_lookup(torch.tensor([1., 3.]), torch.tensor([0, 1, 255, 7]))
+        tensor([1., 3., 0., nan])
     """
     table = table if table.is_floating_point() else table.float()  # integers have no NaN
     index, slots, ignored = _slots(labels, len(table), ignore_index)
-    # What lies between the classes and the ignored label is no label: NaN says so where
-    # check_label_range does not look.
     longer = table.new_full((slots,), torch.nan)
-    longer[: len(table)] = table
+    longer[1 : len(table) + 1] = table
     longer[ignored] = 0
     # index_select: four times as fast on a CPU as table[…].
     return longer.index_select(0, index.flatten()).view(labels.shape)
@@ -36,6 +37,9 @@ def sum_by_label(
     values: Tensor, labels: Tensor, num_classes: int, ignore_index: int = 255
 ) -> Tensor:
     """Sum of the pixels' values by image and label, added up in float64.
+
+    Convention:
+        - a label that is neither a class nor ignored: all sums of its image are NaN.
 
     Args:
         values: ``(N, H, W)``.
@@ -52,15 +56,16 @@ def sum_by_label(
     """
     dtype = values.dtype if values.dtype.is_floating_point else torch.float32
     if num_classes <= MAX_CLASSES and kernels_take(values):
-        from mmseg_balance.functional.primitives.triton import launches as triton_primitives
+        from mmseg_balance.functional.primitives.triton import launches
 
-        return triton_primitives.label_sums(values, labels, num_classes, ignore_index).to(dtype)
+        return launches.label_sums(values, labels, num_classes, ignore_index).to(dtype)
     index, slots, ignored = _slots(labels, num_classes, ignore_index)
     sums = torch.zeros((len(labels), slots), dtype=torch.float64, device=values.device)
     for image in range(len(labels)):
         sums[image].index_add_(0, index[image].flatten(), values[image].double().flatten())
     sums[:, ignored] = 0
-    return sums[:, :num_classes].to(dtype)
+    bad = out_of_range(labels, num_classes, ignore_index).flatten(1).any(1, keepdim=True)
+    return sums[:, 1 : num_classes + 1].masked_fill(bad, torch.nan).to(dtype)
 
 
 def valid_and_index(labels: Tensor, ignore_index: int = 255) -> tuple[Tensor, Tensor]:
@@ -97,17 +102,36 @@ def count_valid(labels: Tensor, ignore_index: int = 255) -> int | Tensor:
     return int(np.count_nonzero(labels.numpy() != ignore_index))
 
 
-def check_label_range(labels: Tensor, num_classes: int, ignore_index: int = 255) -> None:
-    """Raise ValueError, naming the value, when a label is neither a class nor ignored.
-
-    Convention:
-        - looks only at labels on the CPU: on a GPU that would stall the queue (there
-          ``LabelCheckHook`` looks before the labels go).
+def out_of_range(labels: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
+    """Which labels are neither a class nor ignored.
 
     Args:
         labels: any shape, integers.
         num_classes: number of classes C.
         ignore_index: the label of pixels that do not count.
+
+    Example:
+        >>> out_of_range(torch.tensor([0, 18, 19, -1, 255]), num_classes=19)
+        tensor([False, False,  True,  True, False])
+    """
+    return (labels != ignore_index) & ((labels < 0) | (labels >= num_classes))
+
+
+def check_label_range(
+    labels: Tensor, num_classes: int, ignore_index: int = 255, name: str = 'labels'
+) -> None:
+    """Raise ValueError, naming the value, when a label is neither a class nor ignored.
+
+    Convention:
+        - looks only at labels on the CPU, and never in a compiled graph: on a GPU that would
+          stall the queue. There the loss is NaN (and ``LabelCheckHook`` looks before the labels
+          go).
+
+    Args:
+        labels: any shape, integers.
+        num_classes: number of classes C.
+        ignore_index: the label of pixels that do not count.
+        name: what to call them.
 
     Example:
         >>> check_label_range(torch.tensor([0, 18, 255]), num_classes=19)
@@ -118,13 +142,12 @@ def check_label_range(labels: Tensor, num_classes: int, ignore_index: int = 255)
     if not _numpy_takes(labels):
         return
     values = labels.numpy()
-    values = values[values != ignore_index]
-    low, high = values.min(initial=0), values.max(initial=0)
-    bad = low if low < 0 else high
-    if 0 <= bad < num_classes:
+    bad = (values < 0) | (values >= num_classes)
+    bad &= values != ignore_index
+    if not bad.any():
         return
     raise ValueError(
-        f'labels hold the value {int(bad)}; allowed are 0 to {num_classes - 1} and '
+        f'{name} hold the value {int(values[bad].max())}; allowed are 0 to {num_classes - 1} and '
         f"ignore_index={ignore_index}. Likely remedies: num_classes of the head, the dataset's "
         'label_map or reduce_zero_label, or masks coded 0/255 instead of 0/1.'
     )
@@ -133,11 +156,15 @@ def check_label_range(labels: Tensor, num_classes: int, ignore_index: int = 255)
 def _slots(labels: Tensor, num_classes: int, ignore_index: int) -> tuple[Tensor, int, int]:
     """Labels to index a table with, the table's length, and where the ignored pixels look.
 
-    A table that reaches to the ignored label spares the passes that would move it.
+    Class c looks at slot c + 1; the first and the last slot are for labels that are none. A table
+    that reaches to the ignored label spares the passes that would move it.
     """
     if 0 <= ignore_index <= MAX_TABLE:
-        return labels, max(num_classes, ignore_index + 1), ignore_index
-    return torch.where(labels == ignore_index, num_classes, labels), num_classes + 1, num_classes
+        top = max(num_classes, ignore_index + 1)
+        return (labels.long() + 1).clamp_(0, top + 1), top + 2, ignore_index + 1
+    index = (labels.long() + 1).clamp_(0, num_classes + 1)
+    index = torch.where(labels == ignore_index, num_classes + 2, index)
+    return index, num_classes + 3, num_classes + 2
 
 
 def _numpy_takes(labels: Tensor) -> bool:

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from mmseg_balance.functional.backend import is_compiling
+from mmseg_balance.functional.labels import check_label_range, out_of_range
+from mmseg_balance.functional.logits import as_multiclass, wide_dtype
 
 CHUNK = 1 << 25  # errors sorted at once: bounds the memory of the sort, which needs 16 bytes each
 
@@ -36,7 +38,8 @@ def lovasz_softmax_loss(
 
     Convention:
         * probabilities: softmax; one channel z is two classes with logits (0, z);
-        * ignored pixel: no influence, gradient exactly 0;
+        * ignored pixel: no influence, gradient exactly 0, whatever its logits (NaN and inf too);
+        * label out of range: ValueError on a CPU, NaN elsewhere;
         * absent class: left out with ``classes='present'``; with ``'all'`` its loss is its largest
           probability, as the definition gives for G = 0;
         * average over classes: :math:`\sum w_c \ell_c / \sum w_c` over those included;
@@ -74,12 +77,12 @@ def lovasz_softmax_loss(
         raise ValueError(f"over={over!r} is unknown: give 'batch' or 'image'")
     if classes not in ('present', 'all'):
         raise ValueError(f"classes={classes!r} is unknown: give 'present' or 'all'")
-    if logits.shape[1] == 1:
-        logits = torch.cat([torch.zeros_like(logits), logits], 1)
+    logits = as_multiclass(logits)
     if class_weight is not None and len(class_weight) != logits.shape[1]:
         raise ValueError(
             f'class_weight has {len(class_weight)} entries for {logits.shape[1]} classes: give one per class'
         )
+    check_label_range(labels, logits.shape[1], ignore_index)
     return _LovaszSoftmax.apply(logits, labels, ignore_index, over, classes, class_weight)
 
 
@@ -88,10 +91,15 @@ class _LovaszSoftmax(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, logits, labels, ignore_index, over, classes, class_weight):
-        dtype = torch.float64 if logits.dtype == torch.float64 else torch.float32
-        probs = logits.softmax(1, dtype=dtype)
-        groups = 1 if over == 'batch' else len(logits)
+        dtype = wide_dtype(logits)
         valid = labels != ignore_index
+        bad = out_of_range(labels, logits.shape[1], ignore_index)
+        scores = torch.where(valid.unsqueeze(1), logits, 0).masked_fill_(
+            bad.unsqueeze(1), torch.nan
+        )
+        probs = scores.softmax(1, dtype=dtype)
+        labels = torch.where(bad, 0, labels)
+        groups = 1 if over == 'batch' else len(logits)
         shares = _class_shares(labels, valid, groups, logits.shape[1], classes, class_weight, dtype)
         rows = _numpy_rows if _use_numpy(probs) else _torch_rows
         loss, grad = rows(probs, labels, valid, shares)

@@ -40,6 +40,7 @@ def max_pool_weights(
           by ties at the threshold is spread evenly over the pixels at the threshold;
         * ``p=inf`` or ``ratio=1``: the plain mean, 1/n each;
         * a pixel without loss: weight 0 for 1 < p < inf, as in the paper, even if all are;
+        * NaN: ranked like 0, so that the weights are finite and weight times loss is NaN;
         * dtype: float64 for float64 losses, float32 otherwise.
 
     Args:
@@ -75,7 +76,11 @@ def max_pool_weights(
         losses, inside = pixel_losses.detach().float().reshape(rows, -1), valid.reshape(rows, -1)
         return triton_max_pooling.max_pool_weights(losses, inside, p, ratio).view_as(valid)
     dtype = torch.float64 if pixel_losses.dtype == torch.float64 else torch.float32
-    losses = torch.where(valid, pixel_losses.detach().to(dtype), 0).clamp(0, 2.0**LARGEST_OCTAVE)
+    if not pixel_losses.numel():
+        return torch.zeros_like(pixel_losses, dtype=dtype)
+    losses = pixel_losses.detach().to(dtype)
+    # Not clamp(min=0): it keeps the sign of -0.0, and the histogram reads the bits as an integer.
+    losses = torch.where(valid & (losses > 0), losses, 0).clamp(max=2.0**LARGEST_OCTAVE)
     losses, inside = losses.reshape(rows, -1), valid.reshape(rows, -1)
 
     num_valid = inside.sum(1, keepdim=True)

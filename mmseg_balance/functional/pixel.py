@@ -1,7 +1,9 @@
 """Losses of single pixels: a weight per pixel times the negative log-likelihood.
 
-The loss functions return ``(N, H, W)``, 0 where ignored; :func:`reduce_pixel_losses` makes a scalar
-of them.
+The loss functions return ``(N, H, W)`` without class weights, 0 where ignored. A caller looks the
+weights up once, ``w = label_lookup(class_weight, labels)``, multiplies them in, and divides by their
+sum: ``reduce_pixel_losses(losses * w, labels, label_weight=w)``. Label smoothing is the exception: see
+:func:`weighted_cross_entropy_loss`.
 """
 
 import torch
@@ -9,13 +11,9 @@ from torch import Tensor
 from torch.autograd import Function
 
 from mmseg_balance.functional.distributed import sum_over_ranks
-from mmseg_balance.functional.labels import (
-    check_label_range,
-    count_valid,
-    label_lookup,
-    valid_and_index,
-)
-from mmseg_balance.functional.primitives import as_multiclass, pixel_nll
+from mmseg_balance.functional.labels import count_valid, label_lookup, valid_and_index
+from mmseg_balance.functional.logits import as_multiclass, widen
+from mmseg_balance.functional.primitives import pixel_nll
 
 
 def reduce_pixel_losses(
@@ -23,7 +21,7 @@ def reduce_pixel_losses(
     labels: Tensor,
     *,
     ignore_index: int = 255,
-    class_weight: Tensor | None = None,
+    label_weight: Tensor | None = None,
     weight: Tensor | None = None,
     avg_factor: float | Tensor | None = None,
     reduction: str = 'mean',
@@ -42,10 +40,10 @@ def reduce_pixel_losses(
         - empty batch: 0.
 
     Args:
-        losses: ``(N, H, W)`` pixel losses, class weights already multiplied in.
+        losses: ``(N, H, W)`` pixel losses, class weights multiplied in.
         labels: ``(N, H, W)``.
         ignore_index: the label of pixels that do not count.
-        class_weight: ``(C,)``.
+        label_weight: ``(N, H, W)`` class weight of each pixel's label (0 where ignored), if any.
         weight: ``(N, H, W)`` weights of the pixels.
         avg_factor: a denominator of one's own.
         reduction: ``'mean'``, ``'sum'`` or ``'none'``.
@@ -58,6 +56,9 @@ def reduce_pixel_losses(
         >>> losses, labels = torch.tensor([[[1., 2., 0.]]]), torch.tensor([[[0, 1, 255]]])
         >>> reduce_pixel_losses(losses, labels)
         tensor(1.5000)
+        >>> w = torch.tensor([[[3., 1., 0.]]])
+        >>> reduce_pixel_losses(losses * w, labels, label_weight=w)  # (3 * 1 + 1 * 2) / 4
+        tensor(1.2500)
     """
     if reduction not in ('mean', 'sum', 'none'):
         raise ValueError(f"reduction={reduction!r} must be 'mean', 'sum' or 'none'.")
@@ -67,10 +68,10 @@ def reduce_pixel_losses(
         return losses
     if avg_factor is not None:
         total = avg_factor.to(losses.dtype) if torch.is_tensor(avg_factor) else avg_factor
-    elif class_weight is None:
+    elif label_weight is None:
         total = count_valid(labels, ignore_index)
     else:
-        total = label_lookup(class_weight, labels, ignore_index).sum()
+        total = label_weight.sum()
     loss = losses.sum()
     if sync:
         total = torch.as_tensor(total, dtype=loss.dtype, device=loss.device)
@@ -94,6 +95,8 @@ def weighted_cross_entropy_loss(
     Convention:
         - that of ``F.cross_entropy(weight, ignore_index, label_smoothing, reduction='none')``.
         - ignored pixel: 0, also when ``ignore_index`` lies beyond the class weights (255).
+        - the class weights are in the values: with label smoothing every class has a share of
+          each pixel, so no factor per pixel could bring them in later.
 
     Args:
         logits: ``(N, C, H, W)``; ``C == 1`` is background and foreground by sigmoid.
@@ -122,22 +125,17 @@ def weighted_cross_entropy_loss(
 
 
 def softmax_focal_loss(
-    logits: Tensor,
-    labels: Tensor,
-    *,
-    ignore_index: int = 255,
-    class_weight: Tensor | None = None,
-    gamma: float = 2.0,
+    logits: Tensor, labels: Tensor, *, ignore_index: int = 255, gamma: float = 2.0
 ) -> Tensor:
     r"""Softmax focal loss of each pixel.
 
-    .. math:: \ell_x = w_{y_x} (1 - p_{x y_x})^\gamma (-\log p_{x y_x})
+    .. math:: \ell_x = (1 - p_{x y_x})^\gamma (-\log p_{x y_x})
 
     Convention:
         - ``gamma=0`` is cross entropy.
 
     Args:
-        logits, labels, ignore_index, class_weight: as in :func:`weighted_cross_entropy_loss`.
+        logits, labels, ignore_index: as in :func:`weighted_cross_entropy_loss`.
         gamma: how much easy pixels are played down; at least 0.
 
     Returns:
@@ -151,10 +149,7 @@ def softmax_focal_loss(
     Reference:
         Lin et al. 2017; Taubert et al. 2021, eq. 3.
     """
-    losses = focal_modulation(pixel_nll(logits, labels, ignore_index), gamma)
-    if class_weight is not None:
-        losses = losses * label_lookup(class_weight, labels, ignore_index)
-    return losses
+    return focal_modulation(pixel_nll(logits, labels, ignore_index), gamma)
 
 
 def focal_modulation(nll: Tensor, gamma: float) -> Tensor:
@@ -181,7 +176,8 @@ class _FocalModulation(Function):
         power = miss**gamma
         loss = power * nll
         # d/dl (m^g l) = m^g + g m^g l / m (1 - m), as dm/dl = 1 - m
-        ctx.save_for_backward(power.addcmul_(loss / miss, 1 - miss, value=gamma))
+        # Clamped: at an infinite loss 1 - m is 0, and infinity times 0 is nan.
+        ctx.save_for_backward(power.addcmul_(loss.clamp(max=1e6) / miss, 1 - miss, value=gamma))
         return loss
 
     @staticmethod
@@ -191,17 +187,11 @@ class _FocalModulation(Function):
 
 
 def ldam_loss(
-    logits: Tensor,
-    labels: Tensor,
-    margins: Tensor,
-    *,
-    ignore_index: int = 255,
-    class_weight: Tensor | None = None,
-    scale: float = 30.0,
+    logits: Tensor, labels: Tensor, margins: Tensor, *, ignore_index: int = 255, scale: float = 30.0
 ) -> Tensor:
     r"""Cross entropy with a label-distribution-aware margin, of each pixel.
 
-    .. math:: \ell_x = -w_{y} \log \frac{e^{s (z_y - \Delta_y)}}
+    .. math:: \ell_x = -\log \frac{e^{s (z_y - \Delta_y)}}
               {e^{s (z_y - \Delta_y)} + \sum_{c \ne y} e^{s z_c}}
 
     Convention:
@@ -209,7 +199,7 @@ def ldam_loss(
           choose a ``scale`` near 1.
 
     Args:
-        logits, labels, ignore_index, class_weight: as in :func:`weighted_cross_entropy_loss`.
+        logits, labels, ignore_index: as in :func:`weighted_cross_entropy_loss`.
         margins: ``(C,)`` :math:`\Delta`, see :func:`ldam_margins`.
         scale: s.
 
@@ -224,14 +214,12 @@ def ldam_loss(
     Reference:
         Cao et al. 2019, eq. 13.
     """
-    logits = _wide(as_multiclass(logits))
-    check_label_range(labels, logits.shape[1], ignore_index)
+    logits = widen(as_multiclass(logits))
     margin = label_lookup(margins.to(logits.dtype), labels, ignore_index).unsqueeze(1)
     _, index = valid_and_index(labels, ignore_index)
-    logits = (logits * scale).scatter_add(1, index.unsqueeze(1), -scale * margin)
-    return weighted_cross_entropy_loss(
-        logits, labels, ignore_index=ignore_index, class_weight=class_weight
-    )
+    index = index.clamp(0, logits.shape[1] - 1).unsqueeze(1)  # pixel_nll speaks of bad labels
+    logits = (logits * scale).scatter_add(1, index, -scale * margin)
+    return pixel_nll(logits, labels, ignore_index)
 
 
 def ldam_margins(pixels: Tensor, max_margin: float = 0.5) -> Tensor:
@@ -255,20 +243,14 @@ def ldam_margins(pixels: Tensor, max_margin: float = 0.5) -> Tensor:
 
 
 def logit_adjusted_loss(
-    logits: Tensor,
-    labels: Tensor,
-    priors: Tensor,
-    *,
-    ignore_index: int = 255,
-    class_weight: Tensor | None = None,
-    tau: float = 1.0,
+    logits: Tensor, labels: Tensor, priors: Tensor, *, ignore_index: int = 255, tau: float = 1.0
 ) -> Tensor:
     r"""Cross entropy of the logits plus :math:`\tau` log-priors, of each pixel.
 
-    .. math:: \ell_x = -w_y \log \mathrm{softmax}(z_x + \tau \log \pi)_y
+    .. math:: \ell_x = -\log \mathrm{softmax}(z_x + \tau \log \pi)_y
 
     Args:
-        logits, labels, ignore_index, class_weight: as in :func:`weighted_cross_entropy_loss`.
+        logits, labels, ignore_index: as in :func:`weighted_cross_entropy_loss`.
         priors: ``(C,)`` share of each class among the training pixels, above 0.
         tau: strength; 0 is cross entropy, 1 is consistent for the balanced error.
 
@@ -283,16 +265,9 @@ def logit_adjusted_loss(
     Reference:
         Menon et al. 2021, eq. 10.
     """
-    logits = _wide(as_multiclass(logits))
+    logits = widen(as_multiclass(logits))
     logits = logits + tau * priors.log().to(logits.dtype)[:, None, None]
-    return weighted_cross_entropy_loss(
-        logits, labels, ignore_index=ignore_index, class_weight=class_weight
-    )
-
-
-def _wide(logits: Tensor) -> Tensor:
-    """Float32, or float64 as it is: a shift of half-precision logits would be rounded away."""
-    return logits if logits.dtype == torch.float64 else logits.float()
+    return pixel_nll(logits, labels, ignore_index)
 
 
 def _uniform_nll(
@@ -304,7 +279,6 @@ def _uniform_nll(
     valid, index = valid_and_index(labels, ignore_index)
     if class_weight is None:
         class_weight = logits.new_ones(logits.shape[1])
-    gap = class_weight.sum() * logits.gather(1, index.unsqueeze(1)).squeeze(1) - (
-        logits * class_weight[:, None, None]
-    ).sum(1)
+    label_score = logits.gather(1, index.clamp(0, logits.shape[1] - 1).unsqueeze(1)).squeeze(1)
+    gap = class_weight.sum() * label_score - (logits * class_weight[:, None, None]).sum(1)
     return torch.where(valid, class_weight.sum() * nll + gap, 0) / logits.shape[1]

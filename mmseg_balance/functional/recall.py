@@ -13,14 +13,13 @@ def recall_loss(
     labels: Tensor,
     *,
     ignore_index: int = 255,
-    class_weight: Tensor | None = None,
     running_recall: Tensor | None = None,
     momentum: float = 0.0,
     sync: bool = False,
 ) -> tuple[Tensor, Tensor]:
     r"""Recall loss of each pixel, and the recall it was weighted with.
 
-    .. math:: \ell_x = w_y (1 - R_y)\,(-\log p_{xy}), \qquad R_c = \frac{TP_c}{TP_c + FN_c}
+    .. math:: \ell_x = (1 - R_y)\,(-\log p_{xy}), \qquad R_c = \frac{TP_c}{TP_c + FN_c}
 
     The weights are constants for the gradient.
 
@@ -33,7 +32,6 @@ def recall_loss(
         logits: ``(N, C, H, W)``; ``C == 1`` is background and foreground by sigmoid.
         labels: ``(N, H, W)`` integers in ``[0, C)``, or ``ignore_index``.
         ignore_index: the label of pixels that do not count.
-        class_weight: ``(C,)``.
         running_recall: ``(C,)`` recall so far, nan for classes not seen yet.
         momentum: share of the running recall in the new one; 0 looks at this batch alone.
         sync: count over all processes.
@@ -62,8 +60,6 @@ def recall_loss(
     if running_recall is not None:
         recall = _blend(running_recall, recall, momentum)
     weights = 1 - recall.nan_to_num(nan=1.0)
-    if class_weight is not None:
-        weights = weights * class_weight
     return nll * label_lookup(weights, labels, ignore_index), recall
 
 

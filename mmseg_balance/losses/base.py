@@ -1,39 +1,20 @@
-"""What heads expect of a loss, once for the losses of pixels and once for those of overlaps."""
+"""What heads expect of a loss, once for the losses of pixels and once for those of regions."""
 
 import inspect
-from typing import ClassVar
+from typing import Any
 
 from torch import Tensor, nn
 
+from mmseg_balance.functional.labels import label_lookup
 from mmseg_balance.functional.pixel import reduce_pixel_losses
 from mmseg_balance.losses.class_weight import ClassWeight
 
-
-class _MergesIntoStockConfigs(type):
-    """Lets ``loss_decode=dict(type='LMPLoss')`` stand in a config over a stock one.
-
-    MMEngine merges the two dicts, and the arguments of MMSegmentation's cross entropy stay behind.
-    These two say what holds here anyway: sigmoid on one channel and softmax on several, and means
-    over valid pixels.
-    """
-
-    def __call__(cls, *args, use_sigmoid: bool = False, avg_non_ignore: bool = True, **kwargs):
-        _refuse_unknown(cls, kwargs)
-        return super().__call__(*args, **kwargs)
+# What a stock loss leaves behind when MMEngine merges ``loss_decode=dict(type='LMPLoss')`` into its
+# config. The losses here take sigmoid on one channel, softmax on several, and means over valid pixels.
+STOCK_ARGUMENTS = ('use_sigmoid', 'avg_non_ignore')
 
 
-def _refuse_unknown(cls: type, arguments: dict) -> None:
-    known = inspect.signature(cls.__init__).parameters
-    unknown = [name for name in arguments if name not in known]
-    if unknown and all(one.kind is not one.VAR_KEYWORD for one in known.values()):
-        raise TypeError(
-            f'{cls.__name__} has no argument {", ".join(map(repr, unknown))}; it has '
-            f'{", ".join(list(known)[1:])}. If the base config left it there, start over: '
-            f"loss_decode=dict(_delete_=True, type='{cls.__name__}', …)."
-        )
-
-
-class SegmentationLoss(nn.Module, metaclass=_MergesIntoStockConfigs):
+class SegmentationLoss(nn.Module):
     """The arguments that all losses share.
 
     ``supports_low_resolution``: whether ``UpsampledLogits`` will do, because the loss reads the
@@ -43,18 +24,30 @@ class SegmentationLoss(nn.Module, metaclass=_MergesIntoStockConfigs):
         loss_weight: factor of the loss, read at each call (``LossScheduleHook`` moves it).
         loss_name: key of the loss in the log; it must contain 'loss' to be optimised.
         class_weight: see :class:`~mmseg_balance.losses.class_weight.ClassWeight`.
+        **leftovers: ``use_sigmoid`` and ``avg_non_ignore`` of a stock config.
+
+    Raises:
+        TypeError: an argument that the loss does not have.
+        ValueError: a ``loss_name`` that would not be optimised.
     """
 
     supports_low_resolution: bool = False
 
     def __init__(
-        self, loss_weight: float = 1.0, loss_name: str = 'loss', class_weight=None
+        self,
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss',
+        class_weight: Any = None,
+        **leftovers: Any,
     ) -> None:
         super().__init__()
         if 'loss' not in loss_name:
             raise ValueError(
-                f"loss_name={loss_name!r} must contain 'loss': MMEngine optimises only the entries that do."
+                f"loss_name={loss_name!r} must contain 'loss': MMEngine optimises only the entries "
+                'that do.'
             )
+        refuse_unknown(type(self), leftovers)
+        self.use_sigmoid = bool(leftovers.get('use_sigmoid', False))
         self.loss_weight = loss_weight
         self._loss_name = loss_name
         self.class_weight = ClassWeight(class_weight)
@@ -63,17 +56,76 @@ class SegmentationLoss(nn.Module, metaclass=_MergesIntoStockConfigs):
     def loss_name(self) -> str:
         return self._loss_name
 
+    def refuse_sigmoid(self, logits: Tensor) -> None:
+        """Raise ValueError if several classes are to be several binary problems."""
+        if self.use_sigmoid and logits.shape[1] > 1:
+            raise ValueError(
+                f'use_sigmoid=True on {logits.shape[1]} channels means one binary problem per class, '
+                f'and {type(self).__name__} is a softmax over them: remove use_sigmoid, or take '
+                "MMSegmentation's loss (one channel is sigmoid here, too)."
+            )
+
+
+def refuse_unknown(loss: type, arguments: dict[str, Any]) -> None:
+    """Raise TypeError, with the arguments that there are, for one that the loss does not have."""
+    unknown = [name for name in arguments if name not in STOCK_ARGUMENTS]
+    if not unknown:
+        return
+    parameters = inspect.signature(loss.__init__).parameters.values()
+    known = [p.name for p in parameters if p.kind is not p.VAR_KEYWORD and p.name != 'self']
+    raise TypeError(
+        f'{loss.__name__} has no argument {", ".join(map(repr, unknown))}; it has '
+        f'{", ".join(known)}. If the base config left it there, start from an empty one: '
+        f"loss_decode=dict(_delete_=True, type='{loss.__name__}', …)."
+    )
+
+
+def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    """The value if it is allowed, else a ValueError that names the argument.
+
+    Example:
+        >>> one_of('over', 'batch', ('batch', 'image'))
+        'batch'
+    """
+    if value not in allowed:
+        raise ValueError(f'{name}={value!r} must be {" or ".join(map(repr, allowed))}.')
+    return value
+
+
+def not_negative(name: str, value: float) -> float:
+    """The value if it is at least 0, else a ValueError that names the argument.
+
+    Example:
+        >>> not_negative('smooth', 1.0)
+        1.0
+    """
+    if not value >= 0:
+        raise ValueError(f'{name}={value!r} must not be negative.')
+    return value
+
 
 class PixelLoss(SegmentationLoss):
-    """A loss with a value per pixel, which a subclass computes in ``pixel_losses``."""
+    """A loss with a value per pixel, which a subclass computes in ``pixel_losses``.
+
+    Class weights, pixel weights, the mean and ``loss_weight`` come in here.
+    """
 
     sync: bool = False  # whether numerator and denominator are summed over all processes
 
-    def pixel_losses(
-        self, logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor | None
-    ) -> Tensor:
-        """``(N, H, W)`` losses, 0 where ignored, class weights multiplied in."""
+    def pixel_losses(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
+        """``(N, H, W)`` losses without class weights, 0 where ignored."""
         raise NotImplementedError
+
+    def weighted_pixel_losses(
+        self, logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """``(N, H, W)`` losses with class weights, and the weight of each pixel's label.
+
+        Label smoothing alone has another formula than the product here.
+        """
+        losses = self.pixel_losses(logits, labels, ignore_index)
+        label_weight = label_lookup(class_weight, labels, ignore_index)
+        return losses * label_weight, label_weight
 
     def forward(
         self,
@@ -97,13 +149,19 @@ class PixelLoss(SegmentationLoss):
         Returns:
             A scalar, or ``(N, H, W)``, times ``loss_weight``.
         """
-        class_weight = self.class_weight(logits)
-        losses = self.pixel_losses(logits, labels, ignore_index, class_weight)
+        self.refuse_sigmoid(logits)
+        class_weight, label_weight = self.class_weight(logits), None
+        if class_weight is None:
+            losses = self.pixel_losses(logits, labels, ignore_index)
+        else:
+            losses, label_weight = self.weighted_pixel_losses(
+                logits, labels, ignore_index, class_weight
+            )
         return self.loss_weight * reduce_pixel_losses(
             losses,
             labels,
             ignore_index=ignore_index,
-            class_weight=class_weight,
+            label_weight=label_weight,
             weight=weight,
             avg_factor=avg_factor,
             reduction=reduction_override or 'mean',
@@ -114,27 +172,15 @@ class PixelLoss(SegmentationLoss):
 class RegionLoss(SegmentationLoss):
     """A loss of whole regions, which a subclass computes in ``region_loss``."""
 
-    CHOICES: ClassVar[dict[str, tuple[str, ...]]] = {
-        'average': ('macro', 'micro'),
-        'over': ('batch', 'image'),
-        'classes': ('present', 'all'),
-    }
-
-    def __init__(
-        self, loss_weight: float = 1.0, loss_name: str = 'loss', class_weight=None, **options
-    ) -> None:
-        super().__init__(loss_weight, loss_name, class_weight)
-        for name, value in options.items():
-            if name in self.CHOICES and value not in self.CHOICES[name]:
-                allowed = ' or '.join(map(repr, self.CHOICES[name]))
-                raise ValueError(f'{name}={value!r} must be {allowed}.')
-            if name not in (*self.CHOICES, 'sync') and not value >= 0:
-                raise ValueError(f'{name}={value!r} must not be negative.')
-            setattr(self, name, value)
-        self._options = tuple(options)
-
-    def region_loss(self, logits: Tensor, labels: Tensor, **arguments) -> Tensor:
-        """A scalar; the arguments are those of the function of the same name."""
+    def region_loss(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        ignore_index: int,
+        weight: Tensor | None,
+        class_weight: Tensor | None,
+    ) -> Tensor:
+        """A scalar; ``weight`` is ``(N, H, W)``, ``class_weight`` ``(C,)``."""
         raise NotImplementedError
 
     def forward(
@@ -168,12 +214,7 @@ class RegionLoss(SegmentationLoss):
                 f'{reduction_override!r}, avg_factor={avg_factor}): use a pixel loss such as '
                 'WeightedCrossEntropyLoss with OHEMPixelSampler, or remove the sampler.'
             )
-        options = {name: getattr(self, name) for name in self._options}
+        self.refuse_sigmoid(logits)
         return self.loss_weight * self.region_loss(
-            logits,
-            labels,
-            ignore_index=ignore_index,
-            weight=weight,
-            class_weight=self.class_weight(logits),
-            **options,
+            logits, labels, ignore_index, weight, self.class_weight(logits)
         )

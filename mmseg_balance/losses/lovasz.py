@@ -3,9 +3,8 @@
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from mmseg_balance.functional.labels import check_label_range
 from mmseg_balance.functional.lovasz import lovasz_softmax_loss
-from mmseg_balance.losses.base import RegionLoss
+from mmseg_balance.losses.base import RegionLoss, one_of
 
 
 @MODELS.register_module()
@@ -37,21 +36,30 @@ class LovaszSoftmaxLoss(RegionLoss):
         loss_weight: float = 1.0,
         loss_name: str = 'loss_lovasz_softmax',
         class_weight=None,
+        **leftovers,
     ) -> None:
-        super().__init__(loss_weight, loss_name, class_weight, over=over, classes=classes)
+        super().__init__(loss_weight, loss_name, class_weight, **leftovers)
+        self.over = one_of('over', over, ('batch', 'image'))
+        self.classes = one_of('classes', classes, ('present', 'all'))
 
     def region_loss(
         self,
         logits: Tensor,
         labels: Tensor,
-        ignore_index: int = 255,
-        weight: Tensor | None = None,
-        **arguments,
+        ignore_index: int,
+        weight: Tensor | None,
+        class_weight: Tensor | None,
     ) -> Tensor:
         if weight is not None:
             raise ValueError(
                 'LovaszSoftmaxLoss ranks pixels and knows no weights of them: remove '
                 'the pixel sampler, or take SoftIoULoss.'
             )
-        check_label_range(labels, max(logits.shape[1], 2), ignore_index)
-        return lovasz_softmax_loss(logits, labels, ignore_index=ignore_index, **arguments)
+        return lovasz_softmax_loss(
+            logits,
+            labels,
+            ignore_index=ignore_index,
+            over=self.over,
+            classes=self.classes,
+            class_weight=class_weight,
+        )

@@ -5,11 +5,11 @@ from torch import Tensor
 
 from mmseg_balance.functional.max_pooling import check_max_pooling_arguments, max_pool_weights
 from mmseg_balance.functional.pixel import reduce_pixel_losses
-from mmseg_balance.losses.base import PixelLoss
+from mmseg_balance.losses.base import SegmentationLoss
 
 
 @MODELS.register_module()
-class LMPLoss(PixelLoss):
+class LMPLoss(SegmentationLoss):
     r"""Loss max-pooling (Rota Bulò et al. 2017, equations 4 to 10).
 
     .. math:: \max \Big\{ \sum_x w_x \ell_x : \|w\|_p \le n^{-1/q},\ \|w\|_\infty \le \tau \Big\},
@@ -49,8 +49,9 @@ class LMPLoss(PixelLoss):
         loss_weight: float = 1.0,
         loss_name: str = 'loss_lmp',
         class_weight=None,
+        **leftovers,
     ) -> None:
-        super().__init__(loss_weight, loss_name)
+        super().__init__(loss_weight, loss_name, **leftovers)
         check_max_pooling_arguments(p, ratio, pool)
         self.p, self.ratio, self.pool = p, ratio, pool
         if pixel_loss is not None and class_weight is not None:
@@ -75,7 +76,8 @@ class LMPLoss(PixelLoss):
         reduction_override: str | None = None,
         ignore_index: int = 255,
     ) -> Tensor:
-        """The loss as a decode head calls it; see :class:`PixelLoss`."""
+        """The loss as a decode head calls it; see ``PixelLoss.forward``."""
+        self.refuse_sigmoid(logits)
         losses = self.pixel_loss(
             logits, labels, weight=weight, ignore_index=ignore_index, reduction_override='none'
         )
@@ -127,6 +129,7 @@ class OHEMCrossEntropyLoss(LMPLoss):
         loss_weight: float = 1.0,
         loss_name: str = 'loss_ohem_cross_entropy',
         class_weight=None,
+        **leftovers,
     ) -> None:
         if not 0 < keep_ratio <= 1:
             raise ValueError(f'keep_ratio={keep_ratio} must be in (0, 1].')
@@ -137,6 +140,7 @@ class OHEMCrossEntropyLoss(LMPLoss):
             loss_weight=loss_weight,
             loss_name=loss_name,
             class_weight=class_weight,
+            **leftovers,
         )
 
     @property

@@ -9,7 +9,7 @@ from mmseg_balance.functional.overlap import (
     soft_iou_loss,
     soft_tversky_loss,
 )
-from mmseg_balance.losses.base import RegionLoss
+from mmseg_balance.losses.base import RegionLoss, not_negative, one_of
 
 
 @MODELS.register_module()
@@ -53,22 +53,39 @@ class SoftDiceLoss(RegionLoss):
         loss_weight: float = 1.0,
         loss_name: str = 'loss_soft_dice',
         class_weight=None,
+        **leftovers,
     ) -> None:
-        super().__init__(
-            loss_weight,
-            loss_name,
-            class_weight,
-            average=average,
-            over=over,
-            power=power,
-            smooth=smooth,
-            eps=eps,
-            classes=classes,
-            sync=sync,
-        )
+        super().__init__(loss_weight, loss_name, class_weight, **leftovers)
+        self.average = one_of('average', average, ('macro', 'micro'))
+        self.over = one_of('over', over, ('batch', 'image'))
+        self.power = not_negative('power', power)
+        self.smooth = not_negative('smooth', smooth)
+        self.eps = not_negative('eps', eps)
+        self.classes = one_of('classes', classes, ('present', 'all'))
+        self.sync = sync
 
-    def region_loss(self, logits: Tensor, labels: Tensor, **arguments) -> Tensor:
-        return soft_dice_loss(logits, labels, **arguments)
+    def region_loss(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        ignore_index: int,
+        weight: Tensor | None,
+        class_weight: Tensor | None,
+    ) -> Tensor:
+        return soft_dice_loss(
+            logits,
+            labels,
+            ignore_index=ignore_index,
+            class_weight=class_weight,
+            weight=weight,
+            average=self.average,
+            over=self.over,
+            power=self.power,
+            smooth=self.smooth,
+            eps=self.eps,
+            classes=self.classes,
+            sync=self.sync,
+        )
 
 
 @MODELS.register_module()
@@ -105,22 +122,39 @@ class SoftIoULoss(RegionLoss):
         loss_weight: float = 1.0,
         loss_name: str = 'loss_soft_iou',
         class_weight=None,
+        **leftovers,
     ) -> None:
-        super().__init__(
-            loss_weight,
-            loss_name,
-            class_weight,
-            average=average,
-            over=over,
-            power=power,
-            smooth=smooth,
-            eps=eps,
-            classes=classes,
-            sync=sync,
-        )
+        super().__init__(loss_weight, loss_name, class_weight, **leftovers)
+        self.average = one_of('average', average, ('macro', 'micro'))
+        self.over = one_of('over', over, ('batch', 'image'))
+        self.power = not_negative('power', power)
+        self.smooth = not_negative('smooth', smooth)
+        self.eps = not_negative('eps', eps)
+        self.classes = one_of('classes', classes, ('present', 'all'))
+        self.sync = sync
 
-    def region_loss(self, logits: Tensor, labels: Tensor, **arguments) -> Tensor:
-        return soft_iou_loss(logits, labels, **arguments)
+    def region_loss(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        ignore_index: int,
+        weight: Tensor | None,
+        class_weight: Tensor | None,
+    ) -> Tensor:
+        return soft_iou_loss(
+            logits,
+            labels,
+            ignore_index=ignore_index,
+            class_weight=class_weight,
+            weight=weight,
+            average=self.average,
+            over=self.over,
+            power=self.power,
+            smooth=self.smooth,
+            eps=self.eps,
+            classes=self.classes,
+            sync=self.sync,
+        )
 
 
 @MODELS.register_module()
@@ -164,23 +198,41 @@ class SoftTverskyLoss(RegionLoss):
         loss_weight: float = 1.0,
         loss_name: str = 'loss_soft_tversky',
         class_weight=None,
+        **leftovers,
     ) -> None:
-        super().__init__(
-            loss_weight,
-            loss_name,
-            class_weight,
-            alpha=alpha,
-            beta=beta,
-            gamma=gamma,
-            over=over,
-            smooth=smooth,
-            eps=eps,
-            classes=classes,
-            sync=sync,
-        )
+        super().__init__(loss_weight, loss_name, class_weight, **leftovers)
+        self.alpha = not_negative('alpha', alpha)
+        self.beta = not_negative('beta', beta)
+        self.gamma = not_negative('gamma', gamma)
+        self.over = one_of('over', over, ('batch', 'image'))
+        self.smooth = not_negative('smooth', smooth)
+        self.eps = not_negative('eps', eps)
+        self.classes = one_of('classes', classes, ('present', 'all'))
+        self.sync = sync
 
-    def region_loss(self, logits: Tensor, labels: Tensor, **arguments) -> Tensor:
-        return soft_tversky_loss(logits, labels, **arguments)
+    def region_loss(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        ignore_index: int,
+        weight: Tensor | None,
+        class_weight: Tensor | None,
+    ) -> Tensor:
+        return soft_tversky_loss(
+            logits,
+            labels,
+            ignore_index=ignore_index,
+            class_weight=class_weight,
+            weight=weight,
+            alpha=self.alpha,
+            beta=self.beta,
+            gamma=self.gamma,
+            over=self.over,
+            smooth=self.smooth,
+            eps=self.eps,
+            classes=self.classes,
+            sync=self.sync,
+        )
 
 
 @MODELS.register_module()
@@ -214,10 +266,30 @@ class GeneralizedDiceLoss(RegionLoss):
         loss_weight: float = 1.0,
         loss_name: str = 'loss_generalized_dice',
         class_weight=None,
+        **leftovers,
     ) -> None:
-        super().__init__(
-            loss_weight, loss_name, class_weight, over=over, smooth=smooth, eps=eps, sync=sync
-        )
+        super().__init__(loss_weight, loss_name, class_weight, **leftovers)
+        self.over = one_of('over', over, ('batch', 'image'))
+        self.smooth = not_negative('smooth', smooth)
+        self.eps = not_negative('eps', eps)
+        self.sync = sync
 
-    def region_loss(self, logits: Tensor, labels: Tensor, **arguments) -> Tensor:
-        return generalized_dice_loss(logits, labels, **arguments)
+    def region_loss(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        ignore_index: int,
+        weight: Tensor | None,
+        class_weight: Tensor | None,
+    ) -> Tensor:
+        return generalized_dice_loss(
+            logits,
+            labels,
+            ignore_index=ignore_index,
+            class_weight=class_weight,
+            weight=weight,
+            over=self.over,
+            smooth=self.smooth,
+            eps=self.eps,
+            sync=self.sync,
+        )

@@ -35,8 +35,9 @@ class WeightedCrossEntropyLoss(PixelLoss):
         loss_weight: float = 1.0,
         loss_name: str = 'loss_weighted_cross_entropy',
         class_weight=None,
+        **leftovers,
     ) -> None:
-        super().__init__(loss_weight, loss_name, class_weight)
+        super().__init__(loss_weight, loss_name, class_weight, **leftovers)
         if not 0 <= label_smoothing < 1:
             raise ValueError(f'label_smoothing={label_smoothing} must be in [0, 1).')
         self.label_smoothing = label_smoothing
@@ -45,16 +46,26 @@ class WeightedCrossEntropyLoss(PixelLoss):
     def supports_low_resolution(self) -> bool:
         return not self.label_smoothing
 
-    def pixel_losses(
-        self, logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor | None
-    ) -> Tensor:
+    def pixel_losses(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
         return weighted_cross_entropy_loss(
-            logits,
-            labels,
-            ignore_index=ignore_index,
-            class_weight=class_weight,
-            label_smoothing=self.label_smoothing,
+            logits, labels, ignore_index=ignore_index, label_smoothing=self.label_smoothing
         )
+
+    def weighted_pixel_losses(
+        self, logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        losses, label_weight = super().weighted_pixel_losses(
+            logits, labels, ignore_index, class_weight
+        )
+        if self.label_smoothing:  # each class, not the label's alone, has a share of the pixel
+            losses = weighted_cross_entropy_loss(
+                logits,
+                labels,
+                ignore_index=ignore_index,
+                class_weight=class_weight,
+                label_smoothing=self.label_smoothing,
+            )
+        return losses, label_weight
 
 
 @MODELS.register_module()
@@ -84,15 +95,12 @@ class SoftmaxFocalLoss(PixelLoss):
         loss_weight: float = 1.0,
         loss_name: str = 'loss_softmax_focal',
         class_weight=None,
+        **leftovers,
     ) -> None:
-        super().__init__(loss_weight, loss_name, class_weight)
+        super().__init__(loss_weight, loss_name, class_weight, **leftovers)
         if not gamma >= 0:
             raise ValueError(f'gamma={gamma} must not be negative (2 is common).')
         self.gamma = gamma
 
-    def pixel_losses(
-        self, logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor | None
-    ) -> Tensor:
-        return softmax_focal_loss(
-            logits, labels, ignore_index=ignore_index, class_weight=class_weight, gamma=self.gamma
-        )
+    def pixel_losses(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
+        return softmax_focal_loss(logits, labels, ignore_index=ignore_index, gamma=self.gamma)

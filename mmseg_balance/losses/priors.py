@@ -14,9 +14,14 @@ class _PriorLoss(PixelLoss):
     """Reads the statistics when training begins, as class weights do."""
 
     def __init__(
-        self, statistics: str | ClassStatistics, loss_weight: float, loss_name: str, class_weight
+        self,
+        statistics: str | ClassStatistics,
+        loss_weight: float,
+        loss_name: str,
+        class_weight,
+        **leftovers,
     ) -> None:
-        super().__init__(loss_weight, loss_name, class_weight)
+        super().__init__(loss_weight, loss_name, class_weight, **leftovers)
         self._statistics = statistics
         self.register_buffer('table', None, persistent=False)
 
@@ -37,7 +42,7 @@ class _PriorLoss(PixelLoss):
         if len(self.table) != max(logits.shape[1], 2):
             raise ValueError(
                 f'statistics have {len(self.table)} classes and the head '
-                f'{max(logits.shape[1], 2)}; make them anew with '
+                f'{max(logits.shape[1], 2)}; count the labels again with '
                 'tools/class_stats.py on this config.'
             )
         if self.table.device != logits.device:
@@ -75,8 +80,9 @@ class LDAMLoss(_PriorLoss):
         loss_weight: float = 1.0,
         loss_name: str = 'loss_ldam',
         class_weight=None,
+        **leftovers,
     ) -> None:
-        super().__init__(statistics, loss_weight, loss_name, class_weight)
+        super().__init__(statistics, loss_weight, loss_name, class_weight, **leftovers)
         if not max_margin >= 0 or not scale > 0:
             raise ValueError(
                 f'max_margin={max_margin} must not be negative and scale={scale} must be positive.'
@@ -86,18 +92,9 @@ class LDAMLoss(_PriorLoss):
     def class_table(self, statistics: ClassStatistics) -> Tensor:
         return torch.as_tensor(statistics.pixels, dtype=torch.float64)
 
-    def pixel_losses(
-        self, logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor | None
-    ) -> Tensor:
+    def pixel_losses(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
         margins = ldam_margins(self.table_for(logits), self.max_margin)
-        return ldam_loss(
-            logits,
-            labels,
-            margins,
-            ignore_index=ignore_index,
-            class_weight=class_weight,
-            scale=self.scale,
-        )
+        return ldam_loss(logits, labels, margins, ignore_index=ignore_index, scale=self.scale)
 
 
 @MODELS.register_module()
@@ -129,21 +126,15 @@ class LogitAdjustedLoss(_PriorLoss):
         loss_weight: float = 1.0,
         loss_name: str = 'loss_logit_adjusted',
         class_weight=None,
+        **leftovers,
     ) -> None:
-        super().__init__(statistics, loss_weight, loss_name, class_weight)
+        super().__init__(statistics, loss_weight, loss_name, class_weight, **leftovers)
         self.tau = tau
 
     def class_table(self, statistics: ClassStatistics) -> Tensor:
         return torch.as_tensor(class_priors(statistics))
 
-    def pixel_losses(
-        self, logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor | None
-    ) -> Tensor:
+    def pixel_losses(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
         return logit_adjusted_loss(
-            logits,
-            labels,
-            self.table_for(logits),
-            tau=self.tau,
-            ignore_index=ignore_index,
-            class_weight=class_weight,
+            logits, labels, self.table_for(logits), ignore_index=ignore_index, tau=self.tau
         )

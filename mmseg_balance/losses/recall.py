@@ -39,8 +39,9 @@ class RecallLoss(PixelLoss):
         loss_weight: float = 1.0,
         loss_name: str = 'loss_recall',
         class_weight=None,
+        **leftovers,
     ) -> None:
-        super().__init__(loss_weight, loss_name, class_weight)
+        super().__init__(loss_weight, loss_name, class_weight, **leftovers)
         if not 0 <= momentum < 1:
             raise ValueError(f'momentum={momentum} must be in [0, 1).')
         self.momentum = momentum
@@ -48,9 +49,7 @@ class RecallLoss(PixelLoss):
         # Its length is known with the first logits, or with a checkpoint.
         self.register_buffer('running_recall', torch.empty(0) if momentum else None)
 
-    def pixel_losses(
-        self, logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor | None
-    ) -> Tensor:
+    def pixel_losses(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
         running = self.running_recall
         if running is not None and not len(running):
             running = logits.new_full((max(logits.shape[1], 2),), torch.nan, dtype=torch.float32)
@@ -58,7 +57,6 @@ class RecallLoss(PixelLoss):
             logits,
             labels,
             ignore_index=ignore_index,
-            class_weight=class_weight,
             running_recall=running,
             momentum=self.momentum,
             sync=self.sync,

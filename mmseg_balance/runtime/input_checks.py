@@ -16,7 +16,7 @@ from mmengine.structures import BaseDataElement
 from PIL import Image
 from torch import Tensor, nn
 
-from mmseg_balance.runtime.models import decode_heads, head_classes, losses_of
+from mmseg_balance.runtime.models import decode_heads, head_classes
 from mmseg_balance.statistics.label_reader import find_label_loader, is_stock_loader
 from mmseg_balance.statistics.label_scan import unwrap
 
@@ -57,7 +57,7 @@ def check_settings(model: nn.Module, dataset, evaluator: Evaluator | None) -> No
 
 
 def _check_class_weights(name: str, head: nn.Module) -> None:
-    for loss in losses_of(head):
+    for loss in head.loss_decode.modules():  # also a loss inside another, as LMPLoss has one
         weights = getattr(loss, 'class_weight', None)
         if isinstance(weights, nn.Module):  # our losses keep them as a buffer
             weights = weights.values

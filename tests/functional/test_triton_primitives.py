@@ -17,8 +17,10 @@ from mmseg_balance.functional import backend
 if not backend.TRITON_USABLE:
     pytest.skip('Triton 3 or later is not installed', allow_module_level=True)
 
-from mmseg_balance.functional import eager_primitives, primitives, triton_primitives
+from mmseg_balance.functional import primitives
 from mmseg_balance.functional.labels import sum_by_label
+from mmseg_balance.functional.primitives import tiled as eager_primitives
+from mmseg_balance.functional.primitives.triton import launches as triton_primitives
 from mmseg_balance.functional.primitives.triton.launches import overlap_block
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'

@@ -197,6 +197,19 @@ def test_three_lines_over_a_stock_config(tmp_path):
         assert type(loss).__name__ == case.config['type']
 
 
+@pytest.mark.parametrize('case', CASES, ids=lambda case: case.name)
+def test_sigmoid_on_several_classes_is_refused(case):
+    """It was swallowed, though there it means a binary problem for each class."""
+    logits, labels = batch()
+    with pytest.raises(ValueError, match='use_sigmoid=True on 5 channels means one binary problem'):
+        case.build(use_sigmoid=True)(logits, labels)
+    logits, labels = batch(classes=1)
+    pixels = (9, 1)
+    assert case.build(pixels, use_sigmoid=True)(logits, labels) == case.build(pixels)(
+        logits, labels
+    )
+
+
 def test_statistics_of_another_data_set():
     from tests.support.losses import statistics
 

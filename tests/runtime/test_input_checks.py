@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from mmseg_balance.runtime.input_checks import InputError, check_batch, check_labels
+from mmseg_balance.runtime.input_checks import InputError, check_batch, check_labels, check_settings
 from tools.bad_inputs import BAD_INPUTS, CHECKS, CLASSES, BadInput, train
 
 
@@ -61,3 +61,26 @@ def test_negative_labels_and_batches_without_labels():
     with pytest.raises(InputError, match='label -1'):
         check_labels(torch.tensor([[0, -1]]), 2, 255, 'a.png')
     check_batch([{}], 2, 255)
+
+
+@pytest.mark.parametrize(
+    'loss',
+    [
+        dict(type='LMPLoss', class_weight=[1.0, 2.0]),
+        dict(type='OHEMCrossEntropyLoss', class_weight=[1.0, 2.0]),
+        dict(type='LMPLoss', pixel_loss=dict(type='CrossEntropyLoss', class_weight=[1.0, 2.0])),
+    ],
+)
+def test_class_weights_of_a_loss_inside_a_loss_are_seen(loss):
+    """Their length was never looked at: LMPLoss keeps them in the loss that it pools."""
+    from types import SimpleNamespace
+
+    from mmseg.registry import MODELS
+    from torch import nn
+
+    head = nn.Module()
+    head.loss_decode, head.ignore_index, head.num_classes = MODELS.build(loss), 255, 3
+    model = nn.Sequential(head)
+    dataset = SimpleNamespace(metainfo=dict(classes=('a', 'b', 'c')))
+    with pytest.raises(InputError, match=r'class_weight of .* has 2 numbers and the head 3'):
+        check_settings(model, dataset, None)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from mmseg_balance.functional.backend import is_compiling, uses_triton
 from mmseg_balance.functional.labels import check_label_range, label_lookup, sum_by_label
-from mmseg_balance.functional.primitives import eager as eager_primitives
+from mmseg_balance.functional.primitives import tiled as eager_primitives
 from mmseg_balance.functional.primitives.upsampled import UpsampledLogits
 
 __all__ = [
