@@ -1,6 +1,6 @@
 # python tools/train.py configs/deeplabv3_ce_camvid_dev_small.py
 _base_ = [
-    './_base_/models/deeplabv3_r18_small.py', './_base_/datasets/camvid_split_small.py',
+    './_base_/models/deeplabv3_r18_small.py', './_base_/datasets/camvid_dev_small.py',
     './_base_/losses/ce.py', './_base_/schedules/schedule_3000.py',
     './_base_/default_runtime_cpu.py'
 ]
