@@ -8,6 +8,13 @@ from mmseg.registry import DATASETS
 from mmseg_balance.datasets.named_splits import NamedSplitsDataset, Split
 from mmseg_balance.datasets.splits import every_nth
 
+# fmt: off
+CLASSES = (
+    'null', 'accessories', 'bag', 'belt', 'blazer', 'blouse', 'boots', 'bracelet', 'coat',
+    'dress', 'hair', 'hat', 'jacket', 'jeans', 'pants', 'purse', 'sandals', 'scarf', 'shirt',
+    'shoes', 'shorts', 'skin', 'skirt', 'socks', 'stockings', 'suit', 'sunglasses', 'sweater',
+    't-shirt', 'top', 'vest')
+# fmt: on
 _EVERY_FIFTH = partial(every_nth, n=5)
 
 
@@ -25,41 +32,7 @@ class ClothingCoParsingDataset(NamedSplitsDataset):
     CVPR 2014.
     """
 
-    METAINFO = dict(
-        classes=(
-            'null',
-            'accessories',
-            'bag',
-            'belt',
-            'blazer',
-            'blouse',
-            'boots',
-            'bracelet',
-            'coat',
-            'dress',
-            'hair',
-            'hat',
-            'jacket',
-            'jeans',
-            'pants',
-            'purse',
-            'sandals',
-            'scarf',
-            'shirt',
-            'shoes',
-            'shorts',
-            'skin',
-            'skirt',
-            'socks',
-            'stockings',
-            'suit',
-            'sunglasses',
-            'sweater',
-            't-shirt',
-            'top',
-            'vest',
-        )
-    )
+    METAINFO = dict(classes=CLASSES)
     SPLITS: ClassVar = dict(
         train=Split('images/train', 'labels/train', without=_EVERY_FIFTH),
         dev=Split('images/train', 'labels/train', only=_EVERY_FIFTH),
