@@ -8,6 +8,14 @@ from mmseg_balance.datasets.sbd import SBDDataset
 from mmseg_balance.datasets.street_scenes import StreetScenesDataset, write_street_scenes
 from mmseg_balance.datasets.synthia import SynthiaDataset
 
-__all__ = ['CamVidDataset', 'ChaseDB1SplitsDataset', 'ClothingCoParsingDataset',
-           'NamedSplitsDataset', 'SBDDataset', 'Split', 'StreetScenesDataset', 'SynthiaDataset',
-           'write_street_scenes']
+__all__ = [
+    'CamVidDataset',
+    'ChaseDB1SplitsDataset',
+    'ClothingCoParsingDataset',
+    'NamedSplitsDataset',
+    'SBDDataset',
+    'Split',
+    'StreetScenesDataset',
+    'SynthiaDataset',
+    'write_street_scenes',
+]

@@ -46,31 +46,59 @@ class StreetScenesDataset(NamedSplitsDataset):
 
     METAINFO = dict(
         classes=CLASSES,
-        palette=[[70, 130, 180], [90, 90, 90], [128, 64, 128], [244, 35, 232], [107, 142, 35],
-                 [0, 0, 142], [255, 255, 153], [220, 220, 0], [220, 20, 60], [255, 128, 0]])
+        palette=[
+            [70, 130, 180],
+            [90, 90, 90],
+            [128, 64, 128],
+            [244, 35, 232],
+            [107, 142, 35],
+            [0, 0, 142],
+            [255, 255, 153],
+            [220, 220, 0],
+            [220, 20, 60],
+            [255, 128, 0],
+        ],
+    )
     SPLITS: ClassVar = dict(
         train=Split('images/train', 'labels/train'),
         dev=Split('images/val', 'labels/val'),
-        test=Split('images/test', 'labels/test'))
+        test=Split('images/test', 'labels/test'),
+    )
 
-    def __init__(self, data_root: str | None = 'data/street_scenes',
-                 data_prefix: dict | None = None, img_suffix: str = '.png',
-                 seg_map_suffix: str = '.png', render: bool = True,
-                 seed: int = 0, split: str | None = None, **kwargs) -> None:
+    def __init__(
+        self,
+        data_root: str | None = 'data/street_scenes',
+        data_prefix: dict | None = None,
+        img_suffix: str = '.png',
+        seg_map_suffix: str = '.png',
+        render: bool = True,
+        seed: int = 0,
+        split: str | None = None,
+        **kwargs,
+    ) -> None:
         if render:
             if not data_root:
-                raise ValueError(f'data_root={data_root!r}: rendering needs a folder to write to; '
-                                 'name one or say render=False.')
+                raise ValueError(
+                    f'data_root={data_root!r}: rendering needs a folder to write to; '
+                    'name one or say render=False.'
+                )
             write_street_scenes(data_root, seed, NUM_TEST_IMAGES if split == 'test' else None)
             if split in self.SPLITS and not Path(data_root, self.SPLITS[split].images).is_dir():
-                raise ValueError(f'data_root={data_root!r} holds scenes, but not those of '
-                                 f"split={split!r}; give the test split its own folder, such as "
-                                 "'data/street_scenes_test'.")
+                raise ValueError(
+                    f'data_root={data_root!r} holds scenes, but not those of '
+                    f'split={split!r}; give the test split its own folder, such as '
+                    "'data/street_scenes_test'."
+                )
         if split is None and not data_prefix:
             data_prefix = dict(img_path='images/train', seg_map_path='labels/train')
         super().__init__(
-            split=split, data_root=data_root, data_prefix=data_prefix,
-            img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
+            split=split,
+            data_root=data_root,
+            data_prefix=data_prefix,
+            img_suffix=img_suffix,
+            seg_map_suffix=seg_map_suffix,
+            **kwargs,
+        )
 
 
 def write_street_scenes(

@@ -36,7 +36,7 @@ def stems(dataset) -> list[str]:
 
 
 @pytest.fixture(scope='module')
-def root(self, tmp_path_factory):
+def root(tmp_path_factory):
     """Two videos of ten frames, five frames of a third one for test, in CamVid's layout."""
     root = tmp_path_factory.mktemp('camvid')
     names = dict(
