@@ -40,7 +40,8 @@ class NamedSplitsDataset(BaseSegDataset):
     """A data set that knows its splits by name; a subclass lists them in ``SPLITS``.
 
     *Dev* is for every choice, *test* is scored once and reported; images of one video or subject
-    are in one of *train* and *dev* as a rule in `mmseg_balance.datasets.splits` decides.
+    are in one of *train* and *dev* as a rule in `mmseg_balance.datasets.splits` decides. A rule
+    sees the path below the folder of images, without the suffix (``scene_1/0007``).
 
     Args:
         split: One of ``SPLITS``; None leaves the folders to `data_prefix`.
@@ -83,9 +84,10 @@ class NamedSplitsDataset(BaseSegDataset):
         images = super().load_data_list()
         if self.split is None:
             return images
-        members = self.SPLITS[self.split].members([_stem(image) for image in images])
-        return [image for image in images if _stem(image) in members]
+        names = [self._name(image) for image in images]
+        members = self.SPLITS[self.split].members(names)
+        return [image for image, name in zip(images, names, strict=True) if name in members]
 
-
-def _stem(image: dict) -> str:
-    return os.path.splitext(os.path.basename(image['img_path']))[0]
+    def _name(self, image: dict) -> str:
+        path = os.path.relpath(image['img_path'], self.data_prefix['img_path'])
+        return path.removesuffix(self.img_suffix).replace(os.sep, '/')

@@ -1,6 +1,7 @@
 """Train, dev and test: how many images each has, and that no two of them share any."""
 
 import re
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from mmseg_balance.datasets import (
     CamVidDataset,
     ChaseDB1SplitsDataset,
     ClothingCoParsingDataset,
+    Split,
     StreetScenesDataset,
     street_scenes,
     write_street_scenes,
@@ -111,6 +113,27 @@ class TestNamedSplits:
         item = self.load(root, split='dev')[2]
         assert Path(item['img_path']).stem == 'B_008'
         assert (item['gt_seg_map'] == 18 % 11).all()
+
+    def test_images_of_one_name_in_two_folders_are_told_apart(self, tmp_path):
+        for video in ('A', 'B'):
+            for kind, suffix in (('images', 'jpg'), ('labels', 'png')):
+                (tmp_path / kind / 'train' / video).mkdir(parents=True)
+                for frame in range(5 if video == 'A' else 4):
+                    path = tmp_path / kind / 'train' / video / f'{frame}.{suffix}'
+                    cv2.imwrite(str(path), np.zeros((4, 4), np.uint8))
+
+        class Videos(CamVidDataset):
+            SPLITS = dict(
+                dev=Split(
+                    'images/train',
+                    'labels/train',
+                    only=partial(last_of_each_video, video='[AB]/', share=0.5),
+                )
+            )
+
+        dev = Videos(data_root=str(tmp_path), split='dev')
+        paths = [dev.get_data_info(i)['seg_map_path'].split('train/')[1] for i in range(len(dev))]
+        assert paths == ['A/3.png', 'A/4.png', 'B/2.png', 'B/3.png']
 
     def test_refuses_a_split_that_it_does_not_have(self, root):
         with pytest.raises(
