@@ -8,22 +8,25 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 from mmengine.utils import track_parallel_progress, track_progress
-from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
+from mmseg_balance.datasets.named_splits import NamedSplitsDataset, Split
 from mmseg_balance.datasets.street_renderer import CLASSES, CYCLIST_EVERY, render_street_scene
 from mmseg_balance.runtime.locks import file_lock
 
 NUM_IMAGES = {'train': 128, 'val': 32}
+NUM_TEST_IMAGES = {'test': 200}
+SPLIT_SEEDS = {'train': 0, 'val': 1, 'test': 2}  # with the data set's seed: no scene in two splits
 MARKER = 'street_scenes.json'  # written last: a folder with it is whole
 RENDERER = 2  # goes up with every change of the pictures
 
 
 @DATASETS.register_module()
-class StreetScenesDataset(BaseSegDataset):
+class StreetScenesDataset(NamedSplitsDataset):
     """Rendered street scenes, 10 classes with a long tail, 128x256 pixels.
 
     The scenes are rendered at construction when `data_root` lacks them (about ten seconds);
@@ -32,11 +35,13 @@ class StreetScenesDataset(BaseSegDataset):
     Args:
         data_root: Folder of the data set; made if missing.
         data_prefix: `images/train` and `labels/train`, or the same with `val`.
+        split: Instead of `data_prefix`: `'train'` (128 images), `'dev'` (32, the folder `val`)
+            or `'test'` (200, scenes of their own in a `data_root` of their own).
         render: Render the scenes when they are missing.
         seed: Seed of the scenes. A folder with scenes of another seed is refused.
 
     Raises:
-        ValueError: `data_root` is missing or holds scenes of another seed.
+        ValueError: `data_root` is missing, or holds scenes of another seed or other splits.
     """
 
     METAINFO = dict(
@@ -54,6 +59,11 @@ class StreetScenesDataset(BaseSegDataset):
             [255, 128, 0],
         ],
     )
+    SPLITS: ClassVar = dict(
+        train=Split('images/train', 'labels/train'),
+        dev=Split('images/val', 'labels/val'),
+        test=Split('images/test', 'labels/test'),
+    )
 
     def __init__(
         self,
@@ -63,17 +73,28 @@ class StreetScenesDataset(BaseSegDataset):
         seg_map_suffix: str = '.png',
         render: bool = True,
         seed: int = 0,
+        split: str | None = None,
         **kwargs,
     ) -> None:
         if render:
             if not data_root:
                 raise ValueError(
-                    f'data_root={data_root!r}: rendering needs a folder to write to; name one or say render=False.'
+                    f'data_root={data_root!r}: rendering needs a folder to write to; '
+                    'name one or say render=False.'
                 )
-            write_street_scenes(data_root, seed)
+            write_street_scenes(data_root, seed, NUM_TEST_IMAGES if split == 'test' else None)
+            if split in self.SPLITS and not Path(data_root, self.SPLITS[split].images).is_dir():
+                raise ValueError(
+                    f'data_root={data_root!r} holds scenes, but not those of '
+                    f'split={split!r}; give the test split its own folder, such as '
+                    "'data/street_scenes_test'."
+                )
+        if split is None and not data_prefix:
+            data_prefix = dict(img_path='images/train', seg_map_path='labels/train')
         super().__init__(
+            split=split,
             data_root=data_root,
-            data_prefix=data_prefix or dict(img_path='images/train', seg_map_path='labels/train'),
+            data_prefix=data_prefix,
             img_suffix=img_suffix,
             seg_map_suffix=seg_map_suffix,
             **kwargs,
@@ -95,7 +116,8 @@ def write_street_scenes(
     Args:
         root: Folder to make.
         seed: Seed of the data set.
-        num_images: Images in each split, 128 `train` and 32 `val` by default.
+        num_images: Images in each split, 128 `train` and 32 `val` by default. A split's scenes
+            depend on its name, so that those of `test` are new to `train` and `val`.
         num_workers: Processes; as many as there are cores by default.
 
     Raises:
@@ -175,7 +197,8 @@ def _render_all(
     for split_index, (split, count) in enumerate(num_images.items()):
         for kind in ('images', 'labels'):
             (folder / kind / split).mkdir(parents=True)
-        tasks += [(folder, split, (seed, split_index), index) for index in range(count)]
+        split_seed = SPLIT_SEEDS.get(split, len(SPLIT_SEEDS) + split_index)
+        tasks += [(folder, split, (seed, split_seed), index) for index in range(count)]
     workers = min(num_workers or _num_cores(), len(tasks))
     print(f'Rendering {len(tasks)} street scenes', flush=True)
     if workers > 1 and not multiprocessing.current_process().daemon:

@@ -4,41 +4,6 @@ _base_ = './camvid.py'
 num_classes = 31
 img_scale = (275, 412)
 crop_size = (384, 256)
-metainfo = dict(
-    classes=(
-        'null',
-        'accessories',
-        'bag',
-        'belt',
-        'blazer',
-        'blouse',
-        'boots',
-        'bracelet',
-        'coat',
-        'dress',
-        'hair',
-        'hat',
-        'jacket',
-        'jeans',
-        'pants',
-        'purse',
-        'sandals',
-        'scarf',
-        'shirt',
-        'shoes',
-        'shorts',
-        'skin',
-        'skirt',
-        'socks',
-        'stockings',
-        'suit',
-        'sunglasses',
-        'sweater',
-        't-shirt',
-        'top',
-        'vest',
-    )
-)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadAnnotations'),
@@ -54,7 +19,7 @@ test_pipeline = [
     dict(type='LoadAnnotations'),
     dict(type='PackSegInputs'),
 ]
-ccp = dict(type='BaseSegDataset', data_root='data/ccp', metainfo=metainfo)
+ccp = dict(type='ClothingCoParsingDataset', data_root='data/ccp')
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline, **ccp))
 val_dataloader = dict(dataset=dict(pipeline=test_pipeline, **ccp))
 test_dataloader = val_dataloader
