@@ -20,7 +20,9 @@ MAY_IMPORT = {
     'checkpoint_integrity': {'atomic_files', 'checkpoints'},
     'hooks': {*BUILDING_BLOCKS, 'atomic_files', 'checkpoint_integrity', 'input_checks'},
     'launching': {'atomic_files', 'checkpoints', 'compat', 'input_checks', 'statistics'},
+    'metrics': {*BUILDING_BLOCKS, 'atomic_files'},
     'comparison': {*BUILDING_BLOCKS, 'visualization'},
+    'experiments': {*BUILDING_BLOCKS, 'metrics'},
     '__init__': None,  # registers everything
 }
 # The mathematics knows neither the framework nor files nor figures.

@@ -1,0 +1,1 @@
+"""Which loss for my data: runs of many methods, and what their scores prove."""
