@@ -98,13 +98,13 @@ def test_one_small_entry_per_image():
 def test_stored_runs(tmp_path):
     made = np.arange(18).reshape(2, 3, 3)
     for seed in range(2):
-        save_confusions(tmp_path / f'{seed}.npz', made * (500 * seed + 1), 'ab', 'xyz')
+        save_confusions(tmp_path / f'{seed}.npz', made * (500 * seed + 1), ['a', 'b'], 'xyz')
     paths = dict(ce={seed: tmp_path / f'{seed}.npz' for seed in range(2)})
     runs, names = load_runs(paths)
     assert names == ['a', 'b']
     assert {seed: run.tolist() for seed, run in runs['ce'].items()} == {
         0: made.tolist(), 1: (made * 501).tolist()}
-    save_confusions(tmp_path / '1.npz', made, 'ba', 'xyz')
+    save_confusions(tmp_path / '1.npz', made, ['b', 'a'], 'xyz')
     with pytest.raises(ValueError, match=r'1.npz has 2 images .*not\s+the same as .*0.npz'):
         load_runs(paths)
 

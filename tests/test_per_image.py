@@ -70,8 +70,7 @@ def test_large_counts_of_small_integers_do_not_overflow():
     assert per_image_scores(made)['mIoU'] == pytest.approx(1 / 3)
 
 
-def test_resamples_are_the_scores_of_repeated_images(monkeypatch):
-    monkeypatch.setattr('mmseg_balance.functional.per_image.CHUNK_ELEMENTS', 100)
+def test_resamples_are_the_scores_of_repeated_images():
     made = confusions(40)
     random = np.random.default_rng(1)
     groups = random.integers(0, 7, 40)
