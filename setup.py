@@ -24,13 +24,14 @@ INSTALL = [
     'rich',
     'packaging',
     'jinja2',  # the page that tools/compare.py writes
+    'scipy',  # t, ranks and Kendall's tau, for intervals of differences
+    'statsmodels',  # Holm's adjustment
 ]
 TEST = [
     'pytest>=8',
     'pytest-xdist',
     'pytest-cov',
     'ruff',
-    'scipy',
     'torchmetrics',
     'tensorboard',
     "triton; platform_system == 'Linux'",

@@ -17,7 +17,7 @@ MAY_IMPORT = {
     'compat': {'runtime'},
     'runtime': {*BUILDING_BLOCKS, 'compat'},
     'hooks': {*BUILDING_BLOCKS, 'runtime'},
-    'experiments': {*BUILDING_BLOCKS, 'visualization'},
+    'experiments': {*BUILDING_BLOCKS, 'visualization', 'metrics'},
     '__init__': None,  # registers everything
 }
 # The mathematics knows neither the framework nor files nor figures.

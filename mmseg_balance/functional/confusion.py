@@ -102,20 +102,20 @@ def confusion_scores(confusion: Tensor | np.ndarray) -> dict:
     hit, label, pred = np.diag(matrix), matrix.sum(1), matrix.sum(0)
     total = matrix.sum()
     present = label > 0
-    recall = _ratio(hit, label)
-    precision = _ratio(hit, pred)
-    f1 = np.where(present & (hit > 0), _ratio(2 * hit, label + pred), np.nan)
-    iou = _ratio(hit, label + pred - hit)
-    acc = float(_ratio(hit.sum(), total))
-    chance = float(_ratio((label * pred).sum(), total**2))
+    recall = ratio(hit, label)
+    precision = ratio(hit, pred)
+    f1 = np.where(present & (hit > 0), ratio(2 * hit, label + pred), np.nan)
+    iou = ratio(hit, label + pred - hit)
+    acc = float(ratio(hit.sum(), total))
+    chance = float(ratio((label * pred).sum(), total**2))
     return {
         'acc': acc,
         'mRecall': mean_over(recall, present),
         'mPrecision': mean_over(precision, pred > 0),
         'mF1': mean_over(f1, present),
         'mIoU': mean_over(iou, ~np.isnan(iou)),
-        'FWIoU': float(_ratio((label[present] * iou[present]).sum(), total)),
-        'kappa': float(_ratio(acc - chance, 1 - chance)),
+        'FWIoU': float(ratio((label[present] * iou[present]).sum(), total)),
+        'kappa': float(ratio(acc - chance, 1 - chance)),
         'ignored': int((present & (hit == 0)).sum()),
         'recall': recall,
         'precision': precision,
@@ -172,6 +172,7 @@ def mean_over(values: np.ndarray, chosen: np.ndarray) -> float:
     return float(values[chosen].mean()) if chosen.any() else float('nan')
 
 
-def _ratio(numerator, denominator) -> np.ndarray:
+def ratio(numerator, denominator) -> np.ndarray:
+    """Quotient; nan where the denominator is not positive."""
     with np.errstate(divide='ignore', invalid='ignore'):
         return np.where(denominator > 0, np.divide(numerator, denominator), np.nan)

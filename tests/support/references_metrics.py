@@ -78,3 +78,44 @@ def temperature_nll(rows, temperature):
         -math.log(softmax([value / temperature for value in logits])[label])
         for logits, label in rows
     ) / len(rows)
+
+
+def per_image(confusions):
+    """The scores of Wang et al. 2023 from a list of (C, C) lists, one image, one class at a time."""
+    images, by_class = [], {}
+    for matrix in confusions:
+        values = []
+        for c in range(len(matrix)):
+            union = sum(matrix[c]) + sum(row[c] for row in matrix) - matrix[c][c]
+            if union:
+                values.append(matrix[c][c] / union)
+                by_class.setdefault(c, []).append(values[-1])
+        if values:
+            images.append(math.fsum(values) / len(values))
+    images.sort()
+    total = [
+        [sum(matrix[a][b] for matrix in confusions) for b in range(len(confusions[0]))]
+        for a in range(len(confusions[0]))
+    ]
+    unions = [sum(row) + sum(r[c] for r in total) - row[c] for c, row in enumerate(total)]
+    recalls = [row[c] / sum(row) for c, row in enumerate(total) if sum(row)]
+
+    def mean(values):
+        return math.fsum(values) / len(values) if values else math.nan
+
+    def worst(percent):
+        return mean(images[: max(1, len(images) * percent // 100)])
+
+    return {
+        'mIoU': mean([total[c][c] / union for c, union in enumerate(unions) if union]),
+        'mIoU_I': mean(images),
+        'mIoU_C': mean([mean(values) for values in by_class.values()]),
+        'mIoU_worst10': worst(10),
+        'mIoU_worst5': worst(5),
+        'mRecall': mean(recalls),
+        'acc': (
+            sum(total[c][c] for c in range(len(total))) / sum(map(sum, total))
+            if sum(map(sum, total))
+            else math.nan
+        ),
+    }
