@@ -10,7 +10,7 @@ from mmseg_balance.metrics import ImbalanceMetric
 from mmseg_balance.metrics.confusion_file import load_confusions, save_confusions
 from tests.support import references_metrics as reference
 from tests.support.ranks import run_ranks
-from tests.test_metrics import CLASSES, evaluate, evaluator, image
+from tests.metrics.test_metrics import CLASSES, evaluate, evaluator, image
 
 KEYS = ('mIoU_I', 'mIoU_C', 'mIoU_worst10', 'mIoU_worst5')
 
