@@ -12,12 +12,15 @@ model = dict(
         arch='lite0',
         output_stride=16,
         norm_cfg=norm_cfg,
-        init_cfg=dict(type='Pretrained', checkpoint='efficientnet-lite://lite0')),
+        init_cfg=dict(type='Pretrained', checkpoint='efficientnet-lite://lite0'),
+    ),
     decode_head=dict(
         in_channels=320,
         channels=128,
         dilations=(1, 3, 6, 9),
         c1_in_channels=24,
         c1_channels=24,
-        norm_cfg=norm_cfg),
-    auxiliary_head=None)
+        norm_cfg=norm_cfg,
+    ),
+    auxiliary_head=None,
+)
