@@ -1,5 +1,6 @@
 """The recipes on a pretrained EfficientNet-Lite0."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,22 @@ def test_the_backbone_learns_ten_times_as_slowly():
     rates = {id(weight): group['lr'] for group in groups for weight in group['params']}
     assert {rates[id(weight)] for weight in segmentor.backbone.parameters()} == {2e-3 * 0.1}
     assert {rates[id(weight)] for weight in segmentor.decode_head.parameters()} == {2e-3}
+
+
+def test_the_recipe_of_the_documentation_builds(tmp_path, repository):
+    """docs/backbones.md says what to change in the recipe of docs/my_own_data.md."""
+    pages = [
+        (repository / 'docs' / name).read_text() for name in ('my_own_data.md', 'backbones.md')
+    ]
+    base, shown = (page.split('```python\n')[1].split('```')[0] for page in pages)
+    shutil.copytree(CONFIGS / '_base_', tmp_path / '_base_')
+    (tmp_path / '_base_' / 'datasets' / 'mine.py').write_text(base)
+    (tmp_path / 'mine.py').write_text(shown)
+    config = Config.fromfile(tmp_path / 'mine.py')
+    with torch.device('meta'):
+        segmentor = MODELS.build(config.model)
+    assert segmentor.decode_head.num_classes == 3
+    assert config.train_cfg.max_iters == config.param_scheduler[0].end == 1000
 
 
 def test_images_are_scaled_as_in_the_training_of_the_weights():
