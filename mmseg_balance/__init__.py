@@ -2,6 +2,7 @@
 
 from mmseg_balance import compat  # noqa: F401, I001  first: it makes mmseg importable
 from mmseg_balance import (  # noqa: F401
+    backbones,
     datasets,
     hooks,
     losses,

@@ -1,6 +1,7 @@
 """What every test shares: one thread, data sets that may be missing, a tiny CamVid of noise."""
 
 import os
+from importlib.util import find_spec
 from pathlib import Path
 
 # Before torch is imported: two workers with a thread pool each would fight over the cores.
@@ -31,15 +32,27 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """``@pytest.mark.requires_data('camvid')``: skip, by name, where ``data/camvid`` is missing."""
-    for mark in item.iter_markers('requires_data'):
-        for name in mark.args:
-            if (REPOSITORY / 'data' / name).exists():
-                continue
-            reason = f'data/{name} is missing; README says how to get it'
-            if os.environ.get('MMSEG_BALANCE_REQUIRE_DATA') == '1':
-                pytest.fail(reason)
-            pytest.skip(reason)
+    """Skip, by name, what needs data or a package that is missing.
+
+    ``@pytest.mark.requires_data('camvid')`` needs ``data/camvid``, and
+    ``@pytest.mark.requires_package('scipy')`` needs ``import scipy`` to find something.
+    """
+    for name in _named_by(item, 'requires_data'):
+        if not (REPOSITORY / 'data' / name).exists():
+            _skip_or_fail(f'data/{name} is missing; README says how to get it')
+    for name in _named_by(item, 'requires_package'):
+        if find_spec(name) is None:
+            _skip_or_fail(f'{name} is not installed; pip install "mmseg_balance[test]"')
+
+
+def _named_by(item: pytest.Item, marker: str) -> list[str]:
+    return [name for mark in item.iter_markers(marker) for name in mark.args]
+
+
+def _skip_or_fail(reason: str) -> None:
+    if os.environ.get('MMSEG_BALANCE_REQUIRE_DATA') == '1':
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @pytest.fixture(autouse=True)

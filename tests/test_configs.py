@@ -22,7 +22,11 @@ from mmseg_balance.statistics import ClassStatistics
 CONFIGS = Path(__file__).parents[1] / 'configs'
 RECIPES = sorted(CONFIGS.glob('*.py'))
 LOSSES = sorted((CONFIGS / '_base_' / 'losses').glob('*.py'))
-SMALL = [path for path in RECIPES if '_small' in path.stem or 'street_scenes' in path.stem]
+SMALL = [
+    path
+    for path in RECIPES
+    if any(part in path.stem for part in ('_small', '_lite0_', 'street_scenes'))
+]
 TWINS = [
     path
     for path in RECIPES

@@ -1,0 +1,12 @@
+# python tools/train.py configs/deeplabv3plus_lite0_ce_camvid.py
+_base_ = [
+    './_base_/models/deeplabv3plus_lite0.py',
+    './_base_/datasets/camvid_dev_small.py',
+    './_base_/losses/ce.py',
+    './_base_/schedules/finetune_1000.py',
+    './_base_/default_runtime_cpu.py',
+]
+model = dict(
+    data_preprocessor=dict(size=_base_.crop_size),
+    decode_head=dict(num_classes=_base_.num_classes, loss_decode=_base_.loss_decode),
+)

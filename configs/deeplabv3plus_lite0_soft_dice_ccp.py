@@ -1,0 +1,12 @@
+# python tools/train.py configs/deeplabv3plus_lite0_soft_dice_ccp.py
+_base_ = [
+    './_base_/models/deeplabv3plus_lite0.py',
+    './_base_/datasets/ccp_dev_small.py',
+    './_base_/losses/soft_dice.py',
+    './_base_/schedules/finetune_1000.py',
+    './_base_/default_runtime_cpu.py',
+]
+model = dict(
+    data_preprocessor=dict(size=_base_.crop_size),
+    decode_head=dict(num_classes=_base_.num_classes, loss_decode=_base_.loss_decode),
+)

@@ -1,0 +1,5 @@
+"""Backbones that a CPU can train, registered in MMSegmentation's MODELS."""
+
+from mmseg_balance.backbones.efficientnet_lite import EfficientNetLite
+
+__all__ = ['EfficientNetLite']
