@@ -7,7 +7,7 @@ from torch import Tensor
 from mmseg_balance.functional.class_weights import class_priors
 from mmseg_balance.functional.pixel import ldam_loss, ldam_margins, logit_adjusted_loss
 from mmseg_balance.losses.base import PixelLoss
-from mmseg_balance.statistics import ClassStatistics, load_statistics
+from mmseg_balance.statistics import ClassStatistics, load_statistics, name_of_run
 
 
 class _PriorLoss(PixelLoss):
@@ -23,27 +23,35 @@ class _PriorLoss(PixelLoss):
     ) -> None:
         super().__init__(loss_weight, loss_name, class_weight, **leftovers)
         self._statistics = statistics
-        self.register_buffer('table', None, persistent=False)
+        self._run = name_of_run()
+        # No buffer: EMAHook pairs the buffers of a model that it has copied before this is read.
+        self.table: Tensor | None = None
 
     def class_table(self, statistics: ClassStatistics) -> Tensor:
         """``(C,)`` what the loss needs to know of each class."""
         raise NotImplementedError
 
+    @torch.compiler.disable  # files are read beside the compiled step
     def read_statistics(self, dataset=None) -> None:
-        """Read the statistics, unless that has been done."""
+        """Read the statistics, unless that has been done.
+
+        Args:
+            dataset: what ``statistics='auto'`` means, by default the training set of the run in
+                which this loss was built.
+        """
         if self.table is None:
-            self.table = self.class_table(
-                load_statistics(self._statistics, dataset if self._statistics == 'auto' else None)
-            )
+            dataset = dataset if self._statistics == 'auto' else None
+            self.table = self.class_table(load_statistics(self._statistics, dataset, self._run))
 
     def table_for(self, logits: Tensor) -> Tensor:
         """The table on the logits' device, checked against their classes."""
-        self.read_statistics()
-        if len(self.table) != max(logits.shape[1], 2):
+        if self.table is None:
+            self.read_statistics()
+        num_classes = max(logits.shape[1], 2)
+        if len(self.table) != num_classes:
             raise ValueError(
-                f'statistics have {len(self.table)} classes and the head '
-                f'{max(logits.shape[1], 2)}; count the labels again with '
-                'tools/class_stats.py on this config.'
+                f'statistics have {len(self.table)} classes and the head {num_classes}; count the '
+                'labels again with mmseg-balance class_stats on this config.'
             )
         if self.table.device != logits.device:
             self.table = self.table.to(logits.device)

@@ -46,13 +46,16 @@ class RecallLoss(PixelLoss):
             raise ValueError(f'momentum={momentum} must be in [0, 1).')
         self.momentum = momentum
         self.sync = sync
-        # Its length is known with the first logits, or with a checkpoint.
-        self.register_buffer('running_recall', torch.empty(0) if momentum else None)
+        # Its length is known with the first logits, or with a checkpoint. No buffer: EMAHook pairs
+        # the buffers of a model that it has copied before that.
+        self.running_recall = torch.empty(0) if momentum else None
 
     def pixel_losses(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
         running = self.running_recall
-        if running is not None and not len(running):
-            running = logits.new_full((max(logits.shape[1], 2),), torch.nan, dtype=torch.float32)
+        if running is not None:
+            if not len(running):
+                running = torch.full((max(logits.shape[1], 2),), torch.nan)
+            running = running.to(logits.device)
         losses, recall = recall_loss(
             logits,
             labels,
@@ -65,8 +68,19 @@ class RecallLoss(PixelLoss):
             self.running_recall = recall.detach().float()
         return losses
 
-    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs) -> None:
-        saved = state_dict.get(f'{prefix}running_recall')
-        if saved is not None and self.running_recall is not None:
-            self.running_recall = torch.empty_like(saved, device=self.running_recall.device)
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
+    def _save_to_state_dict(self, destination, prefix, keep_vars) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if self.running_recall is not None:
+            destination[f'{prefix}running_recall'] = self.running_recall
+
+    def _load_from_state_dict(
+        self, state_dict, prefix, metadata, strict, missing_keys, unexpected_keys, error_msgs
+    ) -> None:
+        super()._load_from_state_dict(
+            state_dict, prefix, metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+        key = f'{prefix}running_recall'
+        if self.running_recall is not None and key in state_dict:
+            self.running_recall = state_dict[key].clone()
+            if key in unexpected_keys:
+                unexpected_keys.remove(key)

@@ -8,9 +8,9 @@ import pytest
 from mmseg_balance.experiments.stored_runs import load_runs
 from mmseg_balance.metrics import ImbalanceMetric
 from mmseg_balance.metrics.confusion_file import load_confusions, save_confusions
+from tests.metrics.test_metrics import CLASSES, evaluate, evaluator, image
 from tests.support import references_metrics as reference
 from tests.support.ranks import run_ranks
-from tests.metrics.test_metrics import CLASSES, evaluate, evaluator, image
 
 KEYS = ('mIoU_I', 'mIoU_C', 'mIoU_worst10', 'mIoU_worst5')
 
