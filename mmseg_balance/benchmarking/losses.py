@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from mmseg_balance.benchmarking.batches import low_resolution_batch, training_batch
 from mmseg_balance.benchmarking.memory import cuda_peak_bytes, saved_bytes
 from mmseg_balance.benchmarking.timing import Case, compare, time_in_turns
-from mmseg_balance.functional.primitives.upsampled import UpsampledLogits
+from mmseg_balance.functional.logits import UpsampledLogits
 from mmseg_balance.statistics import ClassStatistics
 
 BASELINE = 'F.cross_entropy'
@@ -115,11 +115,10 @@ def our_losses(labels: Tensor, num_classes: int) -> dict[str, tuple[nn.Module, f
         if 'class_weight' in config:
             config['class_weight'] = weights
         built[name] = (MODELS.build(config), target)
-    built['SoftDice + WeightedCrossEntropy'] = (
-        Sum(
-            MODELS.build(dict(type='SoftDiceLoss')),
-            MODELS.build(dict(type='WeightedCrossEntropyLoss')),
-        ),
+    pair = [dict(type='SoftDiceLoss'), dict(type='WeightedCrossEntropyLoss')]
+    built['SoftDice + WeightedCrossEntropy'] = (Sum(*map(MODELS.build, pair)), None)
+    built['PairedLoss of the two'] = (
+        MODELS.build(dict(type='PairedLoss', losses=pair)),
         PAIR_TARGET,
     )
     return built
@@ -149,9 +148,7 @@ class Workload(NamedTuple):
     targets: dict[str, float | None]  # of ours
 
     def forward(self, name: str) -> Tensor:
-        # As a head gives them, computed: only such logits do several losses share a softmax of.
-        computed = self.logits.view_as(self.logits)
-        return self.losses[name](computed, self.labels, ignore_index=255)
+        return self.losses[name](self.logits, self.labels, ignore_index=255)
 
     def both_passes(self, name: str) -> None:
         self.forward(name).backward()

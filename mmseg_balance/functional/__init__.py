@@ -1,1 +1,102 @@
+"""The mathematics, on torch and NumPy alone: ``from mmseg_balance.functional import soft_dice_loss``.
 
+Every function says its formula and its conventions. This package imports no framework, reads no
+file and changes nothing outside of itself.
+"""
+
+from mmseg_balance.functional.calibration import (
+    calibration_score,
+    calibration_scores,
+    expected_calibration_error,
+    harmonic_mean,
+)
+from mmseg_balance.functional.class_weights import (
+    class_priors,
+    effective_number,
+    enet,
+    inverse_frequency,
+    median_frequency,
+)
+from mmseg_balance.functional.confidence_bins import CalibrationSums, calibration_sums
+from mmseg_balance.functional.confusion import (
+    confusion_matrix,
+    confusion_scores,
+    frequency_groups,
+    group_means,
+)
+from mmseg_balance.functional.labels import (
+    check_label_range,
+    count_valid,
+    label_lookup,
+    sum_by_label,
+)
+from mmseg_balance.functional.logits import PairedLogits, UpsampledLogits, as_multiclass
+from mmseg_balance.functional.lovasz import lovasz_softmax_loss
+from mmseg_balance.functional.max_pooling import max_pool_weights
+from mmseg_balance.functional.overlap import (
+    generalized_dice_loss,
+    soft_dice_loss,
+    soft_iou_loss,
+    soft_tversky_loss,
+)
+from mmseg_balance.functional.pixel import (
+    focal_modulation,
+    ldam_loss,
+    ldam_margins,
+    logit_adjusted_loss,
+    reduce_pixel_losses,
+    softmax_focal_loss,
+    weighted_cross_entropy_loss,
+)
+from mmseg_balance.functional.primitives import (
+    overlap_sums,
+    pixel_nll,
+    pixel_nll_and_overlap_sums,
+)
+from mmseg_balance.functional.recall import recall_loss
+from mmseg_balance.functional.temperature import TemperatureFit, fit_temperature, temperature_nll
+
+__all__ = [
+    'CalibrationSums',
+    'PairedLogits',
+    'TemperatureFit',
+    'UpsampledLogits',
+    'as_multiclass',
+    'calibration_score',
+    'calibration_scores',
+    'calibration_sums',
+    'check_label_range',
+    'class_priors',
+    'confusion_matrix',
+    'confusion_scores',
+    'count_valid',
+    'effective_number',
+    'enet',
+    'expected_calibration_error',
+    'fit_temperature',
+    'focal_modulation',
+    'frequency_groups',
+    'generalized_dice_loss',
+    'group_means',
+    'harmonic_mean',
+    'inverse_frequency',
+    'label_lookup',
+    'ldam_loss',
+    'ldam_margins',
+    'logit_adjusted_loss',
+    'lovasz_softmax_loss',
+    'max_pool_weights',
+    'median_frequency',
+    'overlap_sums',
+    'pixel_nll',
+    'pixel_nll_and_overlap_sums',
+    'recall_loss',
+    'reduce_pixel_losses',
+    'soft_dice_loss',
+    'soft_iou_loss',
+    'soft_tversky_loss',
+    'softmax_focal_loss',
+    'sum_by_label',
+    'temperature_nll',
+    'weighted_cross_entropy_loss',
+]

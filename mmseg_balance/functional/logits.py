@@ -38,6 +38,8 @@ def as_multiclass(logits: 'Tensor | UpsampledLogits', dim: int = 1) -> 'Tensor |
         >>> as_multiclass(torch.tensor([1.5]).view(1, 1, 1, 1)).flatten()
         tensor([0.0000, 1.5000])
     """
+    if isinstance(logits, PairedLogits):
+        logits = logits.logits
     if logits.shape[dim] != 1:
         return logits
     if isinstance(logits, UpsampledLogits):
@@ -103,3 +105,40 @@ class UpsampledLogits:
                 f'a term of shape {tuple(other.shape)} differs between pixels: add it to .full'
             )
         return UpsampledLogits(self.low + other, self.size, self.align_corners)
+
+
+class PairedLogits:
+    """Logits of which a region loss leaves the pixel losses for the pixel loss that comes next.
+
+    A primitive takes them as logits. ``overlap_sums`` then computes ``pixel_nll`` too, from the same
+    softmax and with the same backward pass, and keeps it here; ``pixel_nll`` of the same labels
+    finds it. Whoever adds two losses of the same logits makes one, as ``PairedLoss`` does.
+
+    Args:
+        logits: ``(N, C, H, W)``, or of low resolution.
+
+    Example:
+        >>> from mmseg_balance.functional.primitives import overlap_sums, pixel_nll
+        >>> logits, labels = PairedLogits(torch.zeros(1, 2, 1, 1)), torch.tensor([[[0]]])
+        >>> sums = overlap_sums(logits, labels)
+        >>> pixel_nll(logits, labels) is logits.nll_of(labels, 255)
+        True
+    """
+
+    def __init__(self, logits: Tensor | UpsampledLogits) -> None:
+        self.logits = logits
+        self.shape, self.dtype, self.device = logits.shape, logits.dtype, logits.device
+        self._kept: tuple[Tensor, Tensor, int] | None = None
+
+    def keep_nll(self, nll: Tensor, labels: Tensor, ignore_index: int) -> None:
+        """Keep the pixel losses of these labels."""
+        self._kept = nll, labels, ignore_index
+
+    def nll_of(self, labels: Tensor, ignore_index: int) -> Tensor | None:
+        """The pixel losses of just these labels, if they are there."""
+        if self._kept is None or self._kept[1] is not labels or self._kept[2] != ignore_index:
+            return None
+        return self._kept[0]
+
+    def new_full(self, *args, **kwargs) -> Tensor:
+        return self.logits.new_full(*args, **kwargs)

@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
-from mmseg_balance.functional.primitives.upsampled import UpsampledLogits
+from mmseg_balance.functional.logits import UpsampledLogits
 from mmseg_balance.functional.schedules import build_schedules
 from mmseg_balance.runtime.models import unwrapped
 

@@ -8,6 +8,7 @@ from mmseg_balance.losses.overlap import (
     SoftIoULoss,
     SoftTverskyLoss,
 )
+from mmseg_balance.losses.paired import PairedLoss
 from mmseg_balance.losses.pixel import SoftmaxFocalLoss, WeightedCrossEntropyLoss
 from mmseg_balance.losses.priors import LDAMLoss, LogitAdjustedLoss
 from mmseg_balance.losses.recall import RecallLoss
@@ -19,6 +20,7 @@ __all__ = [
     'LogitAdjustedLoss',
     'LovaszSoftmaxLoss',
     'OHEMCrossEntropyLoss',
+    'PairedLoss',
     'RecallLoss',
     'SoftDiceLoss',
     'SoftIoULoss',

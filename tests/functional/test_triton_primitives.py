@@ -6,6 +6,7 @@ The eager primitives are tested against oracles of their own; here only the two 
 import os
 import subprocess
 import sys
+from functools import partial
 
 import pytest
 import torch
@@ -19,9 +20,10 @@ if not backend.TRITON_USABLE:
 
 from mmseg_balance.functional import primitives
 from mmseg_balance.functional.labels import sum_by_label
-from mmseg_balance.functional.primitives import tiled as eager_primitives
+from mmseg_balance.functional.primitives import dense, upsampled
 from mmseg_balance.functional.primitives.triton import launches as triton_primitives
 from mmseg_balance.functional.primitives.triton.launches import overlap_block
+from mmseg_balance.functional.primitives.triton.tiles import line_tables
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'
 
@@ -51,18 +53,33 @@ def batch(classes, height, width, dtype=torch.float32, size=None):
     return logits, labels
 
 
+def code_of(module, align_corners):
+    """The kernels, or for None what they are compared with."""
+    if module is not None:
+        return module
+    return dense if align_corners is None else upsampled
+
+
 def nll_and_gradient(module, logits, labels, align_corners=None, ignore_index=255):
-    nll, hits = module.PixelNLL.apply(logits, labels, ignore_index, True, align_corners)
+    code = code_of(module, align_corners)
+    nll, hits = code.PixelNLL.apply(logits, labels, ignore_index, True, align_corners)
     # The loss is not the last operation: each pixel has a gradient of its own.
     factor = torch.linspace(-1, 2, nll.numel(), device=DEVICE).view_as(nll)
     (gradient,) = torch.autograd.grad((nll * factor).sum(), logits)
     return nll, hits, gradient
 
 
-def sums_and_gradient(module, logits, labels, power=1, weight=None, align_corners=None):
-    sums = module.OverlapSums.apply(logits, labels, 255, power, weight, align_corners)
+def sums_and_gradient(module, logits, labels, power=1, weight=None, align_corners=None, nll=False):
+    """Of the sums; with ``nll`` of the pair."""
+    *sums, losses = code_of(module, align_corners).OverlapSums.apply(
+        logits, labels, 255, power, weight, nll, align_corners
+    )
     factors = torch.linspace(-1, 2, 2 * sums[0].numel(), device=DEVICE).view(2, *sums[0].shape)
-    (gradient,) = torch.autograd.grad((torch.stack(sums[:2]) * factors).sum(), logits)
+    score = (torch.stack(sums[:2]) * factors).sum()
+    if nll:
+        score = score + (losses * torch.linspace(-2, 1, losses.numel()).view_as(losses)).sum()
+        sums.append(losses)
+    (gradient,) = torch.autograd.grad(score, logits)
     return *sums, gradient
 
 
@@ -72,7 +89,8 @@ def assert_agree(kernel, eager, dtype=torch.float32):
     for ours, theirs in zip(kernel, eager, strict=True):
         assert ours.dtype == theirs.dtype
         rtol = 1e-5 if ours.dtype == torch.float32 else torch.finfo(dtype).eps
-        torch.testing.assert_close(ours.float(), theirs.float(), rtol=rtol, atol=rtol)
+        atol = rtol * max(1, theirs.nan_to_num().abs().max().item())
+        torch.testing.assert_close(ours.float(), theirs.float(), rtol=rtol, atol=atol)
 
 
 @pytest.mark.parametrize(('classes', 'height', 'width', 'dtype', 'power', 'weighted'), SHAPES)
@@ -81,12 +99,17 @@ def test_values_and_gradients(classes, height, width, dtype, power, weighted):
     weight = torch.rand(labels.shape, device=DEVICE) if weighted else None
     assert_agree(
         nll_and_gradient(triton_primitives, logits, labels),
-        nll_and_gradient(eager_primitives, logits, labels),
+        nll_and_gradient(None, logits, labels),
         dtype,
     )
     assert_agree(
         sums_and_gradient(triton_primitives, logits, labels, power, weight),
-        sums_and_gradient(eager_primitives, logits, labels, power, weight),
+        sums_and_gradient(None, logits, labels, power, weight),
+        dtype,
+    )
+    assert_agree(
+        sums_and_gradient(triton_primitives, logits, labels, power, weight, nll=True),
+        sums_and_gradient(None, logits, labels, power, weight, nll=True),
         dtype,
     )
 
@@ -97,12 +120,12 @@ def test_logits_of_low_resolution(low, size, align_corners):
     weight = torch.rand(labels.shape, device=DEVICE)
     assert_agree(
         nll_and_gradient(triton_primitives, logits, labels, align_corners),
-        nll_and_gradient(eager_primitives, logits, labels, align_corners),
+        nll_and_gradient(None, logits, labels, align_corners),
     )
-    for power in (1.5, 2):
+    for power, nll in ((1.5, True), (2, False), (2, True)):
+        arguments = (logits, labels, power, weight, align_corners, nll)
         assert_agree(
-            sums_and_gradient(triton_primitives, logits, labels, power, weight, align_corners),
-            sums_and_gradient(eager_primitives, logits, labels, power, weight, align_corners),
+            sums_and_gradient(triton_primitives, *arguments), sums_and_gradient(None, *arguments)
         )
 
 
@@ -110,12 +133,12 @@ def test_classes_in_several_blocks_of_low_resolution():
     logits, labels = batch(70, 3, 4, torch.float16, size=(7, 9))
     assert_agree(
         nll_and_gradient(triton_primitives, logits, labels, False),
-        nll_and_gradient(eager_primitives, logits, labels, False),
+        nll_and_gradient(None, logits, labels, False),
         torch.float16,
     )
     assert_agree(
         sums_and_gradient(triton_primitives, logits, labels, align_corners=False),
-        sums_and_gradient(eager_primitives, logits, labels, align_corners=False),
+        sums_and_gradient(None, logits, labels, align_corners=False),
         torch.float16,
     )
 
@@ -143,9 +166,7 @@ def test_strided_logits(kind):
     logits, labels = strided(kind)
     plain = logits.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
     for primitive in (nll_and_gradient, sums_and_gradient):
-        assert_agree(
-            primitive(triton_primitives, logits, labels), primitive(eager_primitives, plain, labels)
-        )
+        assert_agree(primitive(triton_primitives, logits, labels), primitive(None, plain, labels))
 
 
 def test_strided_logits_of_low_resolution():
@@ -154,7 +175,7 @@ def test_strided_logits_of_low_resolution():
     for primitive in (nll_and_gradient, sums_and_gradient):
         assert_agree(
             primitive(triton_primitives, strided, labels, align_corners=False),
-            primitive(eager_primitives, logits, labels, align_corners=False),
+            primitive(None, logits, labels, align_corners=False),
         )
 
 
@@ -181,7 +202,7 @@ def test_an_ignored_class():
     logits, labels = batch(5, 6, 9)
     assert_agree(
         nll_and_gradient(triton_primitives, logits, labels % 5, ignore_index=0),
-        nll_and_gradient(eager_primitives, logits, labels % 5, ignore_index=0),
+        nll_and_gradient(None, logits, labels % 5, ignore_index=0),
     )
 
 
@@ -191,7 +212,88 @@ def test_large_logits_stay_finite():
     nll, hits, gradient = nll_and_gradient(triton_primitives, logits, labels)
     assert nll.isfinite().all()
     assert gradient.isfinite().all()
-    torch.testing.assert_close(nll, nll_and_gradient(eager_primitives, logits, labels)[0])
+    torch.testing.assert_close(nll, nll_and_gradient(None, logits, labels)[0])
+
+
+@pytest.mark.parametrize('align_corners', [None, False])
+@pytest.mark.parametrize('junk', [torch.nan, torch.inf, -torch.inf])
+def test_logits_of_ignored_pixels_are_never_read(junk, align_corners):
+    """Value and gradient were NaN."""
+    logits, labels = batch(5, 6, 9, size=(6, 9) if align_corners is None else (12, 18))
+    labels[:, :7] = 255
+    changed = logits.detach().clone()
+    changed[:, :2] = torch.where(torch.arange(6, device=DEVICE)[:, None] < 2, junk, changed[:, :2])
+    changed.requires_grad_()
+    for primitive in (nll_and_gradient, partial(sums_and_gradient, nll=True)):
+        expected = primitive(triton_primitives, logits, labels, align_corners=align_corners)
+        found = primitive(triton_primitives, changed, labels, align_corners=align_corners)
+        for ours, before in zip(found, expected, strict=True):
+            assert torch.equal(ours, before)
+
+
+def test_classes_that_are_minus_infinity():
+    """NaN where the first block of classes, eight, was."""
+    logits, labels = batch(19, 4, 6)
+    labels[:] = torch.randint(10, 19, labels.shape, device=DEVICE)
+    logits = logits.detach()
+    logits[:, :9] = -torch.inf
+    logits.requires_grad_()
+    found = nll_and_gradient(triton_primitives, logits, labels)
+    assert found[0].isfinite().all()
+    assert_agree(found, nll_and_gradient(None, logits, labels))
+    assert_agree(
+        sums_and_gradient(triton_primitives, logits, labels, nll=True),
+        sums_and_gradient(None, logits, labels, nll=True),
+    )
+
+
+@pytest.mark.parametrize('module', [triton_primitives, None], ids=['kernels', 'dense'])
+@pytest.mark.parametrize('align_corners', [None, False])
+@pytest.mark.parametrize('label', [-1, 3, 9, 300])
+def test_a_label_out_of_range_is_not_a_number(label, align_corners, module):
+    """It was a plausible loss of 1.40; -1 counted as ignored; the pixel left one sum of three."""
+    logits, labels = batch(3, 4, 6, size=(4, 6) if align_corners is None else (8, 12))
+    labels[0, 3, 5] = label
+    nll, _, gradient = nll_and_gradient(module, logits, labels, align_corners)
+    assert nll.isnan().sum() == 1
+    assert nll[0, 3, 5].isnan()
+    assert gradient[0].isnan().any()
+    assert not gradient[1].isnan().any()
+    for part in sums_and_gradient(module, logits, labels, align_corners=align_corners)[:3]:
+        assert part[0].isnan().all()
+        assert part[1].isfinite().all()
+
+
+@pytest.mark.parametrize('name', ['triton', 'eager'])
+@pytest.mark.parametrize('label', [-1, 3, 300])
+def test_a_sum_by_a_label_out_of_range_is_not_a_number(label, name, monkeypatch):
+    monkeypatch.setattr(backend, 'BACKEND', name)
+    _, labels = batch(3, 4, 6)
+    labels[0, 3, 5] = label
+    sums = sum_by_label(torch.ones(labels.shape, device=DEVICE), labels, 3)
+    assert sums[0].isnan().all()
+    assert sums[1].isfinite().all()
+
+
+@pytest.mark.parametrize('align_corners', [False, True])
+def test_tables_are_not_copied_nor_kept_while_a_graph_is_captured(align_corners, monkeypatch):
+    """A copy from the host is illegal there, and a kept table would outlive the graph's memory."""
+    device, copies = torch.device('meta'), []
+
+    class Copies(TorchDispatchMode):
+        def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+            copies.append('copy' in operation._schema.name and (kwargs or {}).get('device'))
+            return operation(*args, **(kwargs or {}))
+
+    with Copies():
+        first = line_tables(5, 20, align_corners, device)
+    assert not any(copies)
+    assert line_tables(5, 20, align_corners, device)[0] is first[0]
+    monkeypatch.setattr(torch.cuda, 'is_current_stream_capturing', lambda: True)
+    monkeypatch.setattr(upsampled, 'DEVICES_WITH_GRAPHS', ('cuda', 'meta'))
+    captured = line_tables(5, 20, align_corners, device)
+    assert captured[0] is not first[0]
+    assert captured[3] == first[3]
 
 
 @pytest.fixture
@@ -311,8 +413,8 @@ def test_sums_by_label(classes, dtype, monkeypatch):
 
 @pytest.mark.parametrize('classes', [2, 19, 21, 150, 1024])
 def test_a_block_holds_all_classes(classes):
-    for upsampled in (False, True):
-        block = overlap_block(classes, upsampled)
+    for interpolated in (False, True):
+        block = overlap_block(classes, interpolated)
         assert block['BLOCK_C'] >= classes
         assert block['BLOCK_P'] >= 4  # the sums take four pixels at a time
 

@@ -4,13 +4,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmseg_balance.functional.primitives import overlap_sums, pixel_nll
-from mmseg_balance.functional.primitives import tiled as eager_primitives
-from mmseg_balance.functional.primitives.upsampled import (
-    UpsampledLogits,
-    add_rows_gradient,
-    upsample_rows,
-)
+from mmseg_balance.functional.logits import UpsampledLogits
+from mmseg_balance.functional.primitives import overlap_sums, pixel_nll, upsampled
+from mmseg_balance.functional.primitives.upsampled import add_rows_gradient, upsample_rows
 from tests.support.losses import CASES, CLASSES
 
 SIZES = [
@@ -44,7 +40,7 @@ def test_rows_are_those_of_interpolate(low, size, align_corners):
 @pytest.mark.parametrize('align_corners', [False, True])
 @pytest.mark.parametrize(('low', 'size'), SIZES)
 def test_primitives_interpolate_inside(low, size, align_corners, tile, monkeypatch):
-    monkeypatch.setattr(eager_primitives, 'CPU_TILE', tile)
+    monkeypatch.setattr(upsampled, 'CPU_TILE', tile)
     logits = torch.randn(2, 3, *low, dtype=torch.float64, requires_grad=True)
     full = F.interpolate(logits, size, mode='bilinear', align_corners=align_corners)
     labels = torch.randint(3, (2, *size))

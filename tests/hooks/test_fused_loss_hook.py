@@ -10,7 +10,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import HOOKS, MODELS
 from mmseg.structures import SegDataSample
 
-from mmseg_balance.functional.primitives.upsampled import UpsampledLogits
+from mmseg_balance.functional.logits import UpsampledLogits
 from mmseg_balance.hooks.loss_schedule import LossScheduleHook
 
 CLASSES = 6

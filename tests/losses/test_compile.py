@@ -5,11 +5,19 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from mmseg_balance.functional import backend
-from tests.support.losses import CASES, batch
+from tests.support.losses import CASES, Case, batch
 
-FIRST_OF_TYPE = list({case.config['type']: case for case in reversed(CASES)}.values())
+PAIR = Case(
+    'PairedLoss',
+    dict(
+        type='PairedLoss',
+        losses=[dict(type='SoftDiceLoss'), dict(type='WeightedCrossEntropyLoss')],
+    ),
+    None,
+)
+FIRST_OF_TYPE = list({case.config['type']: case for case in reversed([*CASES, PAIR])}.values())
 # Dynamo finds breaks in the graph; aot_eager also traces the backward pass, at twice the time.
-TRACED = [case for case in FIRST_OF_TYPE if case.config['type'] in ('LMPLoss', 'SoftDiceLoss')]
+TRACED = [case for case in FIRST_OF_TYPE if case.config['type'] in ('LMPLoss', 'PairedLoss')]
 OLD_COMPILER = pytest.mark.skipif(
     not hasattr(torch.compiler, 'is_compiling'),
     reason='before PyTorch 2.3 a graph ends at an autograd function of several outputs',
@@ -70,5 +78,15 @@ def test_a_label_out_of_range_does_not_pass_unseen(case):
     torch._dynamo.reset()
     logits, labels = batch(dtype=torch.float32)
     labels[0, 0, 0] = logits.shape[1]
-    with pytest.raises((IndexError, RuntimeError), match='out of bounds'):
-        torch.compile(case.build(), backend='eager')(logits, labels)
+    assert torch.compile(case.build(), backend='eager')(logits, labels).isnan()
+
+
+@pytest.mark.parametrize('case', TRACED, ids=lambda case: case.name)
+def test_logits_of_ignored_pixels_may_be_anything(case):
+    torch._dynamo.reset()
+    logits, labels = batch(dtype=torch.float32)
+    compiled = torch.compile(case.build(), backend='eager')
+    expected = value_and_gradient(compiled, logits, labels)
+    changed = torch.where((labels == 255).unsqueeze(1), torch.nan, logits)
+    found = value_and_gradient(compiled, changed, labels)
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))

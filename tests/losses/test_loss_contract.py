@@ -5,6 +5,7 @@ import pickle
 
 import pytest
 import torch
+from mmseg.registry import MODELS
 from torch.autograd import gradcheck
 
 from tests.support.losses import CASES, CLASSES, PIXEL_CASES, REGION_CASES, WEIGHTS, batch
@@ -75,6 +76,55 @@ def test_ignored_pixels_change_nothing(case, shift):
     other, _ = value_and_gradient(case.build(), changed, labels)
     assert (grad.movedim(1, -1)[labels == 255] == 0).all()
     assert other == value
+
+
+@each_loss
+@pytest.mark.parametrize('dtype', [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize('junk', [torch.nan, torch.inf, -torch.inf])
+@pytest.mark.parametrize('scale', [1, 50])  # moderate logits, and logits beyond +-40
+def test_logits_of_ignored_pixels_may_be_anything(case, dtype, junk, scale):
+    """Value or gradient was NaN: in float16 always, in float32 beside logits beyond 40."""
+    logits, labels = batch()
+    logits = (scale * logits).to(dtype)
+    value, grad = value_and_gradient(case.build(), logits, labels)
+    ignored = (labels == 255).unsqueeze(1)
+    some = ignored & (torch.rand(logits.shape) < 0.5)
+    changed = torch.where(some, torch.tensor(junk, dtype=dtype), logits)
+    other, other_grad = value_and_gradient(case.build(), changed, labels)
+    assert torch.equal(other, value)
+    assert torch.equal(other_grad, grad)
+    assert (other_grad.movedim(1, -1)[labels == 255] == 0).all()
+
+
+@each_loss
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16])
+def test_probabilities_of_exactly_one_and_zero(case, dtype):
+    """-log 1 is -0.0 in some code, and max pooling read its sign bit as an index."""
+    _, labels = batch()
+    right = torch.nn.functional.one_hot(torch.where(labels == 255, 0, labels), CLASSES)
+    for far in (200.0, torch.inf):  # a probability of 0 by underflow, and by a logit of -inf
+        others = torch.full((), -far)
+        logits = torch.where(right.movedim(-1, 1) > 0, 0.0, others).to(dtype)
+        value, grad = value_and_gradient(case.build(), logits, labels)
+        assert value.isfinite()
+        assert grad.isfinite().all()
+
+
+def test_an_infinite_loss_has_a_finite_gradient_as_in_torch():
+    logits = torch.tensor([-torch.inf, 0.0, 1.0]).view(1, 3, 1, 1)
+    for name in ('WeightedCrossEntropyLoss', 'SoftmaxFocalLoss', 'SoftDiceLoss', 'SoftIoULoss'):
+        loss = MODELS.build(dict(type=name))
+        value, grad = value_and_gradient(loss, logits, torch.zeros(1, 1, 1, dtype=torch.long))
+        assert not value.isnan()
+        assert grad.isfinite().all()
+
+
+@each_loss
+def test_a_batch_without_images_is_zero(case):
+    logits, labels = batch(dtype=torch.float32)
+    value, grad = value_and_gradient(case.build(), logits[:0], labels[:0])
+    assert value == 0
+    assert grad.shape == logits[:0].shape
 
 
 @each_loss

@@ -1,22 +1,24 @@
-"""The two functions that touch the big ``(N, C, H, W)`` tensor; every loss is a formula on them.
+"""The functions that touch the big ``(N, C, H, W)`` tensor; every loss is a formula on them.
 
-Which code runs is chosen in ``backend.py``: Triton kernels for logits on a GPU, else plain
-PyTorch. Neither keeps more than one logits-sized tensor for the backward pass: the logits
-themselves, or on a CPU their probabilities.
+Four modules compute the same, and :func:`code_for` chooses one: Triton kernels for logits on a GPU;
+``tiled`` on a CPU; ``upsampled`` for logits of low resolution; ``dense`` for all else. None keeps
+more than one logits-sized tensor for the backward pass.
 """
 
-import torch
+from types import ModuleType
+
 import torch.nn.functional as F
 from torch import Tensor
 
 from mmseg_balance.functional.backend import is_compiling, uses_triton
 from mmseg_balance.functional.labels import check_label_range, label_lookup, sum_by_label
-from mmseg_balance.functional.primitives import tiled as eager_primitives
-from mmseg_balance.functional.primitives.upsampled import UpsampledLogits
+from mmseg_balance.functional.logits import PairedLogits, UpsampledLogits, as_multiclass, wide_dtype
+from mmseg_balance.functional.primitives import dense, tiled, upsampled
 
 __all__ = [
     'pixel_nll',
     'overlap_sums',
+    'pixel_nll_and_overlap_sums',
     'as_multiclass',
     'label_lookup',
     'sum_by_label',
@@ -36,7 +38,8 @@ def pixel_nll(
     .. math:: \ell_x = -\log p_x(y_x), \qquad p_x = \mathrm{softmax}(z_x)
 
     Convention:
-        - ignored pixel: value 0, gradient exactly 0, whatever its (finite) logits.
+        - ignored pixel: value 0, gradient exactly 0, whatever its logits (NaN and inf too).
+        - label out of range: ValueError on a CPU, NaN on a GPU and in a compiled graph.
         - ``C == 1``: two classes with the logits ``(0, z)``, so that ``p(1) = sigmoid(z)``.
         - dtype: computed and returned in float32, in float64 for float64 logits.
         - ``align_corners`` given, or :class:`UpsampledLogits`: the logits may be of another size;
@@ -55,15 +58,22 @@ def pixel_nll(
         ``(N, H, W)`` losses, and the hits if asked for.
 
     Raises:
-        ValueError: shapes that do not match, or on the CPU a label out of range.
+        ValueError: shapes that do not match, or on a CPU a label out of range.
 
     Example:
+        >>> import torch
         >>> logits = torch.tensor([2., 0.]).view(1, 2, 1, 1).expand(1, 2, 1, 2)
         >>> pixel_nll(logits, torch.tensor([[[0, 255]]]))
         tensor([[[0.1269, 0.0000]]])
     """
+    if isinstance(logits, PairedLogits) and not return_hits:
+        nll = logits.nll_of(labels, ignore_index)
+        if nll is not None:
+            return nll
     logits, labels, align_corners = _checked(logits, labels, ignore_index, align_corners)
-    nll, hits = _apply('PixelNLL', logits, labels, ignore_index, return_hits, align_corners)
+    nll, hits = code_for(logits, align_corners).PixelNLL.apply(
+        logits, labels, ignore_index, return_hits, align_corners
+    )
     return (nll, hits) if return_hits else nll
 
 
@@ -76,7 +86,7 @@ def overlap_sums(
     per_image: bool = False,
     align_corners: bool | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    r"""Soft intersection, prediction and target mass of each class.
+    r"""Soft intersection, prediction and target of each class.
 
     .. math:: I_c = \sum_x w_x g_{xc}\, p_{xc}, \qquad
               P_c = \sum_x w_x\, p_{xc}^{\,k}, \qquad T_c = \sum_x w_x g_{xc}
@@ -84,7 +94,8 @@ def overlap_sums(
     with the one-hot label :math:`g` and ``power`` :math:`k`.
 
     Convention:
-        - ignored pixel: in no sum, gradient exactly 0.
+        - ignored pixel: in no sum, gradient exactly 0, whatever its logits (NaN and inf too).
+        - label out of range: ValueError on a CPU, NaN on a GPU and in a compiled graph.
         - absent class: ``T_c = I_c = 0``; what that means is the loss's decision.
         - ``C == 1``: two classes with the logits ``(0, z)``; vectors of length 2.
         - dtype: float32 probabilities and sums, float64 for float64 logits.
@@ -96,7 +107,7 @@ def overlap_sums(
         logits: ``(N, C, H, W)`` unnormalised scores.
         labels: ``(N, H, W)`` integers in ``[0, C)``, or ``ignore_index``.
         ignore_index: the label of pixels that do not count.
-        power: exponent of the probabilities in the predicted mass.
+        power: exponent of the probabilities in the prediction.
         pixel_weight: ``(N, H, W)`` weights of the pixels, constants for the gradient.
         per_image: keep the images apart.
         align_corners: None (sizes must agree), or how to interpolate logits ``(N, C, h, w)``.
@@ -105,59 +116,103 @@ def overlap_sums(
         intersection, predicted, target: ``(C,)`` each, or ``(N, C)`` with ``per_image``.
 
     Raises:
-        ValueError: shapes that do not match, or on the CPU a label out of range.
+        ValueError: shapes that do not match, or on a CPU a label out of range.
 
     Example:
+        >>> import torch
         >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
         >>> overlap_sums(logits, torch.tensor([[[0, 1]]]))
         (tensor([0.5000, 0.7500]), tensor([0.7500, 1.2500]), tensor([1., 1.]))
     """
+    if isinstance(logits, PairedLogits):
+        nll, sums = pixel_nll_and_overlap_sums(
+            logits.logits, labels, ignore_index, power, pixel_weight, per_image, align_corners
+        )
+        logits.keep_nll(nll, labels, ignore_index)
+        return sums
+    return _overlap_sums(
+        logits, labels, ignore_index, power, pixel_weight, per_image, align_corners, with_nll=False
+    )[1]
+
+
+def pixel_nll_and_overlap_sums(
+    logits: Tensor | UpsampledLogits,
+    labels: Tensor,
+    ignore_index: int = 255,
+    power: float = 1,
+    pixel_weight: Tensor | None = None,
+    per_image: bool = False,
+    align_corners: bool | None = None,
+) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
+    r"""What :func:`pixel_nll` and :func:`overlap_sums` return, from one softmax and one backward.
+
+    Convention:
+        - that of both; ``pixel_weight`` weighs the sums alone.
+
+    Args:
+        logits: ``(N, C, H, W)`` unnormalised scores.
+        labels: ``(N, H, W)`` integers in ``[0, C)``, or ``ignore_index``.
+        ignore_index, power, pixel_weight, per_image, align_corners: as in :func:`overlap_sums`.
+
+    Returns:
+        ``(N, H, W)`` losses, and intersection, predicted and target.
+
+    Raises:
+        ValueError: shapes that do not match, or on a CPU a label out of range.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
+        >>> nll, (intersection, _, _) = pixel_nll_and_overlap_sums(logits, torch.tensor([[[0, 1]]]))
+        >>> nll, intersection
+        (tensor([[[0.6931, 0.2877]]]), tensor([0.5000, 0.7500]))
+    """
+    return _overlap_sums(
+        logits, labels, ignore_index, power, pixel_weight, per_image, align_corners, with_nll=True
+    )
+
+
+def _overlap_sums(
+    logits: Tensor | UpsampledLogits,
+    labels: Tensor,
+    ignore_index: int,
+    power: float,
+    pixel_weight: Tensor | None,
+    per_image: bool,
+    align_corners: bool | None,
+    with_nll: bool,
+) -> tuple[Tensor | None, tuple[Tensor, Tensor, Tensor]]:
     logits, labels, align_corners = _checked(logits, labels, ignore_index, align_corners)
     if pixel_weight is not None and pixel_weight.shape != labels.shape:
         raise ValueError(
-            f'pixel_weight has shape {tuple(pixel_weight.shape)}; it must be that of labels, {tuple(labels.shape)}.'
+            f'pixel_weight has shape {tuple(pixel_weight.shape)}; it must be that of labels, '
+            f'{tuple(labels.shape)}.'
         )
-    sums = _apply('OverlapSums', logits, labels, ignore_index, power, pixel_weight, align_corners)
-    return sums if per_image else tuple(s.sum(0) for s in sums)
+    *sums, nll = code_for(logits, align_corners).OverlapSums.apply(
+        logits, labels, ignore_index, power, pixel_weight, with_nll, align_corners
+    )
+    return nll, tuple(sums if per_image else (s.sum(0) for s in sums))
 
 
-def as_multiclass(logits: Tensor | UpsampledLogits) -> Tensor | UpsampledLogits:
-    """One-channel logits ``z`` as the two-class logits ``(0, z)``; others as they are.
-
-    Example:
-        >>> as_multiclass(torch.tensor([1.5]).view(1, 1, 1, 1)).flatten()
-        tensor([0.0000, 1.5000])
-    """
-    if logits.shape[1] != 1:
-        return logits
-    if isinstance(logits, UpsampledLogits):
-        return UpsampledLogits(as_multiclass(logits.low), logits.size, logits.align_corners)
-    return torch.cat([torch.zeros_like(logits), logits], dim=1)
-
-
-def _apply(
-    primitive: str, logits: Tensor, labels: Tensor, ignore_index: int, *arguments: object
-) -> tuple[Tensor, ...]:
-    """The primitive by the code that is chosen, with labels out of range called by their name."""
+def code_for(logits: Tensor, align_corners: bool | None) -> ModuleType:
+    """The module that computes the primitives of these logits."""
     if uses_triton(logits):
-        from mmseg_balance.functional.primitives.triton import launches as triton_primitives
+        from mmseg_balance.functional.primitives.triton import launches
 
-        check_label_range(labels, logits.shape[1], ignore_index)
-        return getattr(triton_primitives, primitive).apply(logits, labels, ignore_index, *arguments)
-    function = getattr(eager_primitives, primitive)
-    if is_compiling():
-        return function.apply(logits, labels, ignore_index, *arguments)
-    try:
-        return function.apply(logits, labels, ignore_index, *arguments)
-    except (IndexError, RuntimeError):
-        # Looked up only when an index has failed: before, it would be two more passes a step.
-        check_label_range(labels, logits.shape[1], ignore_index)
-        raise
+        return launches
+    elif align_corners is not None:
+        return upsampled
+    elif is_compiling() or logits.device.type != 'cpu' or logits.dtype != wide_dtype(logits):
+        return dense
+    else:
+        return tiled
 
 
 def _checked(
     logits: Tensor | UpsampledLogits, labels: Tensor, ignore_index: int, align_corners: bool | None
 ) -> tuple[Tensor, Tensor, bool | None]:
+    if isinstance(logits, PairedLogits):
+        logits = logits.logits
     if isinstance(logits, UpsampledLogits):
         logits, align_corners = logits.low, logits.align_corners
     if logits.dim() != 4 or labels.dim() != 3 or logits.shape[0] != labels.shape[0]:
@@ -174,6 +229,7 @@ def _checked(
             'False for logits that are to be interpolated.'
         )
     logits, labels = as_multiclass(logits), labels.long()
+    check_label_range(labels, logits.shape[1], ignore_index)
     if align_corners is not None and is_compiling() and not uses_triton(logits):
         # The compiler sees one tile as large as the batch: nothing is saved by interpolating late.
         logits = F.interpolate(

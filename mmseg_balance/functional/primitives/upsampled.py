@@ -1,16 +1,105 @@
-"""Bilinear upsampling of some rows at a time, and its transpose; where each output line comes from.
+"""The primitives of logits of low resolution, which never exist at full size.
 
-The coordinates are those of ``F.interpolate(mode='bilinear')``.
+Some rows at a time are interpolated, with the coordinates of ``F.interpolate(mode='bilinear')``, and
+handed to ``dense``; the gradient of those rows goes back the same way. Any device without kernels.
 """
 
-from functools import cached_property, lru_cache
+from collections.abc import Iterator
+from functools import lru_cache, wraps
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd import Function
+
+from mmseg_balance.functional.logits import wide_dtype, widen
+from mmseg_balance.functional.primitives import dense
+
+CPU_TILE = 1 << 19  # interpolated logits at once: 2 MB of float32
+GPU_TILE = 1 << 26
+DEVICES_WITH_GRAPHS = ('cuda',)
 
 
-def source_lines(size: int, output_size: int, align_corners: bool) -> tuple[Tensor, Tensor, Tensor]:
+class PixelNLL(Function):
+    """``(N, H, W)`` negative log-probabilities, and whether the label's logit is the largest."""
+
+    @staticmethod
+    def forward(ctx, logits, labels, ignore_index, return_hits, align_corners):
+        nll, lse = (torch.empty_like(labels, dtype=wide_dtype(logits)) for _ in range(2))
+        hits = torch.empty_like(labels, dtype=torch.bool)
+        for at, scores in interpolated_tiles(logits, labels.shape, align_corners):
+            nll[at], lse[at], hits[at] = dense.nll_forward(scores, labels[at], ignore_index)
+        ctx.save_for_backward(logits, labels, lse)
+        ctx.ignore_index, ctx.align_corners = ignore_index, align_corners
+        if not return_hits:
+            return nll, None
+        ctx.mark_non_differentiable(hits)
+        return nll, hits
+
+    @staticmethod
+    def backward(ctx, grad, _):
+        logits, labels, lse = ctx.saved_tensors
+        out = torch.zeros_like(logits, dtype=wide_dtype(logits))
+        size = labels.shape[1:]
+        for at, scores in interpolated_tiles(logits, labels.shape, ctx.align_corners):
+            step = dense.nll_backward(scores, labels[at], lse[at], grad[at], ctx.ignore_index)
+            add_rows_gradient(out[at[0]], step, at[1], size, ctx.align_corners)
+        return out.to(logits.dtype), None, None, None, None
+
+
+class OverlapSums(Function):
+    """Soft intersection, prediction and target, ``(N, C)`` each, and the nll if wanted."""
+
+    @staticmethod
+    def forward(ctx, logits, labels, ignore_index, power, pixel_weight, with_nll, align_corners):
+        dtype = wide_dtype(logits)
+        nll, lse = (torch.empty_like(labels, dtype=dtype) for _ in range(2))
+        sums = logits.new_zeros((3, *logits.shape[:2]), dtype=torch.float64)
+        for at, scores in interpolated_tiles(logits, labels.shape, align_corners):
+            weight = None if pixel_weight is None else pixel_weight[at]
+            *parts, nll[at], lse[at] = dense.overlap_forward(
+                scores, labels[at], ignore_index, power, weight
+            )
+            sums[:, at[0]] += torch.stack(parts)
+        ctx.save_for_backward(logits, labels, lse, pixel_weight)
+        ctx.ignore_index, ctx.power, ctx.align_corners = ignore_index, power, align_corners
+        return *sums.to(dtype).unbind(), nll if with_nll else None
+
+    @staticmethod
+    def backward(ctx, grad_intersection, grad_predicted, _, grad_nll):
+        logits, labels, lse, pixel_weight = ctx.saved_tensors
+        out = torch.zeros_like(logits, dtype=wide_dtype(logits))
+        for at, scores in interpolated_tiles(logits, labels.shape, ctx.align_corners):
+            slopes = dense.Slopes(
+                grad_intersection[at[0]],
+                ctx.power * grad_predicted[at[0]],
+                None if grad_nll is None else grad_nll[at],
+            )
+            weight = None if pixel_weight is None else pixel_weight[at]
+            step = dense.overlap_backward(
+                scores, labels[at], lse[at], slopes, ctx.ignore_index, ctx.power, weight
+            )
+            add_rows_gradient(out[at[0]], step, at[1], labels.shape[1:], ctx.align_corners)
+        return out.to(logits.dtype), None, None, None, None, None, None
+
+
+def interpolated_tiles(
+    logits: Tensor, shape: torch.Size, align_corners: bool
+) -> Iterator[tuple[tuple[slice, slice], Tensor]]:
+    """Images and rows of a tile, and its logits, float32 or float64."""
+    images, height, width = shape
+    tile = GPU_TILE if logits.is_cuda else CPU_TILE
+    rows = max(1, min(height, tile // (logits.shape[1] * width)))
+    for image in range(images):
+        low = widen(logits[image : image + 1])
+        for top in range(0, height, rows):
+            at = slice(image, image + 1), slice(top, min(top + rows, height))
+            yield at, upsample_rows(low, at[1], (height, width), align_corners)
+
+
+def source_lines(
+    size: int, output_size: int, align_corners: bool, device: torch.device | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
     r"""Which two input lines an output line lies between, and how far along.
 
     .. math:: s(y) = \frac{y (h - 1)}{H - 1} \;\text{(align\_corners)}, \qquad
@@ -20,6 +109,7 @@ def source_lines(size: int, output_size: int, align_corners: bool) -> tuple[Tens
         size: number of input lines h.
         output_size: number of output lines H.
         align_corners: as in ``F.interpolate``.
+        device: where the tables are made; nothing is copied there.
 
     Returns:
         lower line, upper line (int64) and the share of the upper one (float64), ``(H,)`` each.
@@ -29,7 +119,7 @@ def source_lines(size: int, output_size: int, align_corners: bool) -> tuple[Tens
         >>> lower.tolist(), upper.tolist(), share.tolist()
         ([0, 0, 0, 1], [1, 1, 1, 1], [0.0, 0.25, 0.75, 0.25])
     """
-    line = torch.arange(output_size, dtype=torch.float64)
+    line = torch.arange(output_size, dtype=torch.float64, device=device)
     if align_corners:
         scale = (size - 1) / (output_size - 1) if output_size > 1 else 0.0
         source = line * scale
@@ -40,72 +130,28 @@ def source_lines(size: int, output_size: int, align_corners: bool) -> tuple[Tens
     return lower, (lower + 1).clamp(max=size - 1), (source - lower).clamp(0, 1)
 
 
-class UpsampledLogits:
-    """Logits of low resolution that stand for their bilinear interpolation to the labels' size.
+def kept_by_size(make):
+    """Make a table once for each size and device, but for each CUDA graph its own.
 
-    The primitives take them as logits and interpolate inside; ``full`` makes the interpolation.
-    What is the same before and after it (the number of classes, dtype, a term for each class)
-    goes without; anything else is an AttributeError, never a silent full-size tensor.
-
-    Args:
-        low: ``(N, C, h, w)``.
-        size: ``(H, W)``.
-        align_corners: as in ``F.interpolate``.
-
-    Example:
-        >>> logits = UpsampledLogits(torch.tensor([[[[0., 4.]]]]), (1, 4), align_corners=False)
-        >>> logits.shape, logits.full.flatten()
-        (torch.Size([1, 1, 1, 4]), tensor([0., 1., 3., 4.]))
+    What a graph's capture allocates is the graph's: kept here, it would outlive its memory.
     """
+    cached = lru_cache(maxsize=64)(make)
 
-    def __init__(self, low: Tensor, size: tuple[int, int], align_corners: bool) -> None:
-        self.low = low
-        self.size = torch.Size(size)
-        self.align_corners = bool(align_corners)
+    @wraps(make)
+    def look_up(size, output_size, align_corners, device):
+        if device.type in DEVICES_WITH_GRAPHS and torch.cuda.is_current_stream_capturing():
+            return make(size, output_size, align_corners, device)
+        return cached(size, output_size, align_corners, device)
 
-    @cached_property
-    def full(self) -> Tensor:
-        """``(N, C, H, W)``, made once."""
-        if self.low.shape[2:] == self.size:
-            return self.low
-        return F.interpolate(self.low, self.size, mode='bilinear', align_corners=self.align_corners)
-
-    @property
-    def shape(self) -> torch.Size:
-        return torch.Size((*self.low.shape[:2], *self.size))
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.low.dtype
-
-    @property
-    def device(self) -> torch.device:
-        return self.low.device
-
-    def new_full(self, *args, **kwargs) -> Tensor:
-        return self.low.new_full(*args, **kwargs)
-
-    def detach(self) -> 'UpsampledLogits':
-        return UpsampledLogits(self.low.detach(), self.size, self.align_corners)
-
-    def float(self) -> 'UpsampledLogits':
-        return UpsampledLogits(self.low.float(), self.size, self.align_corners)
-
-    def __add__(self, other: Tensor) -> 'UpsampledLogits':
-        """A term for each class: the interpolation's weights sum to one."""
-        if other.shape[-2:] != (1, 1):
-            raise ValueError(
-                f'a term of shape {tuple(other.shape)} differs between pixels: add it to .full'
-            )
-        return UpsampledLogits(self.low + other, self.size, self.align_corners)
+    return look_up
 
 
-@lru_cache(maxsize=64)
+@kept_by_size
 def source_lines_on(
     size: int, output_size: int, align_corners: bool, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """:func:`source_lines` on a device, made once."""
-    return tuple(t.to(device) for t in source_lines(size, output_size, align_corners))
+    """:func:`source_lines`, kept."""
+    return source_lines(size, output_size, align_corners, device)
 
 
 def upsample_rows(

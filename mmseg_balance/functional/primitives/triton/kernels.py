@@ -1,9 +1,13 @@
 """The kernels of the primitives: logits are read once forward; read once, written once backward.
 
 A program takes one block of an image's pixels. The nll kernels go through the classes in blocks
-with a running maximum and sum; the overlap kernels hold all classes of a few pixels in registers
+with a running maximum m and sum d; the overlap kernels hold all classes of a few pixels in registers
 and add up over many blocks of pixels before they reduce. No atomics: sums go to a buffer of each
 program's own, so that a result is the same every time. Everything is computed in float32.
+
+An ignored pixel's logits are replaced by 0 as soon as they are read, and its log-sum-exp (lse) is
++inf: its probabilities are 0. A label that is neither a class nor ignored makes the lse NaN, and
+with it every value and gradient that the pixel touches.
 """
 
 import triton
@@ -13,22 +17,24 @@ from mmseg_balance.functional.primitives.triton.tiles import load_tile
 
 
 @triton.jit
-def load_labels(labels, image, pixel, inside, num_pixels, ignore_index):
-    """Labels as int32, -1 where ignored or outside."""
+def load_labels(labels, image, pixel, inside, num_pixels, num_classes, ignore_index):
+    """Labels as int32, -1 where none; where a pixel counts; and where its label is out of range."""
     label = tl.load(labels + image * num_pixels + pixel, mask=inside, other=ignore_index)
-    return tl.where(label == ignore_index, -1, label).to(tl.int32)
+    valid = label != ignore_index
+    bad = valid & ((label < 0) | (label >= num_classes))
+    return tl.where(valid & (bad == 0), label, -1).to(tl.int32), valid, bad
 
 
 @triton.jit
 def power_of(log_prob, prob, power, POWER: tl.constexpr):
     """prob ** power; POWER is 0 where the exponent is known at run time only."""
     if POWER == 1:
-        mass = prob
+        powered = prob
     elif POWER == 2:
-        mass = prob * prob
+        powered = prob * prob
     else:
-        mass = tl.where(prob > 0, tl.exp(log_prob * power), 0.0)
-    return mass
+        powered = tl.where(prob == 0, 0.0, tl.exp(log_prob * power))
+    return powered
 
 
 @triton.jit
@@ -67,13 +73,16 @@ def nll_forward_kernel(
     image = tl.program_id(1).to(tl.int64)
     pixel = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
     inside = pixel < num_pixels
-    label = load_labels(labels, image, pixel, inside, num_pixels, ignore_index)
-    largest = tl.full((BLOCK_P,), -float('inf'), tl.float32)
-    total = tl.zeros((BLOCK_P,), tl.float32)
-    label_score = tl.zeros((BLOCK_P,), tl.float32)
+    label, valid, bad = load_labels(
+        labels, image, pixel, inside, num_pixels, num_classes, ignore_index
+    )
+    m = tl.full((BLOCK_P,), -float('inf'), tl.float32)
+    d = tl.zeros((BLOCK_P,), tl.float32)
+    z_label = tl.zeros((BLOCK_P,), tl.float32)
+    # 1. Online softmax: d is the sum of exp(z - m) over the classes so far.
     for first in range(0, num_classes, BLOCK_C):
         classes = first + tl.arange(0, BLOCK_C)
-        score = load_tile(
+        z = load_tile(
             logits + image * stride_n,
             classes,
             num_classes,
@@ -92,18 +101,18 @@ def nll_forward_kernel(
             DENSE_ROWS,
             UPSAMPLED,
         )
-        score = tl.where(inside[None, :], score, 0.0)
-        larger = tl.maximum(largest, tl.max(score, 0))
-        total = total * tl.exp(largest - larger) + tl.sum(tl.exp(score - larger[None, :]), 0)
-        label_score += tl.sum(tl.where(classes[:, None] == label[None, :], score, 0.0), 0)
-        largest = larger
-    valid = label >= 0
-    log_total = tl.log(total)
+        z = tl.where(valid[None, :], z, 0.0)
+        m_new = tl.maximum(m, tl.max(z, 0))
+        m_safe = tl.where(m_new == -float('inf'), 0.0, m_new)  # all classes so far are -inf
+        d = d * tl.exp(m - m_safe) + tl.sum(tl.exp(z - m_safe[None, :]), 0)
+        z_label += tl.sum(tl.where(classes[:, None] == label[None, :], z, 0.0), 0)
+        m = m_new
+    log_d = tl.where(bad, float('nan'), tl.log(d))
     at = image * num_pixels + pixel
-    # Not -log of a probability: that underflows where its logarithm is far from infinite.
-    tl.store(nll + at, tl.where(valid, (largest - label_score) + log_total, 0.0), mask=inside)
-    tl.store(lse + at, tl.where(valid, largest + log_total, float('inf')), mask=inside)
-    tl.store(hits + at, valid & (label_score >= largest), mask=inside)
+    # 2. Not -log of a probability: that underflows where its logarithm is far from infinite.
+    tl.store(nll + at, tl.where(valid, (m - z_label) + log_d, 0.0), mask=inside)
+    tl.store(lse + at, tl.where(valid, m + log_d, float('inf')), mask=inside)
+    tl.store(hits + at, valid & (z_label >= m), mask=inside)
 
 
 @triton.jit
@@ -141,14 +150,16 @@ def nll_backward_kernel(
     image = tl.program_id(1).to(tl.int64)
     pixel = tl.program_id(0) * BLOCK_P + tl.arange(0, BLOCK_P)
     inside = pixel < num_pixels
-    label = load_labels(labels, image, pixel, inside, num_pixels, ignore_index)
+    label, valid, bad = load_labels(
+        labels, image, pixel, inside, num_pixels, num_classes, ignore_index
+    )
     at = image * num_pixels + pixel
     log_sum = tl.load(lse + at, mask=inside, other=float('inf'))
-    slope = tl.where(label >= 0, tl.load(grad + at, mask=inside, other=0.0), 0.0)
+    slope = tl.where(valid, tl.load(grad + at, mask=inside, other=0.0), 0.0)
     place = out_offset(pixel, width, out_stride_h, out_stride_w, OUT_DENSE_ROWS)
     for first in range(0, num_classes, BLOCK_C):
         classes = first + tl.arange(0, BLOCK_C)
-        score = load_tile(
+        z = load_tile(
             logits + image * stride_n,
             classes,
             num_classes,
@@ -167,7 +178,7 @@ def nll_backward_kernel(
             DENSE_ROWS,
             UPSAMPLED,
         )
-        prob = tl.exp(score - log_sum[None, :])
+        prob = tl.exp(tl.where(valid[None, :], z, 0.0) - log_sum[None, :])
         step = tl.where(classes[:, None] == label[None, :], prob - 1.0, prob) * slope[None, :]
         target = out + image * out_stride_n + classes.to(tl.int64)[:, None] * out_stride_c
         tl.store(
@@ -194,6 +205,7 @@ def overlap_forward_kernel(
     labels,
     pixel_weight,
     lse,
+    nll,
     sums,
     num_classes,
     num_pixels,
@@ -213,6 +225,7 @@ def overlap_forward_kernel(
     DENSE_ROWS: tl.constexpr,
     UPSAMPLED: tl.constexpr,
     WEIGHTED: tl.constexpr,
+    WITH_NLL: tl.constexpr,
     POWER: tl.constexpr,
     BLOCK_C: tl.constexpr,
     BLOCK_P: tl.constexpr,
@@ -227,10 +240,11 @@ def overlap_forward_kernel(
     for start in range(program * BLOCK_P, num_pixels, step):
         pixel = start + tl.arange(0, BLOCK_P)
         inside = pixel < num_pixels
-        label = load_labels(labels, image, pixel, inside, num_pixels, ignore_index)
-        valid = label >= 0
+        label, valid, bad = load_labels(
+            labels, image, pixel, inside, num_pixels, num_classes, ignore_index
+        )
         at = image * num_pixels + pixel
-        score = load_tile(
+        z = load_tile(
             logits + image * stride_n,
             classes,
             num_classes,
@@ -249,23 +263,30 @@ def overlap_forward_kernel(
             DENSE_ROWS,
             UPSAMPLED,
         )
-        score = tl.where(inside[None, :], score, 0.0)
-        largest = tl.max(score, 0)
-        log_sum = largest + tl.log(tl.sum(tl.exp(score - largest[None, :]), 0))
-        log_sum = tl.where(valid, log_sum, float('inf'))
+        # 1. log-sum-exp: +inf where ignored, NaN where the label is out of range.
+        z = tl.where(valid[None, :], z, 0.0)
+        m = tl.max(z, 0)
+        log_d = tl.log(tl.sum(tl.exp(z - m[None, :]), 0))
+        log_d = tl.where(bad, float('nan'), log_d)
+        log_sum = tl.where(valid, m + log_d, float('inf'))
         tl.store(lse + at, log_sum, mask=inside)
-        log_prob = score - log_sum[None, :]
+        if WITH_NLL:
+            z_label = tl.sum(tl.where(classes[:, None] == label[None, :], z, 0.0), 0)
+            tl.store(nll + at, tl.where(valid, (m - z_label) + log_d, 0.0), mask=inside)
+        # 2. The three sums.
+        log_prob = z - log_sum[None, :]
         prob = tl.exp(log_prob)
-        weight = valid.to(tl.float32)
+        weight = tl.where(bad, float('nan'), valid.to(tl.float32))
         if WEIGHTED:
             weight *= tl.load(pixel_weight + at, mask=inside, other=0.0)
-        at_label = tl.where(classes[:, None] == label[None, :], weight[None, :], 0.0)
+        at_label = (classes[:, None] == label[None, :]) | bad[None, :]
+        at_label = tl.where(at_label, weight[None, :], 0.0)
         intersection += sum_of_fours(prob * at_label, BLOCK_C, BLOCK_P)
         target += sum_of_fours(at_label, BLOCK_C, BLOCK_P)
-        mass = power_of(log_prob, prob, power, POWER)
+        powered = power_of(log_prob, prob, power, POWER)
         if WEIGHTED:
-            mass *= weight[None, :]
-        predicted += sum_of_fours(mass, BLOCK_C, BLOCK_P)
+            powered *= weight[None, :]
+        predicted += sum_of_fours(powered, BLOCK_C, BLOCK_P)
     row = sums + (image * tl.num_programs(0) + program) * 3 * num_classes + classes
     known = classes < num_classes
     tl.store(row, tl.sum(intersection, 1), mask=known)
@@ -291,11 +312,13 @@ def label_sums_kernel(
     for start in range(program * BLOCK_P, num_pixels, tl.num_programs(0) * BLOCK_P):
         pixel = start + tl.arange(0, BLOCK_P)
         inside = pixel < num_pixels
-        label = load_labels(labels, image, pixel, inside, num_pixels, ignore_index)
-        value = tl.load(values + image * num_pixels + pixel, mask=inside, other=0).to(tl.float32)
-        total += sum_of_fours(
-            tl.where(classes[:, None] == label[None, :], value[None, :], 0.0), BLOCK_C, BLOCK_P
+        label, valid, bad = load_labels(
+            labels, image, pixel, inside, num_pixels, num_classes, ignore_index
         )
+        value = tl.load(values + image * num_pixels + pixel, mask=inside, other=0).to(tl.float32)
+        value = tl.where(bad, float('nan'), value)
+        at_label = (classes[:, None] == label[None, :]) | bad[None, :]
+        total += sum_of_fours(tl.where(at_label, value[None, :], 0.0), BLOCK_C, BLOCK_P)
     row = sums + (image * tl.num_programs(0) + program) * num_classes + classes
     tl.store(row, tl.sum(total, 1), mask=classes < num_classes)
 
@@ -308,6 +331,7 @@ def overlap_backward_kernel(
     lse,
     intersection_slope,
     predicted_slope,
+    nll_slope,
     out,
     num_classes,
     num_pixels,
@@ -332,6 +356,7 @@ def overlap_backward_kernel(
     UPSAMPLED: tl.constexpr,
     OUT_DENSE_ROWS: tl.constexpr,
     WEIGHTED: tl.constexpr,
+    WITH_NLL: tl.constexpr,
     POWER: tl.constexpr,
     BLOCK_C: tl.constexpr,
     BLOCK_P: tl.constexpr,
@@ -345,12 +370,14 @@ def overlap_backward_kernel(
     inside = pixel < num_pixels
     classes = tl.arange(0, BLOCK_C)
     known = classes < num_classes
-    label = load_labels(labels, image, pixel, inside, num_pixels, ignore_index)
+    label, valid, bad = load_labels(
+        labels, image, pixel, inside, num_pixels, num_classes, ignore_index
+    )
     at = image * num_pixels + pixel
     log_sum = tl.load(lse + at, mask=inside, other=float('inf'))
     for_label = tl.load(intersection_slope + image * num_classes + classes, mask=known, other=0.0)
-    for_mass = tl.load(predicted_slope + image * num_classes + classes, mask=known, other=0.0)
-    score = load_tile(
+    for_power = tl.load(predicted_slope + image * num_classes + classes, mask=known, other=0.0)
+    z = load_tile(
         logits + image * stride_n,
         classes,
         num_classes,
@@ -369,17 +396,23 @@ def overlap_backward_kernel(
         DENSE_ROWS,
         UPSAMPLED,
     )
-    log_prob = score - log_sum[None, :]
+    # 1. a_c = p_c dL/dp_c.
+    log_prob = tl.where(valid[None, :], z, 0.0) - log_sum[None, :]
     prob = tl.exp(log_prob)
-    step = power_of(log_prob, prob, power, POWER) * for_mass[:, None]
+    step = power_of(log_prob, prob, power, POWER) * for_power[:, None]
     step += tl.where(classes[:, None] == label[None, :], prob * for_label[:, None], 0.0)
+    if WEIGHTED:
+        step *= tl.load(pixel_weight + at, mask=inside, other=0.0)[None, :]
+    # 2. What all classes share; the nll adds slope * (p - one-hot label).
     total = tl.sum(step, 0)
+    if WITH_NLL:
+        slope = tl.where(valid, tl.load(nll_slope + at, mask=inside, other=0.0), 0.0)
+        total -= slope
+        step -= tl.where(classes[:, None] == label[None, :], slope[None, :], 0.0)
     if UPSAMPLED:
         tl.store(out + at, total, mask=inside)
     else:
         step -= prob * total[None, :]
-        if WEIGHTED:
-            step *= tl.load(pixel_weight + at, mask=inside, other=0.0)[None, :]
         target = out + image * out_stride_n + classes.to(tl.int64)[:, None] * out_stride_c
         place = out_offset(pixel, width, out_stride_h, out_stride_w, OUT_DENSE_ROWS)
         tl.store(

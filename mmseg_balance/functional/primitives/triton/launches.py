@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from mmseg_balance.functional.backend import is_compiling
-from mmseg_balance.functional.primitives.triton import kernels as kernels
+from mmseg_balance.functional.primitives.triton import kernels
 from mmseg_balance.functional.primitives.triton.tiles import source_arguments
 from mmseg_balance.functional.primitives.triton.upsampling import cells_backward
 
@@ -43,22 +43,22 @@ class PixelNLL(Function):
 
 
 class OverlapSums(Function):
-    """Intersection, predicted and target mass, ``(N, C)`` each."""
+    """Soft intersection, prediction and target, ``(N, C)`` each, and the nll if wanted."""
 
     @staticmethod
-    def forward(ctx, logits, labels, ignore_index, power, pixel_weight, align_corners):
+    def forward(ctx, logits, labels, ignore_index, power, pixel_weight, with_nll, align_corners):
         labels = labels.contiguous()
         if pixel_weight is not None:
             pixel_weight = pixel_weight.float().contiguous()
-        sums, lse = overlap_forward(
-            logits, labels, pixel_weight, ignore_index, float(power), align_corners
+        sums, lse, nll = overlap_forward(
+            logits, labels, pixel_weight, ignore_index, float(power), with_nll, align_corners
         )
         ctx.save_for_backward(logits, labels, lse, pixel_weight)
         ctx.ignore_index, ctx.power, ctx.align_corners = ignore_index, float(power), align_corners
-        return sums[:, 0], sums[:, 1], sums[:, 2]
+        return sums[:, 0], sums[:, 1], sums[:, 2], nll if with_nll else None
 
     @staticmethod
-    def backward(ctx, grad_intersection, grad_predicted, _):
+    def backward(ctx, grad_intersection, grad_predicted, _, grad_nll):
         logits, labels, lse, pixel_weight = ctx.saved_tensors
         out = overlap_backward(
             logits,
@@ -67,11 +67,12 @@ class OverlapSums(Function):
             pixel_weight,
             grad_intersection.contiguous(),
             (ctx.power * grad_predicted).contiguous(),
+            None if grad_nll is None else grad_nll.contiguous(),
             ctx.ignore_index,
             ctx.power,
             ctx.align_corners,
         )
-        return out, None, None, None, None, None
+        return out, None, None, None, None, None, None
 
 
 def operator(name: str):
@@ -179,11 +180,17 @@ def overlap_forward(
     pixel_weight: Tensor | None,
     ignore_index: int,
     power: float,
+    with_nll: bool,
     align_corners: bool | None,
-) -> tuple[Tensor, Tensor]:
-    """Sums ``(N, 3, C)``: intersection, predicted, target; and log-sum-exp ``(N, H, W)``."""
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Sums ``(N, 3, C)``: intersection, predicted, target; log-sum-exp and nll ``(N, H, W)``.
+
+    The nll is empty where it is not wanted.
+    """
     images, classes = logits.shape[:2]
-    lse = torch.empty_like(labels, dtype=torch.float32)
+    _, lse, nll = _overlap_outputs(
+        logits, labels, pixel_weight, ignore_index, power, with_nll, align_corners
+    )
     block = overlap_block(classes, align_corners is not None)
     programs = programs_per_row(
         logits, triton.cdiv(labels[0].numel(), block['BLOCK_P']), PROGRAMS_PER_PROCESSOR
@@ -194,6 +201,7 @@ def overlap_forward(
         labels,
         pixel_weight,
         lse,
+        nll,
         sums,
         classes,
         labels[0].numel(),
@@ -201,16 +209,18 @@ def overlap_forward(
         power,
         **source_arguments(logits, labels.shape[1:], align_corners),
         WEIGHTED=pixel_weight is not None,
+        WITH_NLL=with_nll,
         POWER=_constant(power),
         **block,
     )
-    return sums.sum(1, dtype=torch.float64).float(), lse
+    return sums.sum(1, dtype=torch.float64).float(), lse, nll
 
 
 @shapes_of(overlap_forward)
-def _overlap_outputs(logits, labels, pixel_weight, ignore_index, power, align_corners):
+def _overlap_outputs(logits, labels, pixel_weight, ignore_index, power, with_nll, align_corners):
     sums = logits.new_empty((logits.shape[0], 3, logits.shape[1]), dtype=torch.float32)
-    return sums, torch.empty_like(labels, dtype=torch.float32)
+    lse = torch.empty_like(labels, dtype=torch.float32)
+    return sums, lse, torch.empty_like(lse) if with_nll else lse.new_empty(0)
 
 
 @operator('overlap_backward')
@@ -221,11 +231,12 @@ def overlap_backward(
     pixel_weight: Tensor | None,
     intersection_slope: Tensor,
     predicted_slope: Tensor,
+    nll_slope: Tensor | None,
     ignore_index: int,
     power: float,
     align_corners: bool | None,
 ) -> Tensor:
-    """Gradient of the logits, given those of intersection and ``power`` x predicted mass."""
+    """Gradient of the logits, given those of intersection, ``power`` x prediction, and nll."""
     if align_corners is None:
         out = torch.empty_like(logits)
         strides = out.stride()
@@ -240,6 +251,7 @@ def overlap_backward(
         lse,
         intersection_slope,
         predicted_slope,
+        nll_slope,
         out,
         logits.shape[1],
         labels[0].numel(),
@@ -249,6 +261,7 @@ def overlap_backward(
         **source_arguments(logits, labels.shape[1:], align_corners),
         OUT_DENSE_ROWS=align_corners is None and _rows_are_dense(out),
         WEIGHTED=pixel_weight is not None,
+        WITH_NLL=nll_slope is not None,
         POWER=_constant(power),
         **block,
     )
@@ -260,7 +273,8 @@ def overlap_backward(
         lse,
         ignore_index,
         align_corners,
-        slope=pixel_weight,
+        slope=nll_slope,
+        pixel_weight=pixel_weight,
         power=power,
         total=out,
         intersection_slope=intersection_slope,
@@ -276,6 +290,7 @@ def _overlap_gradient(
     pixel_weight,
     intersection_slope,
     predicted_slope,
+    nll_slope,
     ignore_index,
     power,
     align_corners,

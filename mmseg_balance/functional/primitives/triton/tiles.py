@@ -4,14 +4,16 @@ A kernel gets a ``Source``'s fields: the strides of the logits in elements (so a
 channels-last included) and, to interpolate, the tables of :func:`line_tables`. Offsets are 64-bit.
 """
 
-from functools import lru_cache
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from mmseg_balance.functional.primitives.upsampled import source_lines
+from mmseg_balance.functional.primitives.upsampled import (
+    kept_by_size,
+    source_lines,
+    source_lines_on,
+)
 
 
 @triton.jit
@@ -88,11 +90,14 @@ def corners(plane, mask, top, left, low_height, low_width, stride_h, stride_w):
     )
 
 
-@lru_cache(maxsize=64)
+@kept_by_size
 def line_tables(
     size: int, output_size: int, align_corners: bool, device: torch.device
 ) -> tuple[Tensor, Tensor, Tensor, int]:
-    """Where output lines come from, as the kernels read it; made once for each size and device.
+    """Where output lines come from, as the kernels read it.
+
+    The tables are made on the device, for a copy from the host is illegal while a CUDA graph is
+    captured; the largest cell, a number that the host needs, is found on the host.
 
     Args:
         size: number of input lines h.
@@ -109,10 +114,11 @@ def line_tables(
         >>> lower.tolist(), share.tolist(), first.tolist(), most
         ([0, 0, 0, 1], [0.0, 0.25, 0.75, 0.25], [0, 3, 4], 3)
     """
-    lower, _, share = source_lines(size, output_size, align_corners)
-    first = torch.searchsorted(lower, torch.arange(size + 1))
-    most = int(first.diff().max())
-    return (lower.int().to(device), share.float().to(device), first.int().to(device), most)
+    lower, _, share = source_lines_on(size, output_size, align_corners, device)
+    first = torch.searchsorted(lower, torch.arange(size + 1, device=device))
+    on_host, _, _ = source_lines(size, output_size, align_corners)
+    most = int(on_host.bincount().max())
+    return lower.int(), share.float(), first.int(), most
 
 
 def source_arguments(logits: Tensor, size: torch.Size, align_corners: bool | None) -> dict:

@@ -23,6 +23,7 @@ def cells_backward_kernel(
     labels,
     lse,
     slope,
+    pixel_weight,
     total,
     intersection_slope,
     predicted_slope,
@@ -32,7 +33,6 @@ def cells_backward_kernel(
     width,
     ignore_index,
     power,
-    part_size,
     stride_n,
     stride_c,
     stride_h,
@@ -47,13 +47,15 @@ def cells_backward_kernel(
     most_columns,
     OVERLAP: tl.constexpr,
     WEIGHTED: tl.constexpr,
+    WITH_NLL: tl.constexpr,
     POWER: tl.constexpr,
     BLOCK_C: tl.constexpr,
     BLOCK_CELLS: tl.constexpr,
 ):
     """``parts`` is (4, N, C, h, w): what each cell gives to its four corners.
 
-    ``slope`` is the gradient of each pixel's nll, or the pixel weight for the overlap sums.
+    ``slope`` is the gradient of each pixel's nll, ``total`` the overlap sums' term that all classes
+    share (with ``slope`` in it).
     """
     image = tl.program_id(2).to(tl.int64)
     classes = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
@@ -68,7 +70,7 @@ def cells_backward_kernel(
     if OVERLAP:
         of_class = image * num_classes + classes
         for_label = tl.load(intersection_slope + of_class, mask=classes < num_classes, other=0.0)
-        for_mass = tl.load(predicted_slope + of_class, mask=classes < num_classes, other=0.0)
+        for_power = tl.load(predicted_slope + of_class, mask=classes < num_classes, other=0.0)
     first_row = tl.load(row_first + top, mask=exists, other=0)
     end_row = tl.load(row_first + top + 1, mask=exists, other=0)
     first_column = tl.load(column_first + left, mask=exists, other=0)
@@ -90,20 +92,23 @@ def cells_backward_kernel(
             inside = in_row & (column < end_column)
             right = tl.load(column_share + column, mask=inside, other=0.0)[None, :]
             at = (image * height + row) * width + column
+            # An ignored pixel's log-sum-exp is +inf, that of a label out of range NaN.
             label = tl.load(labels + at, mask=inside, other=ignore_index)
             valid = label != ignore_index
-            label = tl.where(valid, label, -1).to(tl.int32)
+            is_label = classes[:, None] == tl.where(valid, label, -1)[None, :]
             log_sum = tl.load(lse + at, mask=inside, other=float('inf'))
-            log_prob = start + rise * right - log_sum[None, :]
+            z = tl.where(valid[None, :], start + rise * right, 0.0)
+            log_prob = z - log_sum[None, :]
             prob = tl.exp(log_prob)
-            is_label = classes[:, None] == label[None, :]
             if OVERLAP:
-                mass = power_of(log_prob, prob, power, POWER)
-                pull = tl.load(total + at, mask=inside, other=0.0)
-                step = mass * for_mass[:, None] - prob * pull[None, :]
+                step = power_of(log_prob, prob, power, POWER) * for_power[:, None]
                 step += tl.where(is_label, prob * for_label[:, None], 0.0)
                 if WEIGHTED:
-                    step *= tl.load(slope + at, mask=inside, other=0.0)[None, :]
+                    step *= tl.load(pixel_weight + at, mask=inside, other=0.0)[None, :]
+                step -= prob * tl.load(total + at, mask=inside, other=0.0)[None, :]
+                if WITH_NLL:
+                    scale = tl.where(valid, tl.load(slope + at, mask=inside, other=0.0), 0.0)
+                    step -= tl.where(is_label, scale[None, :], 0.0)
             else:
                 scale = tl.where(valid, tl.load(slope + at, mask=inside, other=0.0), 0.0)
                 step = tl.where(is_label, prob - 1.0, prob) * scale[None, :]
@@ -113,12 +118,14 @@ def cells_backward_kernel(
         to_upper_right += to_right - to_right * down
         to_lower_left += to_left * down
         to_lower_right += to_right * down
-    cells = low_height * low_width
-    place = parts + (image * num_classes + classes.to(tl.int64)[:, None]) * cells + cell[None, :]
-    tl.store(place, to_upper_left, mask=known)
-    tl.store(place + part_size, to_upper_right, mask=known)
-    tl.store(place + 2 * part_size, to_lower_left, mask=known)
-    tl.store(place + 3 * part_size, to_lower_right, mask=known)
+    # 64-bit from the start: parts has four times as many elements as the logits.
+    cells, images = low_height * low_width, tl.num_programs(2)
+    near = parts + (image * num_classes + classes.to(tl.int64)[:, None]) * cells + cell[None, :]
+    part = images.to(tl.int64) * num_classes * cells
+    tl.store(near, to_upper_left, mask=known)
+    tl.store(near + part, to_upper_right, mask=known)
+    tl.store(near + 2 * part, to_lower_left, mask=known)
+    tl.store(near + 3 * part, to_lower_right, mask=known)
 
 
 def cells_backward(
@@ -129,6 +136,7 @@ def cells_backward(
     align_corners: bool,
     *,
     slope: Tensor | None,
+    pixel_weight: Tensor | None = None,
     power: float = 1,
     total: Tensor | None = None,
     intersection_slope: Tensor | None = None,
@@ -141,11 +149,12 @@ def cells_backward(
         labels, lse: ``(N, H, W)`` contiguous.
         ignore_index: the label of pixels that do not count.
         align_corners: how the logits are interpolated.
-        slope: ``(N, H, W)`` gradient of the nll; for the overlap sums the pixel weight or None.
-        power: exponent of the predicted mass.
+        slope: ``(N, H, W)`` gradient of the nll, or None.
+        pixel_weight: ``(N, H, W)`` weights in the overlap sums, or None.
+        power: exponent of the probabilities in the prediction.
         total: ``(N, H, W)`` the overlap sums' term that all classes share; None for the nll.
         intersection_slope: ``(N, C)`` gradient of the intersection.
-        predicted_slope: ``(N, C)`` gradient of the predicted mass, times ``power``.
+        predicted_slope: ``(N, C)`` gradient of the prediction, times ``power``.
     """
     images, classes, low_height, low_width = logits.shape
     height, width = labels.shape[1:]
@@ -166,6 +175,7 @@ def cells_backward(
         labels,
         lse,
         slope,
+        pixel_weight,
         total,
         intersection_slope,
         predicted_slope,
@@ -175,7 +185,6 @@ def cells_backward(
         width,
         ignore_index,
         float(power),
-        parts[0].numel(),
         *logits.stride(),
         low_height,
         low_width,
@@ -186,7 +195,8 @@ def cells_backward(
         column_share,
         most_columns,
         OVERLAP=total is not None,
-        WEIGHTED=slope is not None,
+        WEIGHTED=pixel_weight is not None,
+        WITH_NLL=total is not None and slope is not None,
         POWER=int(power) if power in (1, 2) else 0,
         num_warps=4,
         **CELL_BLOCK,

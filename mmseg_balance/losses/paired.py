@@ -1,0 +1,78 @@
+"""Losses of the same logits that share their softmax and its backward pass."""
+
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from mmseg_balance.functional.logits import PairedLogits
+from mmseg_balance.losses.base import RegionLoss, SegmentationLoss
+
+
+@MODELS.register_module()
+class PairedLoss(SegmentationLoss):
+    r"""Sum of a region loss and a pixel loss, computed together.
+
+    .. math:: \sum_i \lambda_i L_i
+
+    The value and gradient are those of the two in a list, ``loss_decode=[dict(…), dict(…)]``; here the
+    logits are read once for both, at little more than the cost of the region loss alone.
+
+    Convention:
+        - each loss keeps its own ``loss_weight`` (:math:`\lambda_i`) and class weights; the log has
+          their sum.
+        - it pays for one loss that reads ``overlap_sums`` and one that reads ``pixel_nll``: Dice,
+          IoU or Tversky with cross entropy, focal loss, LMP or OHEM. Others are merely added.
+
+    Args:
+        losses: configs of the losses.
+        loss_weight, loss_name: as in all losses; class weights go into the losses' own configs.
+
+    Example:
+        >>> import torch
+        >>> loss = PairedLoss([dict(type='SoftDiceLoss'), dict(type='WeightedCrossEntropyLoss')])
+        >>> logits = torch.zeros(1, 2, 1, 2)
+        >>> loss(logits, torch.tensor([[[0, 1]]]))  # 1 - 1 / 1.5 + log 2
+        tensor(1.0265)
+    """
+
+    def __init__(
+        self,
+        losses: list[dict],
+        loss_weight: float = 1.0,
+        loss_name: str = 'loss_paired',
+        **leftovers,
+    ) -> None:
+        super().__init__(loss_weight, loss_name, **leftovers)
+        if len(losses) < 2:
+            raise ValueError(f'losses={losses!r} must be the configs of two losses or more.')
+        built = [MODELS.build(config) for config in losses]
+        # The region loss leaves the pixel losses to the one that comes after it.
+        self.losses = nn.ModuleList(sorted(built, key=lambda loss: not isinstance(loss, RegionLoss)))
+
+    @property
+    def supports_low_resolution(self) -> bool:
+        return all(getattr(loss, 'supports_low_resolution', False) for loss in self.losses)
+
+    def forward(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | None = None,
+        reduction_override: str | None = None,
+        ignore_index: int = 255,
+    ) -> Tensor:
+        """The loss as a decode head calls it; see ``PixelLoss.forward``."""
+        self.refuse_sigmoid(logits)
+        paired = PairedLogits(logits)
+        total = 0
+        for loss in self.losses:
+            reads_primitives = getattr(loss, 'supports_low_resolution', False)
+            total = total + loss(
+                paired if reads_primitives else logits,
+                labels,
+                weight=weight,
+                avg_factor=avg_factor,
+                reduction_override=reduction_override,
+                ignore_index=ignore_index,
+            )
+        return self.loss_weight * total
