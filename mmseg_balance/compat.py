@@ -8,6 +8,10 @@ import importlib.util
 import warnings
 from importlib import metadata
 
+NO_MMSEG = (
+    'mmseg_balance (but for mmseg_balance.functional) needs MMSegmentation: pip install '
+    "'mmsegmentation==1.2.2' 'mmengine' 'mmcv-lite==2.1.0' ftfy regex, as README says"
+)
 NO_MMCV = (
     'mmseg_balance needs mmcv: install mmcv-lite==2.1.0 (no compiler needed; enough for every '
     'model without compiled ops) or the full mmcv 2.1.0, one of the two and never both'
@@ -36,8 +40,10 @@ def check_requirements() -> None:
     """Say what is missing before a stack of other packages' frames does.
 
     Raises:
-        ImportError: mmcv or ``pkg_resources`` cannot be found.
+        ImportError: mmseg, mmengine, mmcv or ``pkg_resources`` cannot be found.
     """
+    if not is_importable('mmseg') or not is_importable('mmengine'):
+        raise ImportError(NO_MMSEG)
     if not is_importable('mmcv'):
         raise ImportError(NO_MMCV)
     if not is_importable('pkg_resources'):

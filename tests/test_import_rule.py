@@ -13,7 +13,7 @@ PACKAGE = Path(__file__).parents[1] / 'mmseg_balance'
 BUILDING_BLOCKS = {'functional', 'statistics', 'runtime'}
 MAY_IMPORT = {
     'functional': set(),
-    'statistics': {'functional', 'runtime'},
+    'statistics': {'functional', 'runtime', 'compat'},
     'compat': {'runtime'},
     'runtime': {*BUILDING_BLOCKS, 'compat'},
     'hooks': {*BUILDING_BLOCKS, 'runtime'},

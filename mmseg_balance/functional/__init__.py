@@ -48,11 +48,7 @@ from mmseg_balance.functional.pixel import (
     softmax_focal_loss,
     weighted_cross_entropy_loss,
 )
-from mmseg_balance.functional.primitives import (
-    overlap_sums,
-    pixel_nll,
-    pixel_nll_and_overlap_sums,
-)
+from mmseg_balance.functional.primitives import overlap_sums, pixel_nll, pixel_nll_and_overlap_sums
 from mmseg_balance.functional.recall import recall_loss
 from mmseg_balance.functional.temperature import TemperatureFit, fit_temperature, temperature_nll
 

@@ -1,5 +1,7 @@
 """Hooks: what happens around the iterations of a run."""
 
+from mmseg_balance import compat  # noqa: F401  says what to install
+
 from .class_performance import ClassPerformanceHook
 from .finite_loss import FiniteLossHook
 from .fused_loss import FusedLossHook

@@ -12,11 +12,7 @@ from torch import Tensor, nn
 from mmseg_balance.functional.labels import count_valid
 from mmseg_balance.functional.logits import UpsampledLogits
 from mmseg_balance.functional.primitives import pixel_nll
-<<<<<<< HEAD
-from mmseg_balance.functional.primitives.upsampled import UpsampledLogits
 from mmseg_balance.runtime.models import losses_of, unwrapped
-=======
->>>>>>> 0438bb1 (Primitives: dense, tiled, upsampled and the kernels, one place that chooses; NaN at ignored pixels and labels out of range; the pair)
 
 
 @HOOKS.register_module()

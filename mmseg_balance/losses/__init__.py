@@ -1,5 +1,6 @@
 """Losses as decode heads call them, registered in MMSegmentation's MODELS."""
 
+from mmseg_balance import compat  # noqa: F401  says what to install
 from mmseg_balance.losses.lovasz import LovaszSoftmaxLoss
 from mmseg_balance.losses.max_pooling import LMPLoss, OHEMCrossEntropyLoss
 from mmseg_balance.losses.overlap import (

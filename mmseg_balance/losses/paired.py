@@ -46,7 +46,9 @@ class PairedLoss(SegmentationLoss):
             raise ValueError(f'losses={losses!r} must be the configs of two losses or more.')
         built = [MODELS.build(config) for config in losses]
         # The region loss leaves the pixel losses to the one that comes after it.
-        self.losses = nn.ModuleList(sorted(built, key=lambda loss: not isinstance(loss, RegionLoss)))
+        self.losses = nn.ModuleList(
+            sorted(built, key=lambda loss: not isinstance(loss, RegionLoss))
+        )
 
     @property
     def supports_low_resolution(self) -> bool:

@@ -1,5 +1,6 @@
 """Metrics for MMEngine's evaluator."""
 
+from mmseg_balance import compat  # noqa: F401  says what to install
 from mmseg_balance.metrics.calibration import CalibrationMetric
 from mmseg_balance.metrics.imbalance import ImbalanceMetric
 

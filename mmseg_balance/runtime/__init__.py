@@ -1,1 +1,3 @@
 """What keeps a run alive: safe checkpoints, atomic files, resume, input checks, CPU launch."""
+
+from mmseg_balance import compat  # noqa: F401  says what to install

@@ -1,5 +1,6 @@
 """Class statistics of a training set: counted once, saved, used by everything."""
 
+from mmseg_balance import compat  # noqa: F401  says what to install
 from mmseg_balance.statistics.auto import (
     build_training_set,
     load_statistics,

@@ -1,5 +1,6 @@
 """Transforms of the training pipeline."""
 
+from mmseg_balance import compat  # noqa: F401  says what to install
 from mmseg_balance.transforms.class_centered_crop import ClassCenteredCrop
 
 __all__ = ['ClassCenteredCrop']

@@ -10,8 +10,7 @@ from tests.support.losses import CASES, Case, batch
 PAIR = Case(
     'PairedLoss',
     dict(
-        type='PairedLoss',
-        losses=[dict(type='SoftDiceLoss'), dict(type='WeightedCrossEntropyLoss')],
+        type='PairedLoss', losses=[dict(type='SoftDiceLoss'), dict(type='WeightedCrossEntropyLoss')]
     ),
     None,
 )

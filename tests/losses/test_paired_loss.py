@@ -46,12 +46,16 @@ def test_the_sum_of_its_losses(pair, dtype, weighted):
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize('pair', PAIRS[:3], ids=lambda pair: '+'.join(loss['type'] for loss in pair))
+@pytest.mark.parametrize(
+    'pair', PAIRS[:3], ids=lambda pair: '+'.join(loss['type'] for loss in pair)
+)
 def test_one_softmax_for_both(pair, monkeypatch):
     made = []
     original = tiled.softmax_into
     monkeypatch.setattr(
-        tiled, 'softmax_into', lambda out, z, valid: made.append(z.numel()) or original(out, z, valid)
+        tiled,
+        'softmax_into',
+        lambda out, z, valid: made.append(z.numel()) or original(out, z, valid),
     )
     logits, labels = batch(dtype=torch.float32)
     MODELS.build(dict(type='PairedLoss', losses=list(pair)))(logits, labels)
@@ -77,8 +81,10 @@ def test_primitive_is_both_primitives():
     torch.testing.assert_close(nll, pixel_nll(logits, labels))
     torch.testing.assert_close(sums, overlap_sums(logits, labels, power=1.5, per_image=True))
     assert torch.autograd.gradcheck(
-        lambda z: pixel_nll_and_overlap_sums(z, labels[:, :3, :4], power=1.5)[:1]
-        + pixel_nll_and_overlap_sums(z, labels[:, :3, :4], power=1.5)[1][:2],
+        lambda z: (
+            pixel_nll_and_overlap_sums(z, labels[:, :3, :4], power=1.5)[:1]
+            + pixel_nll_and_overlap_sums(z, labels[:, :3, :4], power=1.5)[1][:2]
+        ),
         logits[:, :, :3, :4].detach().requires_grad_(),
     )
 
