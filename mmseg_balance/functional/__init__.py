@@ -1,1 +1,1 @@
-
+"""The mathematics, on PyTorch and NumPy alone."""
