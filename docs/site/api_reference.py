@@ -2,6 +2,7 @@
 
 Public is what a package lists in ``__all__``.
 """
+
 from collections.abc import Iterator
 
 import griffe
@@ -10,8 +11,16 @@ from mkdocs.structure.files import File, Files
 
 PACKAGE = 'mmseg_balance'
 # The mathematics before its package lists names: what its modules define, less what runs it.
-INTERNAL = ('backend', 'eager_primitives', 'shared_softmax', 'selection', 'distributed',
-            'transitions', 'upsampling', 'triton_')
+INTERNAL = (
+    'backend',
+    'eager_primitives',
+    'shared_softmax',
+    'selection',
+    'distributed',
+    'transitions',
+    'upsampling',
+    'triton_',
+)
 FIRST = ('losses', 'functional', 'hooks', 'samplers', 'transforms', 'loops', 'metrics', 'datasets')
 
 
@@ -20,10 +29,15 @@ def on_config(config):
     if missing := sorted(undocumented(packages)):
         raise PluginError('public names without a docstring: ' + ', '.join(missing))
     config.extra['api_pages'] = {
-        f'api/{name}.md': page(package, names) for name, (package, names) in packages.items()}
+        f'api/{name}.md': page(package, names) for name, (package, names) in packages.items()
+    }
     pages = [{name: f'api/{name}.md'} for name in packages]
-    config.nav = [{'API reference': [{'Overview': 'api/index.md'}, *pages]}
-                  if 'API reference' in entry else entry for entry in config.nav]
+    config.nav = [
+        {'API reference': [{'Overview': 'api/index.md'}, *pages]}
+        if 'API reference' in entry
+        else entry
+        for entry in config.nav
+    ]
     config.extra['api_pages']['api/index.md'] = overview(packages)
     return config
 
@@ -49,16 +63,25 @@ def public_names(root: griffe.Module) -> dict[str, tuple[griffe.Module, list[gri
 
 def listed(package: griffe.Module) -> list[griffe.Object]:
     """What ``__all__`` says, where it is defined."""
-    return [package.members[str(name)].final_target if package.members[str(name)].is_alias
-            else package.members[str(name)] for name in package.exports or ()]
+    return [
+        package.members[str(name)].final_target
+        if package.members[str(name)].is_alias
+        else package.members[str(name)]
+        for name in package.exports or ()
+    ]
 
 
 def defined(package: griffe.Module) -> list[griffe.Object]:
     modules = [module for _, module in sorted(package.modules.items())]
-    return [member for module in modules if not module.name.startswith(INTERNAL)
-            for name, member in module.members.items()
-            if not name.startswith('_') and not member.is_alias
-            and (member.is_function or member.is_class)]
+    return [
+        member
+        for module in modules
+        if not module.name.startswith(INTERNAL)
+        for name, member in module.members.items()
+        if not name.startswith('_')
+        and not member.is_alias
+        and (member.is_function or member.is_class)
+    ]
 
 
 def undocumented(packages: dict) -> Iterator[str]:
@@ -71,21 +94,30 @@ def page(package: griffe.Module, names: list[griffe.Object]) -> str:
     modules: dict[str, list[griffe.Object]] = {}
     for item in names:
         modules.setdefault(item.module.path, []).append(item)
-    parts = [f'# {package.path}\n', f'::: {package.path}\n    options: {{show_root_heading: false, '
-             'show_root_toc_entry: false, members: false, heading_level: 2}\n']
+    parts = [
+        f'# {package.path}\n',
+        f'::: {package.path}\n    options: {{show_root_heading: false, '
+        'show_root_toc_entry: false, members: false, heading_level: 2}\n',
+    ]
     for path, items in modules.items():
         title = path.removeprefix(package.path).strip('.') or package.name
         parts.append(f'\n## {title.replace("_", " ")}\n')
         if path != package.path:
-            parts.append(f'\n::: {path}\n    options: {{show_root_heading: false, '
-                         'show_root_toc_entry: false, members: false, heading_level: 3}\n')
+            parts.append(
+                f'\n::: {path}\n    options: {{show_root_heading: false, '
+                'show_root_toc_entry: false, members: false, heading_level: 3}\n'
+            )
         parts.extend(f'\n::: {item.path}\n' for item in items)
     return ''.join(parts)
 
 
 def overview(packages: dict) -> str:
-    lines = ['# API reference\n', 'Every public name, from its docstring.\n',
-             '| package | names |', '|---|---|']
+    lines = [
+        '# API reference\n',
+        'Every public name, from its docstring.\n',
+        '| package | names |',
+        '|---|---|',
+    ]
     for name, (package, names) in packages.items():
         links = ' '.join(f'[`{item.name}`][{item.path}]' for item in names)
         lines.append(f'| [{package.path}]({name}.md) | {links} |')

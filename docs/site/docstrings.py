@@ -1,12 +1,14 @@
 """Our docstrings, which are reStructuredText in Google's sections, as the Markdown of the site."""
+
 import re
 from textwrap import indent
 
 import griffe
 
 # .. math:: and what follows it, more deeply indented or in the same paragraph.
-EQUATION = re.compile(r'^( *)\.\. math::((?: .*)?\n(?:\1 +\S.*\n|(?=\n))*(?:\n?(?:\1 +\S.*\n))*)',
-                      re.M)
+EQUATION = re.compile(
+    r'^( *)\.\. math::((?: .*)?\n(?:\1 +\S.*\n|(?=\n))*(?:\n?(?:\1 +\S.*\n))*)', re.M
+)
 FORMULA = re.compile(r':math:`([^`]+)`')
 ROLE = re.compile(r':(?:func|class|meth|mod|data|attr|exc):`(~?)([\w.]+)`')
 # A convention in a line; one with a list below it becomes a box as it is.

@@ -3,6 +3,7 @@
 The browser needs a font with a table of mathematical sizes. Not every system has one, so the
 part of STIX Two Math that pages can need is shipped with the site.
 """
+
 import html
 import io
 import re
@@ -16,9 +17,16 @@ from mkdocs.structure.files import File, Files
 
 FONT = 'assets/math.woff'
 # Latin, Greek, punctuation, arrows, operators, technical signs, and the italic alphabets.
-CHARACTERS = (*range(0x20, 0x250), *range(0x370, 0x400), *range(0x2000, 0x2070),
-              *range(0x2100, 0x2150), *range(0x2190, 0x2400), *range(0x27E0, 0x2800),
-              *range(0x2A00, 0x2B00), *range(0x1D400, 0x1D7FF))
+CHARACTERS = (
+    *range(0x20, 0x250),
+    *range(0x370, 0x400),
+    *range(0x2000, 0x2070),
+    *range(0x2100, 0x2150),
+    *range(0x2190, 0x2400),
+    *range(0x27E0, 0x2800),
+    *range(0x2A00, 0x2B00),
+    *range(0x1D400, 0x1D7FF),
+)
 # What pymdownx.arithmatex (generic) makes of $…$ and $$…$$.
 INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.S)
 DISPLAY = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.S)
@@ -34,7 +42,8 @@ def on_files(files: Files, config) -> Files:
 
 def on_page_content(content: str, page, **_) -> str:
     content = DISPLAY.sub(
-        lambda found: f'<div class="equation">{mathml(found[1], "block", page)}</div>', content)
+        lambda found: f'<div class="equation">{mathml(found[1], "block", page)}</div>', content
+    )
     return INLINE.sub(lambda found: mathml(found[1], 'inline', page), content)
 
 
@@ -45,8 +54,10 @@ def mathml(escaped: str, display: str, page) -> str:
         # TeX puts a thin space between the name of a function and a letter that follows it.
         math = convert(FUNCTION.sub(r'\g<0>\\,', latex), display=display)
     except Exception as error:
-        raise PluginError(f'{page.file.src_uri}: cannot convert the equation {latex!r}: '
-                          f'{type(error).__name__} {error}') from error
+        raise PluginError(
+            f'{page.file.src_uri}: cannot convert the equation {latex!r}: '
+            f'{type(error).__name__} {error}'
+        ) from error
     return SIGN.sub(r'\1<mo form="prefix">\2</mo>', math)
 
 

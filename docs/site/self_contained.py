@@ -1,12 +1,15 @@
 """A page that would load anything from another server fails the build."""
+
 import re
 from pathlib import Path
 
 from mkdocs.exceptions import PluginError
 
-LOADED = re.compile(r'''<(?:script|img|iframe|source|video)\b[^>]*\bsrc=["']?(https?:)?//[^>]*>'''
-                    r'''|<link\b(?=[^>]*rel=["']?(?:stylesheet|preload|preconnect|icon))[^>]*'''
-                    r'''href=["']?(https?:)?//[^>]*>|@import[^;]*//''')
+LOADED = re.compile(
+    r"""<(?:script|img|iframe|source|video)\b[^>]*\bsrc=["']?(https?:)?//[^>]*>"""
+    r"""|<link\b(?=[^>]*rel=["']?(?:stylesheet|preload|preconnect|icon))[^>]*"""
+    r"""href=["']?(https?:)?//[^>]*>|@import[^;]*//"""
+)
 
 
 def on_post_build(config) -> None:
