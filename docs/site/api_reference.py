@@ -1,6 +1,6 @@
 """A page for each package with every public name, from the docstrings; one without fails.
 
-Public is what a package lists in ``__all__``.
+Public is what a package lists in ``__all__``, and every registered component.
 """
 
 from collections.abc import Iterator
@@ -55,6 +55,7 @@ def public_names(root: griffe.Module) -> dict[str, tuple[griffe.Module, list[gri
         if member.is_alias or not member.is_module or name.startswith('_'):
             continue
         names = listed(member) or (defined(member) if name == 'functional' else [])
+        names += [item for item in registered(member) if item not in names]
         if names:
             found[name] = (member, names)
     order = {name: position for position, name in enumerate(FIRST)}
@@ -82,6 +83,19 @@ def defined(package: griffe.Module) -> list[griffe.Object]:
         and not member.is_alias
         and (member.is_function or member.is_class)
     ]
+
+
+def registered(package: griffe.Module) -> Iterator[griffe.Class]:
+    """Classes with a ``register_module`` decorator: what a config can name."""
+    for member in package.members.values():
+        if member.is_alias:
+            continue
+        if member.is_module:
+            yield from registered(member)
+        elif member.is_class and any(
+            'register_module' in str(decorator.value) for decorator in member.decorators
+        ):
+            yield member
 
 
 def undocumented(packages: dict) -> Iterator[str]:
