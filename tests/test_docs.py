@@ -95,4 +95,6 @@ def test_equations_become_mathml(site):
     assert html.startswith('<div class="equation"><math')
     assert '<mo form="prefix">' in html
     with pytest.raises(exceptions.PluginError, match=r'page\.md: cannot convert'):
-        equations.on_page_content(r'<span class="arithmatex">\(\frac{1\)</span>', page)
+        equations.on_page_content(r'<span class="arithmatex">\(\frac\)</span>', page)
+    with pytest.raises(exceptions.PluginError, match=r'page\.md: .*unheard'):
+        equations.on_page_content(r'<span class="arithmatex">\(\unheard x\)</span>', page)

@@ -62,6 +62,8 @@ def mathml(escaped: str, display: str, page) -> str:
             f'{page.file.src_uri}: cannot convert the equation {latex!r}: '
             f'{type(error).__name__} {error}'
         ) from error
+    if unknown := re.search(r'\\\w+', math):
+        raise PluginError(f'{page.file.src_uri}: {unknown[0]} of {latex!r} is not understood')
     return SIGN.sub(r'\1<mo form="prefix">\2</mo>', math)
 
 
