@@ -2,6 +2,7 @@
 # make test         environment and all tests
 # make soak         a training killed 20 times, compared with one left alone (10 minutes, CamVid)
 # make lint         ruff
+# make docs         the site, in site/index.html
 # make clean        remove the environment and what quickstart and the tests wrote (not data/)
 #
 # Each step leaves a stamp and is done again only when what it depends on has changed.
@@ -14,7 +15,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # How many tests run side by side; each uses one thread.
 JOBS ?= 2
 
-.PHONY: help install quickstart test soak lint clean
+.PHONY: help install quickstart test soak lint docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -52,6 +53,13 @@ lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
+$(VENV)/.installed-docs: $(VENV)/.installed
+	$(PIP) install -c requirements/tested.txt -e '.[lite,docs]'
+	@touch $@
+
+docs: $(VENV)/.installed-docs
+	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/mkdocs build --strict
+
 clean:
-	rm -rf $(VENV) work_dirs/quickstart .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) site work_dirs/quickstart .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

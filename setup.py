@@ -40,6 +40,19 @@ TEST = [
     *PRETRAINED,
     "triton; platform_system == 'Linux'",  # the kernels are tested in its interpreter
 ]
+# For `make docs`: Markdown, the API from docstrings, equations, the notebook.
+DOCS = [
+    'mkdocs>=1.6,<2',
+    'mkdocs-material',
+    'mkdocstrings[python]',
+    'latex2mathml',
+    'ziamath',
+    'fonttools',
+    'nbclient',
+    'nbconvert',
+    'ipykernel',
+    'ruff',
+]
 
 setup(
     name='mmseg_balance',
@@ -69,6 +82,11 @@ setup(
     package_data={'mmseg_balance.experiments': ['report.css', 'report.html.jinja']},
     python_requires='>=3.10',
     install_requires=INSTALL,
-    extras_require={'lite': ['mmcv-lite==2.1.0'], 'pretrained': PRETRAINED, 'test': TEST},
+    extras_require={
+        'lite': ['mmcv-lite==2.1.0'],
+        'pretrained': PRETRAINED,
+        'docs': DOCS,
+        'test': TEST,
+    },
     zip_safe=False,
 )

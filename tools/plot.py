@@ -1,4 +1,4 @@
-"""Pictures of what metrics measured, class statistics, samplers and schedules."""
+"""Pictures of what metrics measured, class statistics, samplers, schedules and losses."""
 
 import argparse
 
@@ -7,6 +7,7 @@ from mmseg_balance.visualization import (
     confusion,
     frequency,
     gain,
+    loss_gallery,
     performance,
     reliability,
     sampling,
@@ -23,6 +24,7 @@ COMMANDS = {
     'sampling': sampling,
     'performance': performance,
     'schedule': schedule,
+    'losses': loss_gallery,
 }
 
 
