@@ -34,6 +34,7 @@ TEST = [
     'pytest-xdist',
     'pytest-cov',
     'ruff',
+    'scikit-image',
     'torchmetrics',
     'tensorboard',
     'efficientnet-lite-pytorch',  # what the backbone is compared with

@@ -1,5 +1,7 @@
 """Losses as decode heads call them, registered in MMSegmentation's MODELS."""
 
+from mmseg_balance.losses.blv import BalancedVariationLoss
+from mmseg_balance.losses.centerline import CenterlineDiceLoss
 from mmseg_balance.losses.lovasz import LovaszSoftmaxLoss
 from mmseg_balance.losses.max_pooling import LMPLoss, OHEMCrossEntropyLoss
 from mmseg_balance.losses.overlap import (
@@ -11,8 +13,12 @@ from mmseg_balance.losses.overlap import (
 from mmseg_balance.losses.pixel import SoftmaxFocalLoss, WeightedCrossEntropyLoss
 from mmseg_balance.losses.priors import LDAMLoss, LogitAdjustedLoss
 from mmseg_balance.losses.recall import RecallLoss
+from mmseg_balance.losses.region_size import RegionSizeLoss
+from mmseg_balance.losses.seesaw import SoftmaxSeesawLoss
 
 __all__ = [
+    'BalancedVariationLoss',
+    'CenterlineDiceLoss',
     'GeneralizedDiceLoss',
     'LDAMLoss',
     'LMPLoss',
@@ -20,9 +26,11 @@ __all__ = [
     'LovaszSoftmaxLoss',
     'OHEMCrossEntropyLoss',
     'RecallLoss',
+    'RegionSizeLoss',
     'SoftDiceLoss',
     'SoftIoULoss',
     'SoftTverskyLoss',
     'SoftmaxFocalLoss',
+    'SoftmaxSeesawLoss',
     'WeightedCrossEntropyLoss',
 ]
