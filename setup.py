@@ -70,6 +70,11 @@ setup(
     package_data={'mmseg_balance.experiments': ['report.css', 'report.html.jinja']},
     python_requires='>=3.10',
     install_requires=INSTALL,
-    extras_require={'lite': ['mmcv-lite==2.1.0'], 'pretrained': PRETRAINED, 'test': TEST},
+    extras_require={
+        'lite': ['mmcv-lite==2.1.0'],
+        'pretrained': PRETRAINED,
+        'skeleton': ['scikit-image'],  # centre lines of BoundaryMetric
+        'test': TEST,
+    },
     zip_safe=False,
 )
