@@ -128,10 +128,11 @@ def soft_skeleton(values: Tensor, iterations: int, valid: Tensor | None = None) 
         Shit et al. 2021, algorithm 1.
     """
     skeleton = 0.0
-    for step in range(iterations + 1):
-        values = values if step == 0 else _erode(values, valid)
-        removed = (values - _dilate(_erode(values, valid), valid)).clamp(min=0)
+    for _ in range(iterations + 1):
+        eroded = _erode(values, valid)
+        removed = (values - _dilate(eroded, valid)).clamp(min=0)
         skeleton = skeleton + removed - skeleton * removed
+        values = eroded
     return skeleton
 
 
@@ -171,12 +172,14 @@ def _centerline_sums(
 
 
 def _erode(values: Tensor, valid: Tensor | None) -> Tensor:
-    holes = values if valid is None else torch.where(valid, values, 1)
-    column = F.max_pool2d(-holes, (3, 1), 1, (1, 0))
-    row = F.max_pool2d(-holes, (1, 3), 1, (0, 1))
+    """The least value of a pixel and its four neighbours."""
+    holes = -(values if valid is None else torch.where(valid, values, 1))
+    column = F.max_pool2d(holes, (3, 1), 1, (1, 0))
+    row = F.max_pool2d(holes, (1, 3), 1, (0, 1))
     return -torch.maximum(column, row)
 
 
 def _dilate(values: Tensor, valid: Tensor | None) -> Tensor:
+    """The largest value of a pixel and its eight neighbours."""
     holes = values if valid is None else torch.where(valid, values, 0)
     return F.max_pool2d(holes, 3, 1, 1)
