@@ -34,6 +34,7 @@ TEST = [
     'pytest-xdist',
     'pytest-cov',
     'ruff',
+    'scikit-image',
     'torchmetrics',
     'tensorboard',
     'efficientnet-lite-pytorch',  # what the backbone is compared with
@@ -86,6 +87,7 @@ setup(
         'lite': ['mmcv-lite==2.1.0'],
         'pretrained': PRETRAINED,
         'docs': DOCS,
+        'skeleton': ['scikit-image'],  # centre lines of BoundaryMetric
         'test': TEST,
     },
     zip_safe=False,

@@ -39,6 +39,17 @@ OURS = (
     ('LovaszSoftmaxLoss', dict(type='LovaszSoftmaxLoss'), 20.0),
     ('LDAMLoss', dict(type='LDAMLoss', statistics='of the batch', scale=1.0), None),
     ('LogitAdjustedLoss', dict(type='LogitAdjustedLoss', statistics='of the batch'), None),
+    ('BalancedVariationLoss', dict(type='BalancedVariationLoss', statistics='of the batch'), 2.0),
+    ('SoftmaxSeesawLoss', dict(type='SoftmaxSeesawLoss', statistics='of the batch'), 2.0),
+    ('RegionSizeLoss', dict(type='RegionSizeLoss'), 1.7),
+    ('CenterlineDiceLoss', dict(type='CenterlineDiceLoss', thin_classes=[2]), None),
+)
+# They rank pixels, change the logits or look at neighbours before the primitives do their part.
+NO_CUDA_TARGET = (
+    'LovaszSoftmaxLoss',
+    'BalancedVariationLoss',
+    'SoftmaxSeesawLoss',
+    'CenterlineDiceLoss',
 )
 PAIR_TARGET = 2.5
 THEIRS = (
@@ -180,7 +191,7 @@ def workload(shape: tuple[int, int, int, int], args: argparse.Namespace) -> Work
 
 def cuda_target(name: str) -> float | None:
     """Largest ratio to F.cross_entropy that is aimed at on a GPU: pixel and overlap losses."""
-    return None if name == 'LovaszSoftmaxLoss' or '+' in name else 0.7
+    return None if name in NO_CUDA_TARGET or '+' in name else 0.7
 
 
 def measure(shape: tuple[int, int, int, int], args: argparse.Namespace) -> list[dict]:

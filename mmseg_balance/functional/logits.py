@@ -142,3 +142,25 @@ class PairedLogits:
 
     def new_full(self, *args, **kwargs) -> Tensor:
         return self.logits.new_full(*args, **kwargs)
+
+
+def full_size_logits(logits: Tensor, loss: str) -> Tensor:
+    """Logits of two or more classes in :func:`wide_dtype`, for a loss that changes single pixels.
+
+    Args:
+        logits: ``(N, C, H, W)``; one channel z becomes the two-class logits ``(0, z)``.
+        loss: name for the error.
+
+    Raises:
+        ValueError: :class:`UpsampledLogits`.
+
+    Example:
+        >>> full_size_logits(torch.tensor([1.5]).half().view(1, 1, 1, 1), 'a loss').flatten()
+        tensor([0.0000, 1.5000])
+    """
+    if isinstance(logits, UpsampledLogits):
+        raise ValueError(
+            f"{loss} needs each pixel's own logits and must take logits of the labels' size: pass "
+            'logits.full.'
+        )
+    return widen(as_multiclass(logits))

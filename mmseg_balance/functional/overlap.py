@@ -2,7 +2,8 @@
 
 Common to all of them:
     - ``over='batch'`` pools the pixels of all images, ``'image'`` averages over the images that
-      have a valid pixel.
+      have a valid pixel, ``'image_class'`` averages each class over the images that have it and
+      then the classes (the mIoU^C of Wang et al. 2023, as a loss).
     - ``average='macro'`` is the mean over classes; with class weights their weighted mean.
     - absent class (no valid pixel of it in the pool): left out of the mean (``classes='present'``)
       or counted as perfect, loss 0 (``'all'``).
@@ -57,7 +58,7 @@ def soft_dice_loss(
         class_weight: ``(C,)``.
         weight: ``(N, H, W)`` weights of the pixels.
         average: ``'macro'`` or ``'micro'``.
-        over: ``'batch'`` or ``'image'``.
+        over: ``'batch'``, ``'image'`` or, for macro, ``'image_class'``.
         power: exponent of the probabilities in P (2 in both papers).
         smooth: added to numerator and denominator.
         eps: added to the denominator.
@@ -75,14 +76,14 @@ def soft_dice_loss(
     Reference:
         Huang et al., Balance-batch, eq. 5; Taubert et al. 2021, Loss Scheduling, eq. 2.
     """
+    check_over(average, over)
     groups = _groups(logits, labels, ignore_index, power, weight, over, sync)
     intersection, predicted, target = groups
     if average == 'micro':
-        losses = 1 - 2 * _micro_ratio(intersection, predicted + target, class_weight, smooth, eps)
-    else:
-        dice = _ratio(2 * intersection, predicted + target, smooth, eps)
-        losses = _class_mean(1 - dice, target, class_weight, classes)
-    return _group_mean(losses, target, over, sync)
+        dice = 2 * _micro_ratio(intersection, predicted + target, class_weight, smooth, eps)
+        return _group_mean(1 - dice, target, over, sync)
+    dice = _ratio(2 * intersection, predicted + target, smooth, eps)
+    return _macro_mean(1 - dice, target, class_weight, classes, over, sync)
 
 
 def soft_iou_loss(
@@ -125,16 +126,16 @@ def soft_iou_loss(
     Reference:
         Rahman & Wang 2016; Huang et al., Balance-batch, section III.B.
     """
+    check_over(average, over)
     intersection, predicted, target = _groups(
         logits, labels, ignore_index, power, weight, over, sync
     )
     union = predicted + target - intersection
     if average == 'micro':
-        losses = 1 - _micro_ratio(intersection, union, class_weight, smooth, eps)
-    else:
-        iou = _ratio(intersection, union, smooth, eps)
-        losses = _class_mean(1 - iou, target, class_weight, classes)
-    return _group_mean(losses, target, over, sync)
+        iou = _micro_ratio(intersection, union, class_weight, smooth, eps)
+        return _group_mean(1 - iou, target, over, sync)
+    iou = _ratio(intersection, union, smooth, eps)
+    return _macro_mean(1 - iou, target, class_weight, classes, over, sync)
 
 
 def soft_tversky_loss(
@@ -189,7 +190,7 @@ def soft_tversky_loss(
     if gamma != 1:
         # Rounding may take 1 - V to 0 or just below, where a power has no finite slope.
         misses = misses.clamp(min=torch.finfo(misses.dtype).eps) ** gamma
-    return _group_mean(_class_mean(misses, target, class_weight, classes), target, over, sync)
+    return _macro_mean(misses, target, class_weight, classes, over, sync)
 
 
 def generalized_dice_loss(
@@ -236,6 +237,26 @@ def generalized_dice_loss(
     return _group_mean(1 - 2 * ratio, target, over, sync)
 
 
+def check_over(average: str, over: str) -> None:
+    """Raise ValueError for a ratio over all classes that is to be averaged by class.
+
+    Args:
+        average: ``'macro'`` or ``'micro'``.
+        over: ``'batch'``, ``'image'`` or ``'image_class'``.
+
+    Example:
+        >>> check_over('macro', 'image_class')
+        >>> check_over('micro', 'image_class')
+        Traceback (most recent call last):
+        ValueError: over='image_class' averages classes ...
+    """
+    if average == 'micro' and over == 'image_class':
+        raise ValueError(
+            "over='image_class' averages classes and average='micro' has one ratio of "
+            "all of them: choose average='macro', or over='image' or 'batch'."
+        )
+
+
 def _groups(
     logits: Tensor,
     labels: Tensor,
@@ -247,7 +268,7 @@ def _groups(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Intersection, predicted and target mass ``(G, C)`` of each pool: the images, or one batch."""
     sums = overlap_sums(logits, labels, ignore_index, power, weight, per_image=True)
-    if over == 'image':
+    if over != 'batch':
         return sums
     pooled = torch.stack(sums).sum(1, keepdim=True)
     return tuple(sum_over_ranks(pooled) if sync else pooled)
@@ -283,6 +304,18 @@ def _class_mean(
     if classes == 'present':
         return _ratio(total, shares.sum(1))
     return _ratio(total, losses.shape[1] if class_weight is None else class_weight.sum())
+
+
+def _macro_mean(
+    losses: Tensor, target: Tensor, class_weight: Tensor | None, classes: str, over: str, sync: bool
+) -> Tensor:
+    """Mean over classes and pools of losses ``(G, C)``."""
+    if over != 'image_class':
+        return _group_mean(_class_mean(losses, target, class_weight, classes), target, over, sync)
+    present = target > 0
+    sums = torch.stack([(losses * present).sum(0), present.sum(0).to(losses.dtype)])
+    total, images = sum_over_ranks(sums) if sync else sums
+    return _class_mean(_ratio(total, images)[None], images[None], class_weight, classes)[0]
 
 
 def _group_mean(losses: Tensor, target: Tensor, over: str, sync: bool) -> Tensor:

@@ -4,12 +4,16 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_balance.functional.overlap import (
+    check_over,
     generalized_dice_loss,
     soft_dice_loss,
     soft_iou_loss,
     soft_tversky_loss,
 )
 from mmseg_balance.losses.base import RegionLoss, not_negative, one_of
+
+POOLS = ('batch', 'image')
+MACRO_POOLS = (*POOLS, 'image_class')
 
 
 @MODELS.register_module()
@@ -24,7 +28,8 @@ class SoftDiceLoss(RegionLoss):
 
     Args:
         average: ``'macro'``, a mean over classes, or ``'micro'``, one ratio of class-weighted sums.
-        over: ``'batch'`` pools all images, ``'image'`` averages over them.
+        over: ``'batch'`` pools all images, ``'image'`` averages over them, ``'image_class'``
+            averages each class over the images that have it and then the classes (macro only).
         power: exponent of the probabilities in the denominator.
         smooth: added to numerator and denominator.
         eps: added to the denominator.
@@ -57,7 +62,8 @@ class SoftDiceLoss(RegionLoss):
     ) -> None:
         super().__init__(loss_weight, loss_name, class_weight, **leftovers)
         self.average = one_of('average', average, ('macro', 'micro'))
-        self.over = one_of('over', over, ('batch', 'image'))
+        self.over = one_of('over', over, MACRO_POOLS)
+        check_over(average, over)
         self.power = not_negative('power', power)
         self.smooth = not_negative('smooth', smooth)
         self.eps = not_negative('eps', eps)
@@ -126,7 +132,8 @@ class SoftIoULoss(RegionLoss):
     ) -> None:
         super().__init__(loss_weight, loss_name, class_weight, **leftovers)
         self.average = one_of('average', average, ('macro', 'micro'))
-        self.over = one_of('over', over, ('batch', 'image'))
+        self.over = one_of('over', over, MACRO_POOLS)
+        check_over(average, over)
         self.power = not_negative('power', power)
         self.smooth = not_negative('smooth', smooth)
         self.eps = not_negative('eps', eps)
@@ -204,7 +211,7 @@ class SoftTverskyLoss(RegionLoss):
         self.alpha = not_negative('alpha', alpha)
         self.beta = not_negative('beta', beta)
         self.gamma = not_negative('gamma', gamma)
-        self.over = one_of('over', over, ('batch', 'image'))
+        self.over = one_of('over', over, MACRO_POOLS)
         self.smooth = not_negative('smooth', smooth)
         self.eps = not_negative('eps', eps)
         self.classes = one_of('classes', classes, ('present', 'all'))
@@ -269,7 +276,7 @@ class GeneralizedDiceLoss(RegionLoss):
         **leftovers,
     ) -> None:
         super().__init__(loss_weight, loss_name, class_weight, **leftovers)
-        self.over = one_of('over', over, ('batch', 'image'))
+        self.over = one_of('over', over, POOLS)
         self.smooth = not_negative('smooth', smooth)
         self.eps = not_negative('eps', eps)
         self.sync = sync

@@ -1,7 +1,8 @@
 """Metrics for MMEngine's evaluator."""
 
 from mmseg_balance import compat  # noqa: F401  says what to install
+from mmseg_balance.metrics.boundary import BoundaryMetric
 from mmseg_balance.metrics.calibration import CalibrationMetric
 from mmseg_balance.metrics.imbalance import ImbalanceMetric
 
-__all__ = ['CalibrationMetric', 'ImbalanceMetric']
+__all__ = ['BoundaryMetric', 'CalibrationMetric', 'ImbalanceMetric']

@@ -19,7 +19,7 @@ from mmseg_balance.functional.confusion import (
 )
 from mmseg_balance.functional.per_image import per_image_scores
 from mmseg_balance.metrics.confusion_file import save_confusions
-from mmseg_balance.metrics.streamed import StreamedMetric, labels_and_prediction
+from mmseg_balance.metrics.streamed import StreamedMetric, class_index, labels_and_prediction
 from mmseg_balance.statistics import load_statistics
 
 
@@ -139,7 +139,7 @@ class ImbalanceMetric(StreamedMetric):
             return frequency_groups(self._pixels(label_pixels))
         names = list(self.dataset_meta['classes'])
         return {
-            group: [_class_index(member, names, group) for member in members]
+            group: [class_index(member, names, f'groups[{group!r}]') for member in members]
             for group, members in self.groups.items()
         }
 
@@ -174,17 +174,6 @@ def _relative(paths: list[str]) -> list[str]:
     """Paths without the folder that all have in common: the same on every machine."""
     folder = os.path.commonpath([os.path.dirname(path) for path in paths])
     return [os.path.relpath(path, folder) if folder else path for path in paths]
-
-
-def _class_index(member: int | str, names: list[str], group: str) -> int:
-    if isinstance(member, str) and member in names:
-        return names.index(member)
-    if not isinstance(member, str) and 0 <= member < len(names):
-        return int(member)
-    raise ValueError(
-        f'groups[{group!r}] holds {member!r}, neither a class nor an index below {len(names)}; '
-        f'the classes are {", ".join(names)}.'
-    )
 
 
 def _table(classes: list[str], confusion: np.ndarray, per_class: dict, groups: dict) -> str:

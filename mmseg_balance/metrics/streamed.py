@@ -84,3 +84,28 @@ def labels_and_prediction(data_sample: dict) -> tuple[Tensor, Tensor]:
     )
     labels = labels.to(pred.device)
     return labels.reshape(labels.shape[-2:]), pred.reshape(pred.shape[-2:]).long()
+
+
+def class_index(member: int | str, names: list[str], argument: str) -> int:
+    """Index of a class that a config names, or gives by its index.
+
+    Args:
+        member: name or index.
+        names: of the data set's classes.
+        argument: where it stands in the config, for the error.
+
+    Raises:
+        ValueError: neither a class nor an index of one.
+
+    Example:
+        >>> class_index('pole', ['road', 'pole'], 'thin_classes')
+        1
+    """
+    if isinstance(member, str) and member in names:
+        return names.index(member)
+    if not isinstance(member, str) and 0 <= member < len(names):
+        return int(member)
+    raise ValueError(
+        f'{argument} holds {member!r}, neither a class nor an index below {len(names)}; '
+        f'the classes are {", ".join(names)}.'
+    )

@@ -82,4 +82,10 @@ def test_losses_of_low_resolution(case):
 
 def test_most_losses_support_low_resolution():
     names = {case.config['type'] for case in CASES} - {case.config['type'] for case in SUPPORTED}
-    assert names == {'LDAMLoss', 'LovaszSoftmaxLoss'}
+    assert names == {
+        'LDAMLoss',
+        'LovaszSoftmaxLoss',
+        'BalancedVariationLoss',
+        'SoftmaxSeesawLoss',
+        'CenterlineDiceLoss',
+    }

@@ -6,6 +6,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from mmseg_balance.functional import backend
 from tests.support.losses import CASES, Case, batch
+from tests.support.references_new_losses import NOISE_SEED
 
 PAIR = Case(
     'PairedLoss',
@@ -25,6 +26,7 @@ OLD_COMPILER = pytest.mark.skipif(
 
 def value_and_gradient(loss, logits, labels):
     logits = logits.detach().clone().requires_grad_()
+    torch.manual_seed(NOISE_SEED)
     value = loss(logits, labels, ignore_index=255)
     return value.detach(), torch.autograd.grad(value, logits)[0]
 

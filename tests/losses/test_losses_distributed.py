@@ -14,6 +14,15 @@ SYNCED = {
     'dice, micro': dict(type='SoftDiceLoss', sync=True, average='micro', smooth=1.0),
     'iou': dict(type='SoftIoULoss', sync=True),
     'tversky': dict(type='SoftTverskyLoss', sync=True, gamma=1.3),
+    'dice, by class over images': dict(
+        type='SoftDiceLoss', sync=True, over='image_class', class_weight=WEIGHTS
+    ),
+    'region size': dict(type='RegionSizeLoss', sync=True),
+    'region size, batch': dict(type='RegionSizeLoss', sync=True, over='batch'),
+    'centre lines': dict(type='CenterlineDiceLoss', sync=True, thin_classes=[1, 2]),
+    'centre lines, by image': dict(
+        type='CenterlineDiceLoss', sync=True, thin_classes=[1], over='image'
+    ),
     'generalised dice': dict(type='GeneralizedDiceLoss', sync=True),
 }
 SIZE = (5, 7, 9)  # five images: three on one rank, two on the other
@@ -71,3 +80,18 @@ def test_two_ranks_are_one_process_on_the_joined_batch():
                     atol=1e-14,
                     msg=lambda text, name=name, case=case: f'{name}, {case}: {text}',
                 )
+
+
+def _counting_rank(rank):
+    images, labels = batch(size=SIZE)
+    loss = MODELS.build(dict(type='SoftmaxSeesawLoss', num_classes=5))
+    loss(images[PARTS[rank]], labels[PARTS[rank]])
+    return loss.seen_pixels
+
+
+def test_seesaw_counts_the_pixels_of_all_ranks():
+    images, labels = batch(size=SIZE)
+    loss = MODELS.build(dict(type='SoftmaxSeesawLoss', num_classes=5))
+    loss(images, labels)
+    for seen in run_ranks(_counting_rank, 2):
+        assert torch.equal(seen, loss.seen_pixels)
