@@ -132,6 +132,8 @@ class TestEveryRecipe:
         endless = 'batch_sampler' in loader or loader.sampler.type in (
             'InfiniteSampler',
             'ClassPerformanceSampler',
+            'RareClassSampler',
+            'RepeatFactorSampler',
         )
         assert endless or loader.drop_last
 

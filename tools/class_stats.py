@@ -16,6 +16,14 @@ from mmseg_balance.statistics import (
     statistics_path,
 )
 from mmseg_balance.statistics.shards import cores_of, scan_shard, shard_of
+from mmseg_balance.statistics.stratified_split import (
+    groups_of,
+    image_names,
+    one_sided_classes,
+    presence_of,
+    split_by_class,
+    write_split,
+)
 from mmseg_balance.statistics.table import statistics_table
 from mmseg_balance.visualization.frequency import frequency_figure
 from mmseg_balance.visualization.style import save_figure
@@ -37,6 +45,25 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='FILE',
         help='join these files into --out instead of reading a data set',
     )
+    parser.add_argument(
+        '--split',
+        type=float,
+        metavar='SHARE',
+        help='divide the images: this share for development, the classes evenly',
+    )
+    parser.add_argument(
+        '--groups',
+        metavar='REGEX',
+        help='images whose names agree in what this '
+        'finds (its first group, if it has one) stay together, such as a video',
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of --split')
+    parser.add_argument(
+        '--split-folder',
+        type=Path,
+        default=Path('splits'),
+        help='where --split writes train.txt and dev.txt (default: splits)',
+    )
     parser.add_argument('--again', action='store_true', help='count even if the file is up to date')
     parser.add_argument('--workers', type=int, help='processes (default: one per core)')
     parser.add_argument(
@@ -51,7 +78,29 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         parser.error('give either a config or --merge FILE FILE …')
     if args.merge and not args.out:
         parser.error('--merge needs --out')
+    if args.split is not None and args.merge:
+        parser.error('--split needs a config')
+    if args.groups and args.split is None:
+        parser.error('--groups needs --split')
     return args
+
+
+def split(args: argparse.Namespace, found: ClassStatistics) -> None:
+    """Divide the training set, write both lists, and print how each class was divided."""
+    config = Config.fromfile(args.config)
+    config.merge_from_dict(args.cfg_options or {})
+    names = image_names(build_training_set(config))
+    presence = presence_of(found)
+    dev = split_by_class(presence, args.split, groups_of(names, args.groups), args.seed)
+    train_list, dev_list = write_split(names, dev, args.split_folder)
+    print(f'{train_list}: {(~dev).sum()} images, {dev_list}: {dev.sum()} images')
+    for name, here, there in zip(
+        found.class_names, presence[~dev].sum(0), presence[dev].sum(0), strict=True
+    ):
+        print(f'  {name:20s} {here:7d} {there:7d}')
+    lacking = [found.class_names[c] for c in one_sided_classes(presence, dev)]
+    if lacking:
+        print(f'only on one side: {", ".join(lacking)} (too few groups have them)')
 
 
 def count(args: argparse.Namespace) -> ClassStatistics | None:
@@ -78,6 +127,11 @@ def count(args: argparse.Namespace) -> ClassStatistics | None:
 def main() -> int:
     args = parse_args()
     try:
+        if args.split is not None:
+            found = count(args)
+            if found is not None:
+                split(args, found)
+            return 0
         if args.merge:
             found = ClassStatistics.concatenate([ClassStatistics.load(path) for path in args.merge])
             print(f'wrote {found.save(args.out)}')

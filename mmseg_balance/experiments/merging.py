@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg_balance.experiments.plan import Ingredient, Run
+from mmseg_balance.statistics import mix_after_loading
 
 MEASURES = ('ImbalanceMetric', 'CalibrationMetric')
 # Hooks that act on the config's own loss or sampler, and leave with it.
@@ -106,6 +107,10 @@ def _set_sampler(config: Config, sampler: Ingredient) -> None:
     config.train_dataloader.pop('batch_sampler', None)
     for key in keys:
         config.train_dataloader[key] = deepcopy(source[key])
+    if source.get('paste'):
+        config.train_dataloader.dataset = mix_after_loading(
+            config.train_dataloader.dataset, [source.paste]
+        )
     _replace_hooks(config, source, SAMPLER_HOOKS)
 
 

@@ -1,57 +1,8 @@
-"""Which image comes next: orders that can be entered anywhere, and class probabilities."""
-
-import math
+"""Which image comes next: class probabilities, and a draw by class."""
 
 import numpy as np
 import torch
 from torch import Tensor
-
-ROUNDS = 6
-
-
-def shuffled(positions: np.ndarray, size: int, key: tuple[int, ...]) -> np.ndarray:
-    r"""Look up positions of a random order of ``size`` things, without making that order.
-
-    A Feistel network over :math:`\mathbb{Z}_a^2`, :math:`a = \lceil\sqrt{size}\rceil`,
-
-    .. math:: (l, r) \mapsto (r, (l + F_k(r)) \bmod a),
-
-    is a permutation whatever :math:`F` is; results of ``size`` and above are sent through again
-    until they fall below (cycle walking), which leaves a permutation of ``range(size)``.
-
-    Convention: time and memory depend on the number of positions asked for, not on ``size``.
-
-    Args:
-        positions: integers in ``[0, size)``, any shape.
-        size: how many things the order has.
-        key: integers that name the order; another key, another order.
-
-    Returns:
-        int64, the shape of ``positions``.
-
-    >>> shuffled(np.arange(5), 5, key=(0,)).tolist()
-    [3, 1, 2, 0, 4]
-
-    Reference: Black, Rogaway, *Ciphers with arbitrary finite domains*, CT-RSA 2002, section 4.
-    """
-    side = np.uint64(math.isqrt(size - 1) + 1 if size > 1 else 1)
-    keys = np.random.SeedSequence(key).generate_state(ROUNDS, np.uint64)
-    result = np.array(positions, dtype=np.uint64).ravel()
-    todo = np.arange(len(result))
-    while len(todo):
-        left, right = np.divmod(result[todo], side)
-        for round_key in keys:
-            left, right = right, (left + _mix(right + round_key) % side) % side
-        result[todo] = left * side + right
-        todo = todo[result[todo] >= size]
-    return result.astype(np.int64).reshape(np.shape(positions))
-
-
-def _mix(values: np.ndarray) -> np.ndarray:
-    """Scramble 64-bit integers (the finaliser of SplitMix64)."""
-    values = (values ^ (values >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    values = (values ^ (values >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return values ^ (values >> np.uint64(31))
 
 
 def performance_probabilities(iou: np.ndarray, available: np.ndarray) -> np.ndarray:
@@ -101,6 +52,34 @@ def rare_class_probabilities(frequency: np.ndarray, temperature: float) -> np.nd
     scores = (1 - np.asarray(frequency, dtype=np.float64)) / temperature
     exponentials = np.exp(scores - scores.max())
     return exponentials / exponentials.sum()
+
+
+def draw_by_class(
+    class_chance: float,
+    image_chance: float,
+    probabilities: np.ndarray,
+    starts: np.ndarray,
+    images: np.ndarray,
+) -> tuple[int, int]:
+    """Turn two random numbers into a class and an image that has it, all such images alike.
+
+    Args:
+        class_chance: uniform in [0, 1), decides on the class.
+        image_chance: uniform in [0, 1), decides on the image.
+        probabilities: (C,) of the classes; 0 for those without an image.
+        starts: (C + 1,) images of class c are ``images[starts[c]:starts[c + 1]]``.
+        images: indices of images.
+
+    Returns:
+        ``(class, image)``.
+
+    >>> draw_by_class(.7, .9, np.array([.5, .5]), np.array([0, 1, 3]), np.array([4, 5, 6]))
+    (1, 6)
+    """
+    cumulated = np.cumsum(probabilities)
+    drawn = int(np.searchsorted(cumulated, class_chance * cumulated[-1], side='right'))
+    first, last = int(starts[drawn]), int(starts[drawn + 1])
+    return drawn, int(images[first + int(image_chance * (last - first))])
 
 
 def add_to_confusion(confusion: Tensor, pred: Tensor, labels: Tensor) -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from mmengine.dist import all_reduce
 from mmengine.hooks import CheckpointHook, Hook
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmseg.registry import HOOKS, TASK_UTILS
 from torch import Tensor, nn
 
@@ -28,8 +29,8 @@ class ClassPerformanceHook(Hook):
     Convention: a report after iteration t holds from the first batch that the loader's workers
     have not been given yet, ``t + 1 + num_workers * prefetch_factor``. M, the counts since the
     last report and the sampler's probabilities are saved in every checkpoint; other ranks' counts
-    since the last report are in it when ``CheckpointHook`` saves by iteration, as it does in
-    MMSegmentation's schedules.
+    since the last report are in it, too, when ``CheckpointHook`` saves by iteration (as in
+    MMSegmentation's schedules) or by epoch.
 
     Each report is logged: ``iou/<class>``, ``draw_probability/<class>`` and ``draw_share/<class>``
     (share of the class among the draws made for a class since the last report) to the
@@ -66,6 +67,8 @@ class ClassPerformanceHook(Hook):
     def before_train(self, runner) -> None:
         """Find the sampler, watch the head, and take up where the checkpoint left off."""
         sampler = _sampler_of(runner)
+        if isinstance(runner.train_loop, (EpochBasedTrainLoop, IterBasedTrainLoop)):
+            sampler.endless = isinstance(runner.train_loop, IterBasedTrainLoop)
         size = sampler.statistics.num_classes
         self.confusion = torch.zeros(size, size, dtype=torch.float64)
         self.recent = torch.zeros(size, size, dtype=torch.int64)
@@ -117,6 +120,11 @@ class ClassPerformanceHook(Hook):
             self.recent.zero_()
             self._report(runner, consumed=runner.iter + 1)
 
+    def after_train_epoch(self, runner, metrics: dict | None = None) -> None:
+        """Gather the ranks' counts before the checkpoint of an epoch."""
+        if self.source == 'train':
+            self._gather(runner)
+
     def _gather(self, runner) -> None:
         counted = self.pixel_sampler.take()
         if counted is None:
@@ -155,7 +163,9 @@ class ClassPerformanceHook(Hook):
         ahead = loader.num_workers * (loader.prefetch_factor or 0)
         iou = confusion_scores(self.confusion)['IoU']
         probabilities = sampler.report(
-            iou, start=(consumed + ahead) * loader.batch_size, consumed=consumed * loader.batch_size
+            iou,
+            start=_draws_after(consumed + ahead, loader),
+            consumed=_draws_after(consumed, loader),
         )
         shares = sampler.class_draws / max(sampler.class_draws.sum(), 1)
         sampler.class_draws[:] = 0
@@ -202,3 +212,12 @@ def _sampler_of(runner):
             f"type='ClassPerformanceSampler'), got {type(sampler).__name__}"
         )
     return sampler
+
+
+def _draws_after(iterations: int, loader) -> int:
+    """Draws that a rank has used up after this many iterations."""
+    if loader.sampler.endless is not False:
+        return iterations * loader.batch_size
+    # The last batch of an epoch may be short, or left out.
+    epochs, rest = divmod(iterations, len(loader))
+    return epochs * len(loader.sampler) + min(rest * loader.batch_size, len(loader.sampler))

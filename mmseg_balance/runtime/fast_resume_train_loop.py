@@ -19,9 +19,9 @@ class FastResumeTrainLoop(IterBasedTrainLoop):
 
     ``train_cfg = dict(type='FastResumeTrainLoop', max_iters=…, val_interval=…)``. MMEngine's
     loop loads every batch that was seen before (mmengine issues 1520 and 1633); here the sampler
-    jumps, if it can: ``BalanceBatchSampler`` and ``ClassPerformanceSampler`` (and any sampler
-    with a method ``jump``) at once, MMEngine's ``InfiniteSampler`` at about 10 ns per image seen.
-    With any other sampler the loop does what MMEngine's does.
+    jumps, if it can: this package's samplers (and any sampler with a method ``jump``) at once,
+    MMEngine's ``InfiniteSampler`` at about 10 ns per image seen. With any
+    other sampler the loop does what MMEngine's does.
 
     Convention: the sequence of image indices is that of an uninterrupted run. Random
     augmentation is not: MMEngine seeds the workers anew whenever they start. Workers start with
@@ -38,6 +38,9 @@ class FastResumeTrainLoop(IterBasedTrainLoop):
                 seed=runner.seed,
                 diff_rank_seed=runner._randomness_cfg.get('diff_rank_seed', False),
             )
+        for sampler in (dataloader.batch_sampler, dataloader.sampler):
+            if hasattr(sampler, 'endless'):
+                sampler.endless = True
         super().__init__(runner, _StartedOnFirstUse(dataloader), *args, **kwargs)
         self.dataloader = dataloader
 
@@ -46,7 +49,7 @@ class FastResumeTrainLoop(IterBasedTrainLoop):
         for dataset, _ in unwrap(self.dataloader.dataset):
             for transform in getattr(getattr(dataset, 'pipeline', None), 'transforms', ()):
                 if hasattr(transform, 'prepare'):
-                    transform.prepare()
+                    transform.prepare(self.dataloader.dataset)
         if self._iter > 0 and jump(self.dataloader, self._iter):
             print_log(
                 f'the samplers jumped to iteration {self._iter}: no batch before it is '

@@ -1,41 +1,19 @@
 """Images of the classes that the model is worst at."""
 
-from collections.abc import Iterator
+import math
 
 import numpy as np
-from mmengine.dist import get_dist_info, sync_random_seed
 from mmseg.registry import DATA_SAMPLERS
 
-from mmseg_balance.functional.sampling import performance_probabilities
+from mmseg_balance.functional.sampling import draw_by_class, performance_probabilities
+from mmseg_balance.samplers.counted_sampler import CountedSampler
+from mmseg_balance.samplers.focused_index import FocusedIndex
 from mmseg_balance.statistics import ClassStatistics, load_statistics
 
 
-class FocusedIndex(int):
-    """Index of an image that was drawn for the sake of one class.
-
-    It is an int to every data set. ``BaseDataset`` hands it on as ``results['sample_idx']``, in
-    worker processes too, where ``ClassCenteredCrop`` reads ``focus_class``. Wrappers that compute
-    the inner index (``ConcatDataset`` subtracts, ``RepeatDataset`` takes the remainder) keep it.
-
-    >>> (FocusedIndex(12, focus_class=3) - 10).focus_class
-    3
-    """
-
-    def __new__(cls, index: int, focus_class: int | None = None) -> 'FocusedIndex':
-        self = super().__new__(cls, index)
-        self.focus_class = focus_class
-        return self
-
-    def __sub__(self, other: int) -> 'FocusedIndex':
-        return FocusedIndex(int(self) - other, self.focus_class)
-
-    def __mod__(self, other: int) -> 'FocusedIndex':
-        return FocusedIndex(int(self) % other, self.focus_class)
-
-
 @DATA_SAMPLERS.register_module()
-class ClassPerformanceSampler:
-    """Endless images: of a class drawn by its performance, or any image.
+class ClassPerformanceSampler(CountedSampler):
+    """Images: of a class drawn by its performance, or any image.
 
     With probability ``uniform_ratio`` any image, all alike; else a class with probability
     proportional to 1 - IoU and then an image that has it, all alike (Rota Bulo et al., *Loss
@@ -68,36 +46,20 @@ class ClassPerformanceSampler:
             raise ValueError('shuffle=False: ClassPerformanceSampler always draws at random')
         if not 0 <= uniform_ratio <= 1:
             raise ValueError(f'uniform_ratio must be in [0, 1], got {uniform_ratio}')
+        super().__init__(seed)
         self.dataset = dataset
         self.uniform_ratio = uniform_ratio
         self.statistics = load_statistics(statistics, dataset)
         self.available = self.statistics.images > 0
         if not self.available.any():
             raise ValueError('no image of the training set has a labelled class to draw for')
-        self.seed = sync_random_seed() if seed is None else int(seed)
-        self.rank, self.world_size = get_dist_info()
-        self.drawn = 0
         self.class_draws = np.zeros(self.statistics.num_classes, dtype=np.int64)
         unknown = np.full(self.statistics.num_classes, np.nan)
         self._schedule = [(0, performance_probabilities(unknown, self.available))]
 
-    def __iter__(self) -> Iterator[FocusedIndex]:
-        while True:
-            index = self.draw(self.drawn)
-            self.drawn += 1
-            if index.focus_class is not None:
-                self.class_draws[index.focus_class] += 1
-            yield index
-
     def __len__(self) -> int:
-        return self.statistics.num_images
-
-    def set_epoch(self, epoch: int) -> None:
-        """Nothing to do: the sequence is endless."""
-
-    def jump(self, draws: int) -> None:
-        """Continue as if this rank had drawn ``draws`` images."""
-        self.drawn = draws
+        """Images of an epoch on one rank."""
+        return math.ceil(self.statistics.num_images / self.world_size)
 
     def draw(self, k: int) -> FocusedIndex:
         """Make draw ``k`` of this rank."""
@@ -105,11 +67,15 @@ class ClassPerformanceSampler:
         chance, which, image = np.random.default_rng((self.seed, turn)).random(3)
         if chance < self.uniform_ratio:
             return FocusedIndex(image * self.statistics.num_images)
-        cumulated = np.cumsum(self.probabilities_at(k))
-        focus = int(np.searchsorted(cumulated, which * cumulated[-1], side='right'))
-        starts, images = self.statistics.images_by_class
-        first, last = starts[focus], starts[focus + 1]
-        return FocusedIndex(images[first + int(image * (last - first))], focus)
+        focus, index = draw_by_class(
+            which, image, self.probabilities_at(k), *self.statistics.images_by_class
+        )
+        return FocusedIndex(index, focus)
+
+    def on_draw(self, item: FocusedIndex) -> None:
+        """Count the draws made for each class."""
+        if item.focus_class is not None:
+            self.class_draws[item.focus_class] += 1
 
     def probabilities_at(self, k: int) -> np.ndarray:
         """Probability of each class (C,) that holds for draw ``k`` of this rank."""
@@ -127,7 +93,7 @@ class ClassPerformanceSampler:
             (C,) the probabilities that will hold.
         """
         probabilities = performance_probabilities(iou, self.available)
-        entries = [(max(start, self.drawn), probabilities)]
+        entries = [(max(start, self.position), probabilities)]
         entries = [entry for entry in self._schedule if entry[0] < entries[0][0]] + entries
         while len(entries) > 1 and entries[1][0] <= consumed:
             entries.pop(0)

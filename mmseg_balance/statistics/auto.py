@@ -14,6 +14,7 @@ from mmseg.registry import DATASETS
 from torch.utils.data import get_worker_info
 
 from mmseg_balance.runtime.atomic_files import atomic_write
+from mmseg_balance.runtime.locks import file_lock
 from mmseg_balance.statistics.class_statistics import ClassStatistics
 from mmseg_balance.statistics.label_scan import LabelSource
 
@@ -80,8 +81,8 @@ def statistics_of(dataset) -> ClassStatistics:
         RuntimeError: rank 0 could not count the labels; every rank gets its sentence.
     """
     path = statistics_path(LabelSource(dataset))
-    if get_worker_info() is not None:  # a data-loading process is no rank: it may only read
-        _check_counted(path)
+    if get_worker_info() is not None:
+        _scan_in_a_worker(dataset, path)
     elif get_world_size() == 1:
         if not path.is_file():
             _scan(dataset, path)
@@ -90,13 +91,14 @@ def statistics_of(dataset) -> ClassStatistics:
     return _read(str(path), os.path.getmtime(path))
 
 
-def _check_counted(path: Path) -> None:
-    if not path.is_file():
-        raise RuntimeError(
-            f'the class statistics {path} do not exist yet and a data-loading process cannot count '
-            "them: add dict(type='LabelCheckHook') to custom_hooks, or run "
-            'mmseg-balance class_stats CONFIG first'
-        )
+def _scan_in_a_worker(dataset, path: Path) -> None:
+    """One data-loading process of rank 0 scans; a process that is no rank can take no collective."""
+    if get_rank() == 0:
+        with file_lock(path.with_suffix('.lock')):
+            if not path.is_file():
+                _scan(dataset, path)
+    else:
+        _wait_for(path)
 
 
 def _scan(dataset, path: Path) -> None:
@@ -176,10 +178,10 @@ def _read(path: str, modified: float) -> ClassStatistics:
     return ClassStatistics.load(path)
 
 
-def _wait_for(path: Path, failure: Path) -> None:
+def _wait_for(path: Path, failure: Path | None = None) -> None:
     waited = 0.0
     while not path.is_file():
-        if failure.is_file():
+        if failure is not None and failure.is_file():
             raise RuntimeError(f'rank 0 could not count the labels: {failure.read_text()}')
         if waited and waited % SECONDS_BETWEEN_MESSAGES == 0:
             print_log(

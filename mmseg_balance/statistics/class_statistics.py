@@ -269,6 +269,20 @@ class ClassStatistics:
             self.dataset,
         )
 
+    def with_more_than(self, pixels: int) -> 'ClassStatistics':
+        """Statistics of the same images without the entries of at most ``pixels`` pixels."""
+        kept = self.counts > pixels
+        before = np.concatenate([[0], np.cumsum(kept)])
+        return ClassStatistics.from_entries(
+            self.class_names,
+            np.diff(before[self.indptr]),
+            self.indices[kept],
+            self.counts[kept],
+            self.ignored,
+            self.fingerprint,
+            self.dataset,
+        )
+
     def save(self, path: str | os.PathLike) -> Path:
         """Write one ``.npz`` file without pickles, whole or not at all."""
         header = {

@@ -7,17 +7,17 @@ from mmseg.datasets.transforms import RandomCrop
 from mmseg.registry import TRANSFORMS
 
 from mmseg_balance.functional.sampling import rare_class_probabilities
-from mmseg_balance.statistics import ClassStatistics, load_statistics
+from mmseg_balance.statistics import ClassStatistics, statistics_for_transform
 
 
 @TRANSFORMS.register_module()
 class ClassCenteredCrop(BaseTransform):
     """Crop around a random pixel of a class that wants showing.
 
-    The class is the one that ``ClassPerformanceSampler`` drew the image for; without one, a class
-    of the image, rare ones first: P(c) proportional to exp((1 - f_c) / temperature), DAFormer's
-    rare class sampling, with f_c the class's share of the data set's pixels (``statistics``) or,
-    without statistics, of this image's.
+    The class is the one that ``ClassPerformanceSampler`` or ``RareClassSampler`` drew the image
+    for; without one, a class of the image, rare ones first: P(c) proportional to
+    exp((1 - f_c) / temperature), DAFormer's rare class sampling, with f_c the class's share of the
+    data set's pixels (``statistics``) or, without statistics, of this image's.
 
     Convention: the window is centred on the pixel and pushed back inside the image. As with
     ``RandomCrop``, an image smaller than ``crop_size`` gives a smaller crop, which the data
@@ -29,7 +29,7 @@ class ClassCenteredCrop(BaseTransform):
         prob: share of images to crop around a class.
         temperature: above 0; towards 0 only the rarest class, large: all alike.
         statistics: path, object, None, or ``'auto'``, which ``FastResumeTrainLoop`` looks up
-            before the loader's workers start.
+            before the loader's workers start, and otherwise the first worker that needs it.
         cat_max_ratio: of ``RandomCrop``, for the crops that are not around a class.
         ignore_index: label of pixels that are no class.
     """
@@ -57,10 +57,15 @@ class ClassCenteredCrop(BaseTransform):
         self.statistics = statistics
         self._frequency: np.ndarray | None = None
 
-    def prepare(self) -> None:
-        """Look up the class frequencies of the data set, if they are asked for."""
+    def prepare(self, dataset=None) -> None:
+        """Look up the class frequencies of the data set, if they are asked for.
+
+        Args:
+            dataset: the training set that ``'auto'`` means; by default that of the loader's
+                worker, or of the run in progress.
+        """
         if self.statistics is not None and self._frequency is None:
-            pixels = load_statistics(self.statistics).pixels
+            pixels = statistics_for_transform(self.statistics, dataset).pixels
             self._frequency = pixels / pixels.sum()
 
     @cache_randomness

@@ -97,6 +97,27 @@ def test_the_sampler_is_put_in(base, loss, write, text, key, expected):
     assert config.custom_hooks[-1].type == 'SamplerHook'
 
 
+def test_the_paste_comes_between_loading_and_the_rest(loss, write):
+    base = prepare_base(
+        write(
+            'data.py',
+            BASE
+            + """
+train_dataloader['dataset'] = dict(
+    type='D', pipeline=[dict(type='LoadAnnotations'), dict(type='Crop')])
+""",
+        )
+    )
+    text = "sampler = dict(type='S')\npaste = dict(type='RareClassPaste', prob=.5)"
+    config = merge_run(base, Run(loss, Ingredient('p', write('p.py', text)), 0))
+    assert config.train_dataloader.dataset == dict(
+        type='MultiImageMixDataset',
+        dataset=dict(type='D', pipeline=[dict(type='LoadAnnotations')]),
+        pipeline=[dict(type='RareClassPaste', prob=0.5), dict(type='Crop')],
+    )
+    assert base.train_dataloader.dataset.type == 'D'
+
+
 def test_what_served_the_old_loss_and_sampler_leaves_with_them(write):
     base = prepare_base(
         write(

@@ -11,7 +11,6 @@ from mmseg_balance.functional.sampling import (
     add_to_confusion,
     performance_probabilities,
     rare_class_probabilities,
-    shuffled,
 )
 from tests.support import references_sampling as slow
 
@@ -79,37 +78,6 @@ def test_bound_on_the_classes_of_a_batch(batch_size, bound):
     presence = [{0, 1, 2}, {3, 4}, {0}, {5}]
     indptr, indices = sparse(presence)
     assert most_classes_possible(indptr, np.bincount(indices, minlength=8), batch_size) == bound
-
-
-@pytest.mark.parametrize('size', [1, 2, 3, 4, 5, 9, 10, 449, 1000])
-def test_a_shuffled_order_is_a_permutation(size):
-    for key in range(5):
-        assert sorted(shuffled(np.arange(size), size, (key,)).tolist()) == list(range(size))
-
-
-def test_parts_of_an_order_are_those_of_the_whole():
-    whole = shuffled(np.arange(1000), 1000, (3, 4))
-    np.testing.assert_array_equal(
-        shuffled(np.array([[7, 900], [0, 33]]), 1000, (3, 4)), whole[[[7, 900], [0, 33]]]
-    )
-    assert (shuffled(np.arange(1000), 1000, (3, 5)) != whole).mean() > 0.9
-    large = shuffled(np.arange(64), 10_000_000, (1,))
-    assert len(set(large.tolist())) == 64
-    assert large.max() > 5_000_000
-
-
-def test_orders_are_uniform():
-    """Each image comes first equally often, and pairs of neighbours are independent."""
-    size, orders = 12, 6000
-    drawn = np.array([shuffled(np.arange(2), size, (7, key)) for key in range(orders)])
-    first = np.bincount(drawn[:, 0], minlength=size)
-    # chi-square with 11 degrees of freedom exceeds 31.3 once in a thousand times
-    assert ((first - orders / size) ** 2 / (orders / size)).sum() < 31.3
-    pairs = np.bincount(drawn[:, 0] * size + drawn[:, 1], minlength=size**2).reshape(size, size)
-    assert not pairs.diagonal().any()
-    expected = orders / (size * (size - 1))
-    chi = ((pairs - expected) ** 2 / expected)[~np.eye(size, dtype=bool)].sum()
-    assert chi < 185  # 131 degrees of freedom: once in a thousand times
 
 
 def test_performance_probabilities_edges():

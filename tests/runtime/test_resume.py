@@ -281,12 +281,14 @@ def test_validation_can_be_the_source():
         statistics=statistics(),
         class_draws=torch.zeros(3).numpy(),
         state_dict=dict,
+        endless=True,
         report=lambda iou, start, consumed: reports.append((iou.tolist(), start, consumed)) or iou,
     )
     runner = SimpleNamespace(
         iter=50,
         model=Recorder([]),
         hooks=[],
+        train_loop=None,
         logger=SimpleNamespace(info=print),
         train_dataloader=SimpleNamespace(
             sampler=sampler, num_workers=2, prefetch_factor=2, batch_size=4

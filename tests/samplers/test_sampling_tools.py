@@ -80,6 +80,19 @@ def test_ranks_each_count_a_part(class_stats, config, tmp_path, capsys, monkeypa
     assert ClassStatistics.load(out).num_images == 4
 
 
+def test_split_writes_two_lists_that_cover_the_images(class_stats, config, tmp_path, capsys):
+    out = tmp_path / 'splits'
+    assert class_stats(config, '--split', '.5', '--split-folder', out) == 0
+    assert f'{out}/train.txt: 2 images, {out}/dev.txt: 2 images' in capsys.readouterr().out
+    lists = [(out / f'{name}.txt').read_text().split() for name in ('train', 'dev')]
+    assert sorted(lists[0] + lists[1]) == ['0', '1', '2', '3']
+    assert class_stats(config, '--split', '.5', '--groups', 'video', '--split-folder', out) == 2
+    assert "finds no group in the name '0'" in capsys.readouterr().err
+    for args in ((config, '--groups', '.'), ('--merge', out, '--split', '.5', '--out', out)):
+        with pytest.raises(SystemExit):
+            class_stats(*args)
+
+
 def test_merge(class_stats, tmp_path, capsys):
     a = ClassStatistics.from_rows('xy', [[1, 2]]).save(tmp_path / 'a.npz')
     b = ClassStatistics.from_rows('xy', [[3, 0], [0, 1]]).save(tmp_path / 'b.npz')

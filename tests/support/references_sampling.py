@@ -57,3 +57,15 @@ def infinite_indices(
     while len(sequence) < rank + (start + count) * world_size:
         sequence += torch.randperm(size, generator=generator).tolist()
     return sequence[rank::world_size][start : start + count]
+
+
+def repeat_factors(presence: list[set[int]], frequency: list[float], t: float) -> list[float]:
+    """LVIS, appendix B.2, image by image: the largest of max(1, sqrt(t / f)) of its classes."""
+    return [max([1.0] + [(t / frequency[c]) ** 0.5 for c in image]) for image in presence]
+
+
+def rcs_probabilities(pixels: list[int], temperature: float) -> list[float]:
+    """DAFormer's ``get_rcs_class_probs`` as its paper has it, class by class, in float64."""
+    total = sum(pixels)
+    scores = [np.exp((1 - p / total) / temperature - 1 / temperature) for p in pixels]
+    return [score / sum(scores) for score in scores]

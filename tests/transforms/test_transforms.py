@@ -82,8 +82,8 @@ def test_auto_statistics_are_looked_up_once(monkeypatch):
     calls = []
     statistics = ClassStatistics.from_rows('abc', [[1, 1, 1]])
     monkeypatch.setattr(
-        'mmseg_balance.transforms.class_centered_crop.load_statistics',
-        lambda spec: calls.append(spec) or statistics,
+        'mmseg_balance.transforms.class_centered_crop.statistics_for_transform',
+        lambda spec, dataset: calls.append(spec) or statistics,
     )
     crop = ClassCenteredCrop(4, prob=1.0, statistics='auto')
     assert not calls  # a data set is built before its run has begun
