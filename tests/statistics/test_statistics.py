@@ -276,7 +276,7 @@ def test_two_processes_at_once_do_not_corrupt_the_file(tmp_path):
 def test_a_broken_file_says_what_to_do(tmp_path, content):
     path = tmp_path / 's.npz'
     path.write_bytes(content)
-    with pytest.raises(ValueError, match=r'remove it and run tools/class_stats\.py'):
+    with pytest.raises(ValueError, match=r'remove it and run class_stats'):
         ClassStatistics.load(path)
     with pytest.raises(FileNotFoundError, match='no run with a config.*class_stats CONFIG'):
         ClassStatistics.load(tmp_path / 'missing.npz')
