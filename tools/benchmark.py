@@ -65,7 +65,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     torch.set_num_threads(args.threads)
-    facts = record.environment_of(args.device, args.clock, args.seed)
+    facts = record.environment(args.device, args.clock, args.seed)
     tables = []
     for table in COMMANDS[args.command].run(args):
         record.show(table['rows'], table['title'])

@@ -16,7 +16,7 @@ from mmseg_balance.runtime.environment import processor, versions
 WIDTH_OF_FILES = 120
 
 
-def environment_of(device: str, clock: str, seed: int) -> dict:
+def environment(device: str, clock: str, seed: int) -> dict:
     """Device, versions, date, seed and how busy the machine was."""
     name = torch.cuda.get_device_name() if device == 'cuda' else processor()
     return dict(

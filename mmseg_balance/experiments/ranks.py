@@ -71,31 +71,32 @@ def rank_agreement(
     first: Sequence | np.ndarray,
     second: Sequence | np.ndarray,
     *,
-    over: Sequence[str] = ('methods', 'seeds'),
+    over: str = 'methods',
     resamples: int = 2000,
     level: float = 0.95,
     seed: int = 0,
 ) -> dict[str, float]:
     """Kendall's tau between two ways of ranking the same methods, with a bootstrap interval.
 
-    Convention: tau-b of the means over seeds, which counts ties; the interval is percentiles of
-    resamples of methods (paired) and of seeds (of each way apart, the same for all its methods).
-    Without ``'methods'`` it holds for these methods only, with them for others like these.
-    Resamples in which all methods tie are left out. With few methods the interval is rough, and a
-    tau of 1 between few methods has the interval [1, 1]: the p value says how often as much
-    agreement comes by chance (for 5 methods 0.017).
+    Convention: tau-b of the means over seeds, which counts ties; the interval is percentiles.
+    Resampling methods, in pairs, says how far the agreement holds for other methods like these, run
+    with as many seeds; resampling seeds, of each way apart, says how far the seeds decide it for
+    just these methods. Not both: a method brings the noise of its seeds along. Resamples in which
+    all methods tie are left out. With few methods the interval is rough, and a tau of 1 has the
+    interval [1, 1]: the p value says how often as much agreement comes by chance (for 5 methods
+    0.017).
 
     Args:
         first, second: ``(methods, seeds)`` scores, the methods in the same order; the seeds may
             differ in number.
-        over: What is resampled: ``'methods'``, ``'seeds'`` or both.
+        over: What is resampled, ``'methods'`` or ``'seeds'``.
         resamples, level, seed: Draws, confidence level, and the seed of the draws.
 
     Returns:
         ``tau``, ``low``, ``high``, and ``p``, two-sided for no association (exact without ties).
 
     Raises:
-        ValueError: other shapes, fewer than two methods, a nan, another word in ``over``.
+        ValueError: other shapes, fewer than two methods, a nan, another ``over``.
 
     Example:
         >>> screened = [[.44, .45], [.45, .46], [.46, .45], [.40, .41]]
@@ -106,23 +107,14 @@ def rank_agreement(
     """
     ways = [np.asarray(way, np.float64) for way in (first, second)]
     _check(ways, over)
-    methods = len(ways[0])
     tau, p = stats.kendalltau(*(way.mean(1) for way in ways))
     random = np.random.default_rng(seed)
-    taus = []
-    for _ in range(resamples):
-        chosen = random.integers(methods, size=methods) if 'methods' in over else slice(None)
-        means = []
-        for way in ways:
-            seeds = way.shape[1]
-            drawn = random.integers(seeds, size=seeds) if 'seeds' in over else slice(None)
-            means.append(way[chosen][:, drawn].mean(1))
-        taus.append(_tau_b(*means))
+    taus = [_tau_b(*_redrawn(ways, over, random)) for _ in range(resamples)]
     low, high = np.nanquantile(taus, [(1 - level) / 2, (1 + level) / 2])
     return {'tau': float(tau), 'low': float(low), 'high': float(high), 'p': float(p)}
 
 
-def _check(ways: list[np.ndarray], over: Sequence[str]) -> None:
+def _check(ways: list[np.ndarray], over: str) -> None:
     shapes = [way.shape for way in ways]
     if any(way.ndim != 2 or way.size == 0 for way in ways) or len(ways[0]) != len(ways[1]):
         raise ValueError(
@@ -131,8 +123,16 @@ def _check(ways: list[np.ndarray], over: Sequence[str]) -> None:
         )
     if len(ways[0]) < 2 or any(np.isnan(way).any() for way in ways):
         raise ValueError('ranking needs at least 2 methods, each with a score for every seed.')
-    if not over or set(over) - {'methods', 'seeds'}:
-        raise ValueError(f"over is {over!r}; it holds 'methods', 'seeds' or both.")
+    if over not in ('methods', 'seeds'):
+        raise ValueError(f"over is {over!r}; give 'methods' or 'seeds'.")
+
+
+def _redrawn(ways: list[np.ndarray], over: str, random: np.random.Generator) -> list[np.ndarray]:
+    """Means over seeds of methods drawn with replacement, or over seeds drawn so."""
+    if over == 'methods':
+        methods = random.integers(len(ways[0]), size=len(ways[0]))
+        return [way[methods].mean(1) for way in ways]
+    return [way[:, random.integers(way.shape[1], size=way.shape[1])].mean(1) for way in ways]
 
 
 def _tau_b(first: np.ndarray, second: np.ndarray) -> float:

@@ -81,7 +81,7 @@ def temperature_nll(rows, temperature):
 
 
 def per_image(confusions):
-    """The scores of Wang et al. 2023 from a list of (C, C) lists, one image, one class at a time."""
+    """The scores of Wang et al. 2023 of a list of (C, C) lists, one image and class at a time."""
     images, by_class = [], {}
     for matrix in confusions:
         values = []

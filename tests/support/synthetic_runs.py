@@ -31,9 +31,10 @@ def confusions(random, effects, seed_effects, groups):
         + RUN * random.standard_normal((methods, seeds, images, 1))
     )
     recall = 1 / (1 + np.exp(-logits))
-    missed = pixels * (1 - recall) / 2  # goes to the two other classes alike
-    made = np.repeat(missed[..., None], 3, -1)
-    made[..., range(3), range(3)] = pixels * recall
+    # What is missed goes to the image's classes, in equal parts.
+    present = (pixels > 0) / (pixels > 0).sum(1, keepdims=True)
+    made = (pixels * (1 - recall))[..., None] * present[:, None]
+    made[..., range(3), range(3)] += pixels * recall
     return made, group_of
 
 
@@ -55,8 +56,8 @@ def true_differences(effect, groups, data_sets=250, seeds=60):
     made, group_of = confusions(
         random, np.array([0.0, effect]), np.stack([quantiles, quantiles]), data_sets * groups
     )
-    counts = np.kron(np.eye(data_sets), np.ones(groups))
-    means = [[resampled_scores(run, counts, group_of) for run in of_method] for of_method in made]
+    data_set_of, each = group_of // groups, np.eye(data_sets)
+    means = [[resampled_scores(run, each, data_set_of) for run in of_method] for of_method in made]
     return {
         name: float(
             np.mean([run[name] for run in means[1]]) - np.mean([run[name] for run in means[0]])
