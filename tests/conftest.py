@@ -7,19 +7,21 @@ from pathlib import Path
 # Before torch is imported: two workers with a thread pool each would fight over the cores.
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
+import torch
+
+if not torch.cuda.is_available():
+    # Before anything imports Triton (torch._dynamo does): the kernels are then interpreted, and
+    # tested without a GPU.
+    os.environ.setdefault('TRITON_INTERPRET', '1')
+
 import cv2
 import numpy as np
 import pytest
-import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
 from mmseg_balance.functional.backend import TRITON_USABLE
-
-if not torch.cuda.is_available():
-    # Before a kernel is decorated: they are then interpreted, and tested without a GPU.
-    os.environ.setdefault('TRITON_INTERPRET', '1')
 
 # pytest looks into every module for examples, and this one imports Triton.
 collect_ignore = [] if TRITON_USABLE else ['support/compile_kernels.py']

@@ -10,7 +10,7 @@ PACKAGE = Path(__file__).parents[1] / 'mmseg_balance'
 
 # What a room may import of the package besides itself. A room that is not listed may import the
 # mathematics and the statistics: enough for a loss, a sampler, a metric, a data set.
-BUILDING_BLOCKS = {'functional', 'statistics', 'runtime', 'compat'}
+BUILDING_BLOCKS = {'functional', 'statistics', 'runtime', 'compat'}  # compat says what to install
 MAY_IMPORT = {
     'functional': set(),
     'statistics': {'functional', 'runtime', 'compat'},

@@ -10,7 +10,7 @@ from torch.autograd.function import once_differentiable
 
 from mmseg_balance.functional.backend import is_compiling
 from mmseg_balance.functional.labels import check_label_range, out_of_range
-from mmseg_balance.functional.logits import as_multiclass, wide_dtype
+from mmseg_balance.functional.logits import as_multiclass, wide_dtype, widen
 
 CHUNK = 1 << 25  # errors sorted at once: bounds the memory of the sort, which needs 16 bytes each
 
@@ -83,6 +83,8 @@ def lovasz_softmax_loss(
             f'class_weight has {len(class_weight)} entries for {logits.shape[1]} classes: give one per class'
         )
     check_label_range(labels, logits.shape[1], ignore_index)
+    if not logits.numel():
+        return widen(logits).sum()
     return _LovaszSoftmax.apply(logits, labels, ignore_index, over, classes, class_weight)
 
 

@@ -89,7 +89,7 @@ def assert_agree(kernel, eager, dtype=torch.float32):
     for ours, theirs in zip(kernel, eager, strict=True):
         assert ours.dtype == theirs.dtype
         rtol = 1e-5 if ours.dtype == torch.float32 else torch.finfo(dtype).eps
-        atol = rtol * max(1, theirs.nan_to_num().abs().max().item())
+        atol = rtol * max(1, theirs.float().nan_to_num().abs().max().item())
         torch.testing.assert_close(ours.float(), theirs.float(), rtol=rtol, atol=atol)
 
 
