@@ -31,7 +31,8 @@ CHARACTERS = (
 INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.S)
 DISPLAY = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.S)
 FUNCTION = re.compile(r'\\(?:log|exp|max|min)(?= *(?:[A-Za-z]|\\(?:pi|mathrm)))')
-TYPEWRITER = re.compile(r'\\texttt\{[^}]*\}')
+# In text an underscore is written as \_, which would come out as it is.
+TEXT = re.compile(r'\\text(?:tt|it|bf)?\{[^}]*\}')
 # A minus after an equals sign, a bracket or a comma is a sign, not a subtraction.
 SIGN = re.compile(
     r'(<mo[^>]*>(?:&#x0003D;|&#x00028;|&#x0002C;)</mo>|<mspace[^>]*/>)<mo>(&#x02212;)</mo>'
@@ -55,7 +56,7 @@ def mathml(escaped: str, display: str, page) -> str:
     latex = html.unescape(escaped).strip()
     try:
         # TeX puts a thin space between the name of a function and a letter that follows it.
-        latex = TYPEWRITER.sub(lambda found: found[0].replace(r'\_', '_'), latex)
+        latex = TEXT.sub(lambda found: found[0].replace(r'\_', '_'), latex)
         math = convert(FUNCTION.sub(r'\g<0>\\,', latex), display=display)
     except Exception as error:
         raise PluginError(

@@ -49,6 +49,9 @@ def executed() -> nbformat.NotebookNode:
         client.execute()
     except CellExecutionError as error:
         raise PluginError(f'{SOURCE}: {error}') from error
+    for cell in (cell for cell in notebook.cells if cell.cell_type == 'code'):
+        # Warnings of other libraries, with the paths of the machine that built the site.
+        cell.outputs = [out for out in cell.outputs if out.get('name') != 'stderr']
     notebook.metadata['fingerprint'] = digest
     KEPT.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, KEPT)

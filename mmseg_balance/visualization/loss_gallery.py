@@ -1,7 +1,7 @@
 """What each loss does with pixels: how hard it pulls on them, by probability and by class.
 
 One artificial batch for all losses: three classes with 90, 9 and 1 % of the pixels, of which the
-frequent one is segmented well and the rare one badly. Nothing is trained and nothing is random.
+frequent one is segmented well and the rare one badly. Nothing is trained; a loss that draws random numbers is averaged.
 """
 
 import argparse
@@ -41,12 +41,22 @@ LOSSES = {
     'recall': dict(type='RecallLoss'),
     'LDAM': dict(type='LDAMLoss', statistics=COUNTS, scale=1.0),
     'logit adjustment': dict(type='LogitAdjustedLoss', statistics=COUNTS),
+    'balanced variation': dict(type='BalancedVariationLoss', statistics=COUNTS),
+    'seesaw': dict(type='SoftmaxSeesawLoss', statistics=COUNTS),
     'soft Dice': dict(type='SoftDiceLoss'),
     'soft Dice, micro': dict(type='SoftDiceLoss', average='micro'),
     'soft IoU': dict(type='SoftIoULoss'),
     'soft Tversky': dict(type='SoftTverskyLoss'),
     'generalised Dice': dict(type='GeneralizedDiceLoss'),
     'Lovász-softmax': dict(type='LovaszSoftmaxLoss'),
+}
+# A loss that adds noise to the logits is drawn as a mean.
+DRAWS = {'BalancedVariationLoss': 8}
+# What the pictures cannot show, and why.
+NOT_DRAWN = {
+    'CenterlineDiceLoss': 'it sees shapes, and the batch has none',
+    'PairedLoss': 'a sum of other losses',
+    'RegionSizeLoss': 'it corrects the size of a class, not the pixels of a label',
 }
 OVERVIEW = (
     'focal',
@@ -132,7 +142,11 @@ def _pull(loss_config: Mapping) -> np.ndarray:
     logits, labels = batch()
     logits.requires_grad_()
     loss = MODELS.build(dict(loss_config)).double()
-    (grad,) = torch.autograd.grad(loss(logits, labels), logits)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        draws = DRAWS.get(loss_config['type'], 1)
+        mean = sum(loss(logits, labels) for _ in range(draws)) / draws
+    (grad,) = torch.autograd.grad(mean, logits)
     return -grad.gather(1, labels[:, None]).flatten().numpy()
 
 
