@@ -60,15 +60,15 @@ class BuiltModel:
     size: tuple[int, int]
     batch_size: int
 
-    def logits_shape(self, batch_size: int) -> tuple[int, ...]:
-        """Shape of the decode head's logits in a training step.
+    def logits_shape(self, batch_size: int, training: bool = True) -> tuple[int, ...]:
+        """Shape of the decode head's logits, in a training step or in evaluation mode.
 
         Raises:
             Exception: whatever the model raises for such a batch.
         """
         channels = getattr(self.module.backbone, 'in_channels', 3)
         images = torch.empty(batch_size, channels, *self.size, device='meta')
-        self.module.train()
+        self.module.train(training)
         head = self.module.decode_head
         stages = list(head) if isinstance(head, nn.ModuleList) else [head]
         features = self.module.extract_feat(images)
@@ -83,7 +83,7 @@ class BuiltModel:
     def output_stride(self) -> float | None:
         """Training pixels per logit along a side; None if the model does not tell."""
         try:
-            shape = self.logits_shape(max(2, self.batch_size))
+            shape = self.logits_shape(1, training=False)
         except Exception:  # heads of other makes want more than features
             return None
         return self.size[0] / shape[-2] if len(shape) == 4 else None

@@ -102,14 +102,8 @@ def threshold(reading: Reading) -> Iterator[Finding]:
 
 def batch_of_one(reading: Reading) -> Iterator[Finding]:
     """A batch norm meets a batch with one value per channel."""
-    model = reading.model
     key = 'train_dataloader.batch_size'
-    try:
-        model.logits_shape(2)
-    except Exception:
-        return  # a model of another make; nothing can be said
-    loader = view.loader_of(reading.config, 'train')
-    if reading.batch_size == 1 and _fails_on_one(model):
+    if reading.batch_size == 1 and _fails_on_one(reading):
         several = reading.gpus > 1 and _has_sync_bn(reading.config.model)
         severity = warning if several else error
         yield severity(
@@ -119,11 +113,7 @@ def batch_of_one(reading: Reading) -> Iterator[Finding]:
             + (' unless SyncBN joins several GPUs' if several else ''),
             fix={key: 2},
         )
-        return
-    sampler = view.type_name(loader.get('sampler') or {})
-    if sampler != 'DefaultSampler' or loader.get('drop_last') or reading.batch_size == 1:
-        return
-    if len(reading.statistics.indptr) - 1 and _last_batch(reading) == 1 and _fails_on_one(model):
+    elif reading.batch_size > 1 and _last_batch(reading) == 1 and _fails_on_one(reading):
         yield error(
             'train_dataloader.drop_last',
             f'False, and the last batch of an epoch has one of {reading.statistics.num_images} '
@@ -133,15 +123,21 @@ def batch_of_one(reading: Reading) -> Iterator[Finding]:
 
 
 def _last_batch(reading: Reading) -> int:
+    """Images in the last batch of an epoch; 0 if it is full or there are no epochs."""
+    loader = view.loader_of(reading.config, 'train')
+    if view.type_name(loader.get('sampler') or {}) != 'DefaultSampler' or loader.get('drop_last'):
+        return 0
     return reading.statistics.num_images % reading.batch_size
 
 
-def _fails_on_one(model) -> bool:
+def _fails_on_one(reading: Reading) -> bool:
     try:
-        model.logits_shape(1)
+        reading.model.logits_shape(1)
     except ValueError as problem:
         return 'more than 1 value per channel' in str(problem)
-    except Exception:
+    except NotReadError:
+        raise
+    except Exception:  # a model of another make; nothing can be said
         return False
     return False
 

@@ -23,11 +23,13 @@ def dataset_builds(reading: Reading) -> Iterator[Finding]:
             continue
         try:
             getattr(reading, split)
-            if split == 'train':
-                reading.build_errors.get('train')
         except NotReadError as reason:
             cause = reading.build_errors.get(split)
-            empty = 'no image' in str(reason) or 'at least one array' in str(cause)
+            empty = (
+                'no image' in str(reason)
+                or 'at least one array' in str(cause)
+                or isinstance(cause, FileNotFoundError)
+            )
             key = f'{split}_dataloader.dataset'
             if empty:
                 yield error(
