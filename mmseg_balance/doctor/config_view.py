@@ -8,7 +8,7 @@ from mmengine.config import Config
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import DATASETS, MODELS
 
-HEAD_KEYS = ('decode_head', 'auxiliary_head')
+HEAD_KEYS = ('decode_head', 'auxiliary_head', 'kernel_generate_head')
 # What BaseDecodeHead takes where the config is silent.
 DEFAULT_LOSS = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)
 DEFAULT_IGNORE_INDEX = 255
@@ -70,6 +70,12 @@ class Head:
         return own is BaseDecodeHead.loss_by_feat
 
     @property
+    def classifies_pixels(self) -> bool:
+        """Whether it is one of MMSegmentation's heads with a classifier per pixel."""
+        kind = registered(MODELS, self.config)
+        return isinstance(kind, type) and issubclass(kind, BaseDecodeHead)
+
+    @property
     def losses(self) -> list[Loss]:
         """Every loss that it sets, or the default one."""
         found = []
@@ -103,19 +109,15 @@ def heads_of(config: Config) -> list[Head]:
 
 
 def _heads(part: Any, key: str) -> Iterator[Head]:
-    if isinstance(part, Mapping):
-        for name, value in part.items():
-            place = f'{key}.{name}'
-            if name not in HEAD_KEYS:
-                yield from _heads(value, place)
-            elif isinstance(value, Mapping):
-                yield Head(place, value)
-            elif isinstance(value, (list, tuple)):
-                yield from (
-                    Head(f'{place}.{index}', one)
-                    for index, one in enumerate(value)
-                    if isinstance(one, Mapping)
-                )
+    if not isinstance(part, Mapping):
+        return
+    for name, value in part.items():
+        several = isinstance(value, (list, tuple))
+        for index, one in enumerate(value if several else [value]):
+            place = f'{key}.{name}' + (f'.{index}' if several else '')
+            if name in HEAD_KEYS and isinstance(one, Mapping):
+                yield Head(place, one)
+            yield from _heads(one, place)
 
 
 def loader_of(config: Config, split: str) -> Mapping:

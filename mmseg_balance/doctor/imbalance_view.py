@@ -33,6 +33,8 @@ def class_rows(examination: Examination) -> list[ClassRow]:
         statistics, share = reading.statistics, reading.pixel_share
     except Exception:  # reported as a finding
         return []
+    if not share.any():  # no label map could be counted
+        return []
     crops = _or_none(reading, 'crop_share')
     components = _or_none(reading, 'components') or {}
     total, lost = components.get('logits') or components.get('training') or (None, None)

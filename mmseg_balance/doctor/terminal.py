@@ -15,9 +15,9 @@ STYLES = {'error': 'bold red', 'warning': 'yellow', 'advice': 'cyan'}
 def findings_table(findings: Sequence[Finding]) -> Table:
     """One row a finding, errors first."""
     table = Table(show_lines=True, expand=True)
-    table.add_column('finding', ratio=2)
-    table.add_column('what it does', ratio=5)
-    table.add_column('change', ratio=5)
+    table.add_column('finding', ratio=2, overflow='fold')
+    table.add_column('what it does', ratio=5, overflow='fold')
+    table.add_column('change', ratio=5, overflow='fold')
     for one in findings:
         style = STYLES[one.severity]
         head = Text.assemble((one.severity, style), '\n', one.check)

@@ -36,7 +36,7 @@ def out_channels(reading: Reading) -> Iterator[Finding]:
     """``out_channels`` is neither the number of classes nor 1 for two classes."""
     for head in reading.heads:
         channels, classes = head.config.get('out_channels'), head.num_classes
-        if channels is None or classes is None or channels == classes:
+        if None in (channels, classes) or channels == classes or not head.classifies_pixels:
             continue
         if not (channels == 1 and classes == 2):
             yield error(

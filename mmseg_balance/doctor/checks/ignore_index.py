@@ -61,7 +61,7 @@ def padding(reading: Reading) -> Iterator[Finding]:
     preprocessor = (reading.config.get('model') or {}).get('data_preprocessor') or {}
     theirs = _of_data(reading)
     pad = preprocessor.get('seg_pad_val', STOCK_DEFAULT)
-    if preprocessor and pad != theirs:
+    if preprocessor and pad != theirs and reading.losses:
         yield error(
             'model.data_preprocessor.seg_pad_val',
             f'{pad}, and the ignored label is {theirs}: the padding of images smaller than the '

@@ -62,7 +62,8 @@ def label_range(reading: Reading) -> Iterator[Finding]:
         )
         if max(stored) == classes and min(stored) >= 0 and not survey.reduces_zero:
             change = (
-                f'the files hold 0 to {classes} for {classes} classes: if 0 means "unlabelled", '
+                f'the files hold {min(stored)} to {classes} for {classes} classes: if 0 means '
+                '"unlabelled", '
                 'labels start from 1 and the data set needs reduce_zero_label=True:'
             )
             fix = {
