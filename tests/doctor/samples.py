@@ -546,6 +546,7 @@ BROKEN = [
         message="no loss is named 'loss_dice'",
     ),
     # Run
+    Broken('misspelt-keys', setting('models', dict(pretrained=None)), 'warning', "Is it 'model'"),
     Broken('sync-bn', sync_bn, 'advice', 'plain batch norm'),
     Broken('custom-imports', setting('custom_imports', dict(imports=['no_such_package']))),
     Broken('plugin-imported', loss(type='SoftDiceLoss'), message='SoftDiceLoss: of mmseg_balance'),

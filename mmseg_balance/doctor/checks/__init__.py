@@ -87,6 +87,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         runtime.custom_imports,
         runtime.plugin_imported,
         runtime.registered_names,
+        runtime.misspelt_keys,
         runtime.sync_bn,
         runtime.slow_resume,
         runtime.seed,

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from mmseg_balance.doctor import config_view as view
-from mmseg_balance.doctor.findings import Finding, advice, error, warning
+from mmseg_balance.doctor.findings import Finding, advice, error
 from mmseg_balance.doctor.reading import NotReadError, Reading
 
 # Heads that tell something else than the data set's classes apart.
@@ -104,13 +104,12 @@ def batch_of_one(reading: Reading) -> Iterator[Finding]:
     """A batch norm meets a batch with one value per channel."""
     key = 'train_dataloader.batch_size'
     if reading.batch_size == 1 and _fails_on_one(reading):
-        several = reading.gpus > 1 and _has_sync_bn(reading.config.model)
-        severity = warning if several else error
-        yield severity(
+        if reading.gpus > 1 and _has_sync_bn(reading.config.model):
+            return  # its statistics are over the images of all GPUs
+        yield error(
             key,
             '1, and a batch norm of the model works on maps of 1x1 pixel (image pooling): '
-            '"Expected more than 1 value per channel when training"'
-            + (' unless SyncBN joins several GPUs' if several else ''),
+            '"Expected more than 1 value per channel when training"',
             fix={key: 2},
         )
     elif reading.batch_size > 1 and _last_batch(reading) == 1 and _fails_on_one(reading):

@@ -1,16 +1,26 @@
 """What the run needs around model and data."""
 
+import difflib
 from collections.abc import Iterator, Mapping
 
 from mmseg.registry import DATA_SAMPLERS, HOOKS, LOOPS, METRICS, MODELS, TRANSFORMS
 
 from mmseg_balance.doctor import config_view as view
-from mmseg_balance.doctor.findings import Finding, advice, error
+from mmseg_balance.doctor.findings import Finding, advice, error, warning
 from mmseg_balance.doctor.fixes import REGISTER
 from mmseg_balance.doctor.reading import Reading
 
 LONG = 20_000  # iterations
 OURS = 'mmseg_balance'
+KEYS = (
+    *('model', 'train_dataloader', 'val_dataloader', 'test_dataloader', 'train_cfg', 'val_cfg'),
+    *('test_cfg', 'auto_scale_lr', 'optim_wrapper', 'param_scheduler', 'val_evaluator'),
+    *('test_evaluator', 'default_hooks', 'custom_hooks', 'custom_imports', 'data_preprocessor'),
+    *('env_cfg', 'log_processor', 'visualizer', 'default_scope', 'randomness', 'work_dir'),
+    *('load_from', 'resume', 'launcher', 'log_level', 'vis_backends', 'train_pipeline'),
+    *('test_pipeline', 'val_pipeline', 'optimizer', 'tta_model', 'tta_pipeline', 'norm_cfg'),
+)
+NEARLY = 0.88
 
 
 def custom_imports(reading: Reading) -> Iterator[Finding]:
@@ -62,8 +72,6 @@ def registered_names(reading: Reading) -> Iterator[Finding]:
 
 
 def _nearest(kind: str, registry) -> list[str]:
-    import difflib
-
     return difflib.get_close_matches(kind, list(registry.module_dict), n=3)
 
 
@@ -86,6 +94,18 @@ def _parts(reading: Reading) -> Iterator[tuple[str, object, Mapping]]:
     loop = config.get('train_cfg') or {}
     if loop.get('type'):
         yield 'train_cfg', LOOPS, loop
+
+
+def misspelt_keys(reading: Reading) -> Iterator[Finding]:
+    """A key of the config that nothing reads, one letter from one that is."""
+    for key, value in reading.config.items():
+        near = difflib.get_close_matches(key, KEYS, n=1, cutoff=NEARLY)
+        if key not in KEYS and near and isinstance(value, (Mapping, list)):
+            yield warning(
+                key,
+                f'nothing reads it: what it sets has no effect. Is it {near[0]!r}?',
+                f'rename it to {near[0]}, or to something less like it if it is a variable',
+            )
 
 
 def sync_bn(reading: Reading) -> Iterator[Finding]:

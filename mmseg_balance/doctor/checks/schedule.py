@@ -135,6 +135,8 @@ def learning_rate(reading: Reading) -> Iterator[Finding]:
     config = reading.config
     if (config.get('auto_scale_lr') or {}).get('enable'):
         return
+    if named_batch(config.filename) == (reading.gpus, reading.batch_size):
+        return  # a recipe made for this batch
     for base in base_files(config.filename):
         named = named_batch(base)
         if not named:
