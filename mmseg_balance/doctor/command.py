@@ -8,6 +8,7 @@ from pathlib import Path
 from mmengine.config import DictAction
 from rich.console import Console
 
+from mmseg_balance.doctor.checks import markdown_table
 from mmseg_balance.doctor.examination import Examination, examine
 from mmseg_balance.doctor.findings import count
 from mmseg_balance.doctor.fixes import fixed_config
@@ -21,7 +22,10 @@ DEFAULT_PAGE = Path('work_dirs', 'doctor')
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of the command."""
-    parser.add_argument('config', help='any MMSegmentation config')
+    parser.add_argument('config', nargs='?', help='any MMSegmentation config')
+    parser.add_argument(
+        '--list', action='store_true', help='print the table of all checks (Markdown) and stop'
+    )
     parser.add_argument(
         '--fix',
         type=Path,
@@ -58,6 +62,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Examine, print, write; 1 if there is an error among the findings, else 0."""
+    if args.list:
+        print(markdown_table())
+        return 0
+    if not args.config:
+        raise SystemExit('error: give a config, or --list')
     examination = examine(
         args.config,
         args.cfg_options,

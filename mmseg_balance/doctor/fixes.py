@@ -1,6 +1,7 @@
 """A config that inherits the user's and makes the changes that are safe."""
 
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
@@ -67,10 +68,15 @@ def overrides_of(before: Mapping, after: Mapping) -> dict:
 def as_text(overrides: Mapping) -> str:
     """The overrides as they stand in a config file.
 
-    >>> print(as_text(dict(train_dataloader=dict(batch_size=2))))
-    train_dataloader = dict(batch_size=2)
+    >>> print(as_text(dict(loss=dict(class_weight=[1.0, 2.5, 3.0]))))
+    loss = dict(class_weight=[1.0, 2.5, 3.0])
     """
-    return Config(deepcopy(dict(overrides))).pretty_text.strip()
+    text = Config(deepcopy(dict(overrides))).pretty_text.strip()
+    return re.sub(r'\[\s*((?:[\w.+-]+,\s*)+)\]', _on_one_line, text)
+
+
+def _on_one_line(numbers: re.Match) -> str:
+    return '[' + ' '.join(numbers[1].split()).removesuffix(',') + ']'
 
 
 def fix_text(config: Config, fix: Mapping[str, Any]) -> str:
@@ -94,11 +100,11 @@ def fixed_config(
     """
     before = plain(config._cfg_dict)
     after = deepcopy(before)
-    made: list[Finding] = []
-    for finding in findings:
-        if finding.fix and finding.severity != ADVICE:
-            apply_fix(after, finding.fix)
-            made.append(finding)
+    made = [one for one in findings if one.fix and one.severity != ADVICE]
+    changes = [item for finding in made for item in finding.fix.items()]
+    # A loss that is replaced comes before a change of one of its arguments.
+    for key, value in sorted(changes, key=lambda item: item[0].count('.')):
+        apply_fix(after, {key: value})
     base = os.path.relpath(Path(source).resolve(), Path(out).resolve().parent)
     lines = [f'# {base} with these changes (mmseg-balance doctor --fix):']
     lines += [f'# - {finding.check}: {finding.where}' for finding in made]

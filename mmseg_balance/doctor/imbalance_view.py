@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mmseg_balance.doctor.checks.imbalance import MIN_COMPONENTS
 from mmseg_balance.doctor.examination import Examination
 from mmseg_balance.doctor.reading import NotReadError, Reading
 
@@ -53,7 +54,9 @@ def class_rows(examination: Examination) -> list[ClassRow]:
                 if p is None
                 else percent(1 - (1 - min(p, 1)) ** crops_per_step(reading)),
                 iterations='' if p is None else times(100, p * crops_per_step(reading)),
-                lost='' if total is None or not total[c] else f'{lost[c] / total[c]:.0%}',
+                lost=percent(lost[c] / total[c])
+                if total is not None and c in reading.small_classes and total[c] >= MIN_COMPONENTS
+                else '',
                 rare=int(c) in reading.rare_classes,
             )
         )

@@ -4,6 +4,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 
 import mmcv
 import numpy as np
@@ -83,9 +84,13 @@ class Survey:
         )
 
     @cached_property
+    def _path(self) -> Path:
+        return statistics_path(self.source)
+
+    @cached_property
     def statistics(self) -> ClassStatistics:
         """Counts of all images in the data set's order, from the cache if they are there."""
-        path = statistics_path(self.source)
+        path = self._path
         if path.is_file():
             return ClassStatistics.load(path)
         found = self._by_file
@@ -113,7 +118,7 @@ class Survey:
     @cached_property
     def failures(self) -> list[Failure]:
         """What is wrong with the label maps that could not be counted (some, if many)."""
-        if statistics_path(self.source).is_file():  # a file is saved only where none failed
+        if self._path.is_file():  # a file is saved only where none failed
             return []
         some = self._failed[:MAX_FAILURES_READ]
         return [self._diagnose(int(index)) for index in some]

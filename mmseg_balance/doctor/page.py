@@ -12,9 +12,9 @@ from markupsafe import Markup
 from mmengine import fileio
 from PIL import Image
 
-from mmseg_balance import __version__
 from mmseg_balance.doctor.examination import Examination
 from mmseg_balance.doctor.findings import SEVERITIES, Finding, count
+from mmseg_balance.doctor.fixes import fix_text
 from mmseg_balance.doctor.imbalance_view import class_rows
 from mmseg_balance.doctor.reading import Reading
 from mmseg_balance.experiments.report import png_url
@@ -48,13 +48,16 @@ def render(examination: Examination, config: str) -> str:
     return environment.get_template('doctor.html.jinja').render(
         style=stylesheet(),
         config=config,
-        version=__version__,
         counts=count(findings),
         groups=[
             (
                 severity,
                 [
-                    (one, pictures(one, examination.reading))
+                    (
+                        one,
+                        *change_parts(one, examination.reading),
+                        pictures(one, examination.reading),
+                    )
                     for one in findings
                     if one.severity == severity
                 ],
@@ -65,6 +68,14 @@ def render(examination: Examination, config: str) -> str:
         facts=facts(examination),
         skipped=examination.skipped,
     )
+
+
+def change_parts(finding: Finding, reading: Reading | None) -> tuple[str, str]:
+    """The sentence of a change and its text to paste."""
+    if not finding.fix or reading is None:
+        return finding.change, ''
+    code = fix_text(reading.config, finding.fix)
+    return finding.change.removesuffix(code).strip(), code
 
 
 def facts(examination: Examination) -> list[tuple[str, str]]:
@@ -96,7 +107,7 @@ def facts(examination: Examination) -> list[tuple[str, str]]:
         pass
     stride = reading.model_stride
     if stride:
-        found.append(('logits', f'one for {stride:g}x{stride:g} training pixels'))
+        found.append(('logits', f'one for {stride:.2g}x{stride:.2g} training pixels'))
     return found
 
 

@@ -1,5 +1,6 @@
 """Config, labels, pipeline and model of the user: each read once, when a check asks for it."""
 
+import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +11,7 @@ from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
 
 from mmseg_balance.doctor import config_view as view
-from mmseg_balance.doctor.label_survey import Survey
+from mmseg_balance.doctor.label_survey import REMOTE, Survey
 from mmseg_balance.doctor.model_build import BuiltModel, build_model, training_size
 from mmseg_balance.doctor.pipeline_sample import (
     PipelineSample,
@@ -21,6 +22,7 @@ from mmseg_balance.doctor.pipeline_sample import (
 from mmseg_balance.statistics import ClassStatistics
 
 RARE = 0.01  # share of the labelled pixels below which a class is called rare
+SMALL = 0.1  # and below which its connected parts are looked at
 
 
 class NotReadError(Exception):
@@ -183,6 +185,12 @@ class Reading:
         return [int(c) for c in np.argsort(share) if 0 < share[c] < RARE]
 
     @cached_property
+    def small_classes(self) -> list[int]:
+        """Classes that are labelled, but on less than 10 % of the pixels; the rarest first."""
+        share = self.pixel_share
+        return [int(c) for c in np.argsort(share) if 0 < share[c] < SMALL]
+
+    @cached_property
     def crop_share(self) -> np.ndarray:
         """Share of the training crops in which each class occurs (C,), images drawn uniformly."""
         statistics, sample = self.statistics, self.sample
@@ -194,11 +202,13 @@ class Reading:
 
     @cached_property
     def components(self) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-        """Components and lost ones of rare classes, at the training size and at the logits'."""
+        """Connected parts (C,), all and lost, at the training size and at that of the logits.
+
+        Of images with small classes; the others are counted where they happen to be.
+        """
         survey, stride = self.train, self.model_stride
-        share = self.pixel_share
-        classes = [int(c) for c in np.argsort(share) if 0 < share[c] < 0.1]
-        maps = [survey.labels(index) for index in images_for_components(survey, classes)]
+        images = images_for_components(survey, self.small_classes)
+        maps = [survey.labels(index) for index in images]
         options = (len(survey.class_names), survey.ignore_index)
         scale = self.sample.scale
         found = {'training': lost_components(maps, *options, min(scale, 1.0))}
@@ -242,15 +252,15 @@ def import_custom_modules(config: Config) -> str | None:
 
 def absent_roots(config: Config, split: str) -> list[str]:
     """The ``data_root`` folders of a split that are not here."""
-    roots = [leaf.get('data_root') for _, leaf in view.leaf_datasets(config, split)]
-    return [
-        str(root)
-        for root in roots
-        if root
-        and '://' not in str(root)
-        and not str(root).startswith(('s3:', 'petrel:'))
-        and not Path(root).exists()
-    ]
+    found = []
+    for _, leaf in view.leaf_datasets(config, split):
+        root = str(leaf.get('data_root') or '')
+        is_local = root and '://' not in root and not root.startswith(REMOTE)
+        if is_local and not Path(root).exists():
+            kind = view.registered(view.DATASETS, leaf)
+            if not getattr(kind, 'makes_its_files', False):
+                found.append(root)
+    return found
 
 
 def named_batch(filename: str | Path | None) -> tuple[int, int] | None:
@@ -260,7 +270,6 @@ def named_batch(filename: str | Path | None) -> tuple[int, int] | None:
     (4, 2)
     >>> named_batch('mine.py')
     """
-    import re
 
     found = re.search(r'[_-](\d+)xb(\d+)[_-]', Path(filename or '').name)
     return (int(found[1]), int(found[2])) if found else None

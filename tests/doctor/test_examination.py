@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from mmseg_balance.doctor import checks, examine, examine_config, main
 from mmseg_balance.doctor.findings import error
+from mmseg_balance.doctor.fixes import fixed_config
 from mmseg_balance.doctor.page import render
 from tests.doctor.samples import BROKEN, save_config
 from tests.support.tiny_run import train
@@ -36,6 +37,16 @@ def test_a_fixed_config_has_no_error_and_trains(name, root, config, tmp_path, ca
     assert [one for one in again.findings if one.severity != 'advice'] == []
     fixed = Config.fromfile(out)
     assert train(fixed, hooks=fixed.get('custom_hooks')).iter == 3
+
+
+def test_two_changes_of_one_loss_are_both_made(config, tmp_path):
+    config.model.decode_head.loss_decode.update(class_weight=[1.0, 2.0, 3.0, 4.0], loss_name='ce')
+    path, out = save_config(config, tmp_path), tmp_path / 'fixed.py'
+    out.write_text(fixed_config(config, examine_config(config).findings, path, out)[0])
+    loss = Config.fromfile(out).model.decode_head.loss_decode
+    assert loss == dict(
+        type='WeightedCrossEntropyLoss', class_weight=[1.0, 2.0, 3.0, 4.0], loss_name='loss_ce'
+    )
 
 
 def test_json_page_and_exit_status(root, config, tmp_path, capsys):
@@ -171,3 +182,8 @@ def test_findings_are_plain_data():
     assert found.to_dict() == dict(
         check='a-check', severity='error', where='here', message='this', change='that'
     )
+
+
+def test_the_documentation_lists_every_check(repository, capsys):
+    assert main(['--list']) == 0
+    assert capsys.readouterr().out.strip() in (repository / 'docs' / 'doctor.md').read_text()

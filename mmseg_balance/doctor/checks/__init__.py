@@ -122,9 +122,22 @@ def what_it_finds(check: Check) -> str:
 
 def table() -> list[tuple[str, str, str]]:
     """Subject, name and meaning of every check, for the documentation."""
-    rows = [
-        (subject, name_of(check), what_it_finds(check))
-        for subject, checks in CHECKS.items()
-        for check in checks
-    ]
-    return rows + [('Heads', name_of(check), what_it_finds(check)) for check in AFTER_ERRORS]
+    rows = []
+    for subject, checks in CHECKS.items():
+        late = AFTER_ERRORS if subject == 'Heads' else ()
+        rows += [(subject, name_of(one), what_it_finds(one)) for one in (*checks, *late)]
+    return rows
+
+
+def markdown_table() -> str:
+    """The table of docs/doctor.md."""
+    lines = ['| about | check | what is wrong |', '|---|---|---|']
+    subject = ''
+    for about, name, meaning in table():
+        lines.append(f'| {about if about != subject else ""} | `{name}` | {_markdown(meaning)} |')
+        subject = about
+    return '\n'.join(lines)
+
+
+def _markdown(text: str) -> str:
+    return text.replace('``', '`').removesuffix('.')

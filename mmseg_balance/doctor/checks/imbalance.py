@@ -13,7 +13,6 @@ SEEN_ENOUGH = 100  # crops with a class in a whole training
 SURVIVES = 0.5
 LOST = 0.25
 MIN_COMPONENTS = 10
-FOREGROUND_IS_RARE = 0.1
 
 
 def rare_classes(reading: Reading) -> Iterator[Finding]:
@@ -121,15 +120,16 @@ def thin_classes(reading: Reading) -> Iterator[Finding]:
             'train at a larger size: scale of Resize or RandomResize',
         ),
         'logits': (
-            f'the grid of the logits (one for {reading.model_stride or 1:.0f}x'
-            f'{reading.model_stride or 1:.0f} training pixels)',
+            f'the grid of the logits (one for {reading.model_stride or 1:.2g}x'
+            f'{reading.model_stride or 1:.2g} training pixels)',
             'a head of finer output stride (dilations of the backbone, a decoder such '
             'as DeepLabV3+), or a larger training size',
         ),
     }
     for place, (total, lost) in found.items():
         share = lost / np.maximum(total, 1)
-        thin = [c for c in np.argsort(-share) if share[c] > LOST and total[c] >= MIN_COMPONENTS]
+        small = sorted(reading.small_classes, key=lambda c: -share[c])
+        thin = [c for c in small if share[c] > LOST and total[c] >= MIN_COMPONENTS]
         if thin:
             texts = [f'{names[c]} {share[c]:.0%} of {total[c]}' for c in thin[:8]]
             what, change = where[place]
