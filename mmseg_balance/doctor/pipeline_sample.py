@@ -22,7 +22,7 @@ MAX_SECONDS = 25.0
 # Slow and without effect on labels.
 NOT_RUN = ('PhotoMetricDistortion',)
 MIN_COMPONENT = 4  # pixels of a component that counts
-MAX_IMAGES_OF_COMPONENTS = 24
+MAX_IMAGES_OF_COMPONENTS = 60
 
 
 @dataclass
