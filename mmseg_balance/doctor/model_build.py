@@ -12,7 +12,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS
 from torch import nn
 
-from mmseg_balance.runtime.launching import replace_sync_bn
+from mmseg_balance.runtime.cpu import replace_sync_bn
 
 DEFAULT_SIZE = (512, 512)
 
