@@ -80,7 +80,10 @@ setup(
         'Topic :: Scientific/Engineering :: Image Recognition',
     ],
     packages=find_packages(include=['mmseg_balance', 'mmseg_balance.*']),
-    package_data={'mmseg_balance.experiments': ['report.css', 'report.html.jinja']},
+    package_data={
+        'mmseg_balance.experiments': ['report.css', 'report.html.jinja'],
+        'mmseg_balance.doctor': ['doctor.html.jinja'],
+    },
     python_requires='>=3.10',
     install_requires=INSTALL,
     extras_require={

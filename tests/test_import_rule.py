@@ -18,6 +18,7 @@ MAY_IMPORT = {
     'runtime': {*BUILDING_BLOCKS, 'compat'},
     'hooks': {*BUILDING_BLOCKS, 'runtime'},
     'experiments': {*BUILDING_BLOCKS, 'visualization', 'metrics'},
+    'doctor': {*BUILDING_BLOCKS, 'compat', 'experiments', 'runtime'},
     '__init__': None,  # registers everything
 }
 # The mathematics knows neither the framework nor files nor figures.

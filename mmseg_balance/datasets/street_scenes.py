@@ -65,6 +65,8 @@ class StreetScenesDataset(NamedSplitsDataset):
         test=Split('images/test', 'labels/test'),
     )
 
+    makes_its_files = True  # a missing data_root is no reason not to build it
+
     def __init__(
         self,
         data_root: str | None = 'data/street_scenes',

@@ -64,7 +64,7 @@ def fit_to_cpu(cfg: Config) -> None:
     Synchronised batch norm becomes plain batch norm, NCCL becomes Gloo, and a model that several
     processes train is wrapped without a device.
     """
-    replaced = _replace_sync_bn(cfg.model)
+    replaced = replace_sync_bn(cfg.model)
     if cfg.get('sync_bn'):
         cfg.sync_bn = None
         replaced += 1
@@ -92,7 +92,7 @@ def fit_to_cpu(cfg: Config) -> None:
         )
 
 
-def _replace_sync_bn(node: object) -> int:
+def replace_sync_bn(node: object) -> int:
     """Turn every ``type='SyncBN'`` below ``node`` into ``'BN'``; how many there were."""
     replaced = 0
     if isinstance(node, dict):
@@ -102,4 +102,4 @@ def _replace_sync_bn(node: object) -> int:
         children: Sequence = list(node.values())
     else:
         children = node if isinstance(node, (list, tuple)) else ()
-    return replaced + sum(_replace_sync_bn(child) for child in children)
+    return replaced + sum(replace_sync_bn(child) for child in children)

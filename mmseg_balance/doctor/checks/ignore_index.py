@@ -1,0 +1,128 @@
+"""The label that does not count must be the same everywhere."""
+
+from collections.abc import Iterator
+
+from mmseg_balance.doctor import config_view as view
+from mmseg_balance.doctor.findings import Finding, advice, error, warning
+from mmseg_balance.doctor.reading import NotReadError, Reading
+
+STOCK_DEFAULT = 255
+# Losses that read the ignored label from an argument of their own, by its name.
+OWN_ARGUMENT = {
+    'DiceLoss': 'ignore_index',
+    'TverskyLoss': 'ignore_index',
+    'OhemCrossEntropy': 'ignore_label',
+}
+
+
+def dataset_ignore_index(reading: Reading) -> Iterator[Finding]:
+    """A head ignores another label than the data set."""
+    theirs = _of_data(reading)
+    for head in reading.heads:
+        if head.is_plain and head.ignore_index is not None and head.ignore_index != theirs:
+            yield error(
+                f'{head.key}.ignore_index',
+                f'{head.ignore_index}, and the training set ignores {theirs}: '
+                + (
+                    f'class {head.ignore_index} is not trained and label {theirs} is out of range'
+                    if 0 <= head.ignore_index < (head.num_classes or 0)
+                    else f'label {theirs} is out of range'
+                ),
+                fix={f'{head.key}.ignore_index': theirs},
+            )
+
+
+def _of_data(reading: Reading) -> int:
+    for _, leaf in view.leaf_datasets(reading.config, 'train'):
+        if leaf.get('ignore_index') is not None:
+            return leaf['ignore_index']
+    try:
+        return reading.train.ignore_index
+    except NotReadError:
+        return STOCK_DEFAULT
+
+
+def metric_ignore_index(reading: Reading) -> Iterator[Finding]:
+    """A metric ignores another label than the data set."""
+    theirs = _of_data(reading)
+    for key, metric in view.metrics_of(reading.config):
+        own = metric.get('ignore_index', STOCK_DEFAULT)
+        if view.type_name(metric) == 'IoUMetric' and own != theirs:
+            yield error(
+                f'{key}.ignore_index',
+                f'{own}, and the data set ignores {theirs}: pixels without a label are scored, or '
+                'a class is not',
+                fix={f'{key}.ignore_index': theirs},
+            )
+
+
+def padding(reading: Reading) -> Iterator[Finding]:
+    """Padded pixels get a label that counts."""
+    preprocessor = (reading.config.get('model') or {}).get('data_preprocessor') or {}
+    theirs = _of_data(reading)
+    pad = preprocessor.get('seg_pad_val', STOCK_DEFAULT)
+    if preprocessor and pad != theirs and reading.losses:
+        yield error(
+            'model.data_preprocessor.seg_pad_val',
+            f'{pad}, and the ignored label is {theirs}: the padding of images smaller than the '
+            'batch is trained as a class or out of range',
+            fix={'model.data_preprocessor.seg_pad_val': theirs},
+        )
+
+
+def crop_ignore_index(reading: Reading) -> Iterator[Finding]:
+    """``RandomCrop`` counts ignored pixels as a class."""
+    theirs = _of_data(reading)
+    for key, step in view.steps_of(reading.config, 'train'):
+        own = step.get('ignore_index', STOCK_DEFAULT)
+        if (
+            view.type_name(step) in ('RandomCrop', 'ClassCenteredCrop')
+            and own != theirs
+            and step.get('cat_max_ratio', 1.0) < 1
+        ):
+            yield warning(
+                f'{key}.ignore_index',
+                f'{own}, and the data set ignores {theirs}: cat_max_ratio takes ignored pixels for '
+                'a class',
+                fix={f'{key}.ignore_index': theirs},
+            )
+
+
+def loss_ignore_index(reading: Reading) -> Iterator[Finding]:
+    """A loss ignores another label than its head."""
+    for head, loss in reading.losses:
+        name = OWN_ARGUMENT.get(loss.kind)
+        if name is None or head.ignore_index is None:
+            continue
+        own = loss.config.get(name, STOCK_DEFAULT)
+        if own == head.ignore_index:
+            continue
+        # The stock Dice takes it for a class to leave out; it never masks pixels.
+        if loss.kind == 'DiceLoss' and (own is None or own >= (head.channels or 0)):
+            continue
+        yield error(
+            f'{loss.key}.{name}',
+            f'{own}, and the head ignores {head.ignore_index}, which the loss does not look at: '
+            'unlabelled pixels are trained as a class',
+            fix={f'{loss.key}.{name}': head.ignore_index},
+        )
+
+
+def no_ignore_index(reading: Reading) -> Iterator[Finding]:
+    """A head without an ignored label on data that have one."""
+    for head in reading.heads:
+        if not head.is_plain or head.ignore_index is not None:
+            continue
+        if reading.statistics.ignored_pixels:
+            yield error(
+                f'{head.key}.ignore_index',
+                f'None, and {reading.statistics.ignored_pixels} training pixels have label '
+                f'{reading.train.ignore_index}',
+                fix={f'{head.key}.ignore_index': reading.train.ignore_index},
+            )
+        else:
+            yield advice(
+                f'{head.key}.ignore_index',
+                'None: cross entropy then falls back to -100, and padding must not occur',
+                fix={f'{head.key}.ignore_index': STOCK_DEFAULT},
+            )

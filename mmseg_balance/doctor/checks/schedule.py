@@ -1,0 +1,178 @@
+"""Schedules and intervals against the length of the run, and the learning rate."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from mmengine.config import Config
+
+from mmseg_balance.doctor import config_view as view
+from mmseg_balance.doctor.findings import Finding, error, warning
+from mmseg_balance.doctor.reading import Reading, named_batch
+from mmseg_balance.functional.schedules import build_schedules
+
+OTHER_RATE = 2.0
+
+
+def scheduler_length(reading: Reading) -> Iterator[Finding]:
+    """The learning rate schedule ends after the training, or long before."""
+    total = view.max_iters(reading.config)
+    if not total:
+        return
+    schedulers = [
+        (index, one)
+        for index, one in enumerate(view.listed(reading.config.get('param_scheduler')))
+        if isinstance(one, Mapping) and not one.get('by_epoch', True)
+    ]
+    several = isinstance(reading.config.get('param_scheduler'), (list, tuple))
+    ends = [one.get('end') or total for _, one in schedulers]
+    for index, one in schedulers:
+        key = f'param_scheduler.{index}' if several else 'param_scheduler'
+        begin, end = one.get('begin') or 0, one.get('end')
+        if begin >= total:
+            yield warning(
+                f'{key}.begin',
+                f'{begin}: after the last of {total} iterations, so it never acts',
+                fix={f'{key}.begin': 0},
+            )
+        elif end and end > total:
+            yield warning(
+                f'{key}.end',
+                f'{end}, and the training ends at {total}: the learning rate stops at '
+                f'{total / end:.0%} of its schedule and is never small',
+                fix={f'{key}.end': total},
+            )
+        elif end and end == max(ends) and end < total / 2 and 'eta_min' in one:
+            yield warning(
+                f'{key}.end',
+                f'{end}, and the training goes on to {total} at the lowest learning rate',
+                fix={f'{key}.end': total},
+            )
+
+
+def scheduler_by_epoch(reading: Reading) -> Iterator[Finding]:
+    """A schedule in epochs in a training of iterations."""
+    if not view.max_iters(reading.config):
+        return
+    schedulers = view.listed(reading.config.get('param_scheduler'))
+    several = isinstance(reading.config.get('param_scheduler'), (list, tuple))
+    for index, one in enumerate(schedulers):
+        if isinstance(one, Mapping) and one.get('by_epoch', True) and 'type' in one:
+            key = f'param_scheduler.{index}' if several else 'param_scheduler'
+            yield error(
+                f'{key}.by_epoch',
+                f'{view.type_name(one)} counts epochs (by_epoch=True is the default) and the '
+                'training has iterations only: the learning rate never changes',
+                fix={f'{key}.by_epoch': False},
+            )
+
+
+def intervals(reading: Reading) -> Iterator[Finding]:
+    """No validation or no checkpoint within the run."""
+    total = view.max_iters(reading.config)
+    loop = reading.config.get('train_cfg') or {}
+    interval = loop.get('val_interval')
+    if total and reading.config.get('val_dataloader') and interval and interval > total:
+        yield warning(
+            'train_cfg.val_interval',
+            f'{interval}, and the training has {total} iterations: it is never validated',
+            fix={'train_cfg.val_interval': total},
+        )
+    checkpoint = (reading.config.get('default_hooks') or {}).get('checkpoint') or {}
+    if total and checkpoint and checkpoint.get('by_epoch', True) and 'interval' in checkpoint:
+        yield warning(
+            'default_hooks.checkpoint.by_epoch',
+            'True (its default), and the training has iterations only: no checkpoint before the '
+            'end, all is lost if the run stops',
+            fix={'default_hooks.checkpoint.by_epoch': False},
+        )
+
+
+def loss_schedule(reading: Reading) -> Iterator[Finding]:
+    """A loss schedule is not well formed, or names a loss that no head has."""
+    from mmseg_balance.doctor.checks.losses import _name_of
+
+    total = view.max_iters(reading.config) or 1000
+    names = {_name_of(loss) for head in reading.heads for loss in head.losses} - {None}
+    for key, hook in view.hooks_of(reading.config):
+        if view.type_name(hook) != 'LossScheduleHook':
+            continue
+        schedules = hook.get('schedules')
+        if not isinstance(schedules, Mapping):
+            continue
+        try:
+            build_schedules(schedules, total)
+        except (ValueError, TypeError) as problem:
+            yield error(f'{key}.schedules', str(problem), 'docs/schedules.md has every form')
+            continue
+        unknown = [name for name in schedules if name.partition('.')[0] not in names]
+        if unknown and names:
+            yield error(
+                f'{key}.schedules',
+                f'no loss is named {unknown[0]!r}; the heads have {", ".join(sorted(names))}',
+                'name the losses by their loss_name',
+            )
+        yield from _late_boundaries(key, schedules, total)
+
+
+def _late_boundaries(key: str, schedules: Mapping, total: int) -> Iterator[Finding]:
+    for name, spec in schedules.items():
+        late = [
+            value
+            for argument in ('boundaries', 'start', 'end', 'period')
+            for value in view.listed(spec.get(argument))
+            if isinstance(value, (int, float)) and value > total
+        ]
+        if late:
+            yield warning(
+                f'{key}.schedules.{name}',
+                f'{late[0]} is beyond the last of {total} iterations: that part never comes',
+                'give shares of the run (0 to 1), or iterations within it',
+            )
+
+
+def learning_rate(reading: Reading) -> Iterator[Finding]:
+    """The batch is not the one that the base config's learning rate is for."""
+    config = reading.config
+    if (config.get('auto_scale_lr') or {}).get('enable'):
+        return
+    if named_batch(config.filename) == (reading.gpus, reading.batch_size):
+        return  # a recipe made for this batch
+    for base in base_files(config.filename):
+        named = named_batch(base)
+        if not named:
+            continue
+        gpus, images = named
+        before, now = gpus * images, reading.gpus * reading.batch_size
+        rate, theirs = _rate(config), _rate(Config.fromfile(base, import_custom_modules=False))
+        factor = now / before
+        if rate and rate == theirs and max(factor, 1 / factor) >= OTHER_RATE:
+            kind = view.type_name((config.get('optim_wrapper') or {}).get('optimizer') or {})
+            scaled = rate * (factor if kind == 'SGD' else factor**0.5)
+            rule = 'in proportion' if kind == 'SGD' else 'with the square root, as usual for Adam'
+            yield warning(
+                'optim_wrapper.optimizer.lr',
+                f'{rate:g} is for {gpus} GPUs with {images} images each ({Path(base).name}); '
+                f'this is {reading.gpus} with {reading.batch_size} (--gpus), {factor:g} times the '
+                'batch',
+                f'scaled {rule}:\noptim_wrapper = dict(optimizer=dict(lr={scaled:.3g}))',
+            )
+        return
+
+
+def _rate(config: Config) -> float | None:
+    wrapper = config.get('optim_wrapper') or {}
+    return (wrapper.get('optimizer') or {}).get('lr')
+
+
+def base_files(filename: str | None) -> Iterator[str]:
+    """The files that a config inherits, nearest first."""
+    if not filename or not Path(filename).is_file():
+        return
+    for base in Config._get_base_files(filename):
+        base = str(base)
+        if '::' in base:
+            base, _ = Config._get_cfg_path(base, filename)
+        else:
+            base = str((Path(filename).parent / base).resolve())
+        yield base
+        yield from base_files(base)

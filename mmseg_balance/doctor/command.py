@@ -1,0 +1,118 @@
+"""Say what is wrong with a config and its labels, before a GPU-hour is spent."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from mmengine.config import DictAction
+from rich.console import Console
+
+from mmseg_balance.doctor.checks import markdown_table
+from mmseg_balance.doctor.examination import Examination, examine
+from mmseg_balance.doctor.findings import count
+from mmseg_balance.doctor.fixes import fixed_config
+from mmseg_balance.doctor.page import write_page
+from mmseg_balance.doctor.terminal import findings_table, imbalance_table, summary
+from mmseg_balance.experiments.results import write_json, write_text
+
+WIDTH_OF_FILES = 120
+DEFAULT_PAGE = Path('work_dirs', 'doctor')
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of the command."""
+    parser.add_argument('config', nargs='?', help='any MMSegmentation config')
+    parser.add_argument(
+        '--list', action='store_true', help='print the table of all checks (Markdown) and stop'
+    )
+    parser.add_argument(
+        '--fix',
+        type=Path,
+        metavar='OUT.py',
+        help='write a config that inherits CONFIG and makes the safe changes',
+    )
+    parser.add_argument('--json', type=Path, metavar='FILE', help='write the findings as JSON')
+    parser.add_argument(
+        '--html',
+        type=Path,
+        metavar='FILE',
+        help='where the page goes (default: work_dirs/doctor/CONFIG/doctor.html)',
+    )
+    parser.add_argument(
+        '--gpus',
+        type=int,
+        metavar='N',
+        help='GPUs of the training (default: by the name of the config, as in 4xb2, else 1)',
+    )
+    parser.add_argument(
+        '--no-labels',
+        action='store_true',
+        help='look at the config alone, not at label maps and images',
+    )
+    parser.add_argument('--quiet', action='store_true', help='no progress bars')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override entries of the config',
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Examine, print, write; 1 if there is an error among the findings, else 0."""
+    if args.list:
+        print(markdown_table())
+        return 0
+    if not args.config:
+        raise SystemExit('error: give a config, or --list')
+    examination = examine(
+        args.config,
+        args.cfg_options,
+        args.gpus,
+        labels=not args.no_labels,
+        progress=not args.quiet and sys.stderr.isatty(),
+    )
+    console = Console(soft_wrap=False)
+    if not console.is_terminal:
+        console = Console(width=WIDTH_OF_FILES)
+    console.print(findings_table(examination.findings))
+    imbalance = imbalance_table(examination)
+    if imbalance is not None:
+        console.print(imbalance)
+    console.print(summary(examination.findings))
+    for line in _write(args, examination):
+        console.print(line, highlight=False)
+    return 1 if examination.num_errors else 0
+
+
+def _write(args: argparse.Namespace, examination: Examination) -> Sequence[str]:
+    lines = []
+    if args.json:
+        findings = [one.to_dict() for one in examination.findings]
+        write_json(
+            args.json,
+            dict(config=args.config, counts=count(examination.findings), findings=findings),
+        )
+        lines.append(f'wrote {args.json}')
+    page = args.html or DEFAULT_PAGE / Path(args.config).stem / 'doctor.html'
+    write_page(page, examination, args.config)
+    lines.append(f'wrote {page}')
+    if args.fix and examination.reading:
+        text, made = fixed_config(
+            examination.reading.config, examination.findings, args.config, args.fix
+        )
+        if made:
+            write_text(args.fix, text)
+            lines.append(f'wrote {args.fix} with {len(made)} changes; the others are yours')
+        else:
+            lines.append(f'{args.fix} is not written: no change is safe to make unseen')
+    return lines
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command with its arguments from ``argv`` or the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_arguments(parser)
+    return run(parser.parse_args(argv))

@@ -1,0 +1,125 @@
+"""A config that inherits the user's and makes the changes that are safe."""
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from mmseg_balance.doctor.findings import ADVICE, Finding
+
+REGISTER = {
+    'custom_imports.imports+': ['mmseg_balance'],
+    'custom_imports.allow_failed_imports': False,
+}
+
+
+def apply_fix(content: dict, fix: Mapping[str, Any]) -> None:
+    """Make the changes of one finding in the content of a config.
+
+    Args:
+        content: nested dicts and lists, changed in place.
+        fix: ``'key.of.the.config'`` → its new value; ``'key+'`` → items that its list must have.
+
+    >>> content = dict(model=dict(heads=[dict(a=1)]), hooks=['x'])
+    >>> apply_fix(content, {'model.heads.0.a': 2, 'hooks+': ['x', 'y']})
+    >>> content
+    {'model': {'heads': [{'a': 2}]}, 'hooks': ['x', 'y']}
+    """
+    for key, value in fix.items():
+        *path, last = key.removesuffix('+').split('.')
+        place: Any = content
+        for name in path:
+            if isinstance(place, dict) and place.get(name) is None:
+                place[name] = {}
+            place = place[int(name) if isinstance(place, list) else name]
+        last = int(last) if isinstance(place, list) else last
+        if key.endswith('+'):
+            there = place.get(last) or []
+            there = list(there) if isinstance(there, (list, tuple)) else [there]
+            value = there + [item for item in value if item not in there]
+        place[last] = deepcopy(value)
+
+
+def overrides_of(before: Mapping, after: Mapping) -> dict:
+    """What a config must set to turn the one that it inherits into ``after``.
+
+    >>> overrides_of(dict(a=1, b=dict(type='X', c=2)), dict(a=1, b=dict(type='X', c=3)))
+    {'b': {'c': 3}}
+    >>> overrides_of(dict(b=dict(type='X', c=2)), dict(b=dict(type='Y')))
+    {'b': {'_delete_': True, 'type': 'Y'}}
+    """
+    changed = {}
+    for key, new in after.items():
+        old = before.get(key)
+        if key in before and old == new:
+            continue
+        if isinstance(new, Mapping) and isinstance(old, Mapping):
+            leftovers = set(old) - set(new)
+            changed[key] = {'_delete_': True, **new} if leftovers else overrides_of(old, new)
+        else:
+            changed[key] = new
+    return changed
+
+
+def as_text(overrides: Mapping) -> str:
+    """The overrides as they stand in a config file.
+
+    >>> print(as_text(dict(loss=dict(class_weight=[1.0, 2.5, 3.0]))))
+    loss = dict(class_weight=[1.0, 2.5, 3.0])
+    """
+    text = Config(deepcopy(dict(overrides))).pretty_text.strip()
+    return re.sub(r'\[\s*((?:[\w.+-]+,\s*)+)\]', _on_one_line, text)
+
+
+def _on_one_line(numbers: re.Match) -> str:
+    return '[' + ' '.join(numbers[1].split()).removesuffix(',') + ']'
+
+
+def fix_text(config: Config, fix: Mapping[str, Any]) -> str:
+    """The changes of one finding as text to paste into a config that inherits this one."""
+    before = plain(config._cfg_dict)
+    after = deepcopy(before)
+    apply_fix(after, fix)
+    return as_text(overrides_of(before, after))
+
+
+def fixed_config(
+    config: Config, findings: Iterable[Finding], source: str | os.PathLike, out: str | os.PathLike
+) -> tuple[str, list[Finding]]:
+    """Text of a config with the safe changes of errors and warnings, and whose they are.
+
+    Args:
+        config: what the doctor read.
+        findings: what it found.
+        source: the user's config, to inherit from.
+        out: where the text will be saved: the base is named relative to it.
+    """
+    before = plain(config._cfg_dict)
+    after = deepcopy(before)
+    made = [one for one in findings if one.fix and one.severity != ADVICE]
+    changes = [item for finding in made for item in finding.fix.items()]
+    # A loss that is replaced comes before a change of one of its arguments.
+    for key, value in sorted(changes, key=lambda item: item[0].count('.')):
+        apply_fix(after, {key: value})
+    base = os.path.relpath(Path(source).resolve(), Path(out).resolve().parent)
+    lines = [f'# {base} with these changes (mmseg-balance doctor --fix):']
+    lines += [f'# - {finding.check}: {finding.where}' for finding in made]
+    lines += [f'_base_ = {Path(base).as_posix()!r}', as_text(overrides_of(before, after))]
+    return '\n'.join(lines).rstrip() + '\n', made
+
+
+def plain(value: Any) -> Any:
+    """Plain dicts and lists of a config's content; tuples stay tuples."""
+    if isinstance(value, Mapping):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return (
+            type(value)(plain(item) for item in value)
+            if isinstance(value, (list, tuple))
+            else value
+        )
+    return value

@@ -1,0 +1,34 @@
+"""Each broken data set or config has exactly its finding, and the healthy one none."""
+
+import re
+
+import pytest
+
+from mmseg_balance.doctor import examine_config
+from mmseg_balance.doctor.checks import table
+from tests.doctor.samples import BROKEN
+
+
+def test_nothing_is_found_in_a_healthy_config(config):
+    assert examine_config(config, progress=False).findings == []
+
+
+@pytest.mark.parametrize('broken', BROKEN, ids=str)
+def test_a_broken_one_has_exactly_its_finding(broken, root, config):
+    broken.spoil(root, config)
+    every = examine_config(config, progress=False).findings
+    found = [one for one in every if one.check not in ('not-read', *broken.beside)]
+    assert {(one.check, one.severity) for one in found} == {(broken.check, broken.severity)}
+    assert re.search(broken.message, found[0].message)
+    assert found[0].where
+    assert found[0].change
+
+
+def test_every_check_has_a_broken_example():
+    elsewhere = {'learning-rate'}  # test_examination: it is about files that inherit
+    names = {name for _, name, _ in table()}
+    assert names == {broken.check for broken in BROKEN} | elsewhere
+
+
+def test_thirty_are_broken_in_ways_that_stop_or_spoil_a_training():
+    assert sum(broken.severity != 'advice' for broken in BROKEN) >= 30
