@@ -23,7 +23,7 @@ from triton.runtime.jit import JITFunction
 
 from mmseg_balance.functional.labels import sum_by_label
 from mmseg_balance.functional.max_pooling import max_pool_weights
-from mmseg_balance.functional.primitives import overlap_sums, pixel_nll
+from mmseg_balance.functional.primitives import overlap_sums, pixel_nll, pixel_nll_and_overlap_sums
 
 MAX_STACK = 16  # bytes a thread
 
@@ -84,6 +84,10 @@ def call_functions() -> None:
                 logits, labels, power=power, pixel_weight=weight, align_corners=align_corners
             )
             (intersection + predicted).sum().backward()
+            nll, sums = pixel_nll_and_overlap_sums(
+                logits, labels, power=power, pixel_weight=weight, align_corners=align_corners
+            )
+            (nll.sum() + sums[0].sum()).backward()
     for classes, values in itertools.product((2, 1024), (labels == 0, torch.zeros(2, 16, 32))):
         sum_by_label(values, labels, classes)
     for p in (1, 1.3):
