@@ -96,7 +96,7 @@ def _convert_sbd_file(source: Path) -> None:
 def _convert_synthia_file(source: Path) -> None:
     channels = cv2.imread(str(source), cv2.IMREAD_UNCHANGED)
     if channels is None:
-        raise OSError(f'{source} cannot be read as an image; unpack the archive anew.')
+        raise OSError(f'{source} cannot be read as an image; unpack the archive again.')
     if channels.ndim == 3:  # OpenCV turns the channels around: the first of the file is red
         channels = channels[..., 2]
     at = len(source.parts) - 1 - source.parts[::-1].index('LABELS')

@@ -160,7 +160,7 @@ def _is_whole(root: Path, seed: int) -> bool:
     if settings.get('renderer') != RENDERER:
         raise ValueError(
             f'data_root={str(root)!r} holds pictures of another version of the '
-            'renderer; delete that folder to have them rendered anew.'
+            'renderer; delete that folder to have them rendered again.'
         )
     found = settings['seed']
     if found != seed:

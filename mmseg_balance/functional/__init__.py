@@ -4,12 +4,20 @@ Every function says its formula and its conventions. This package imports no fra
 file and changes nothing outside of itself.
 """
 
+from mmseg_balance.functional.blv import blv_loss
+from mmseg_balance.functional.boundary import (
+    boundary_iou,
+    boundary_sums,
+    centerline_counts,
+    centerline_dice,
+)
 from mmseg_balance.functional.calibration import (
     calibration_score,
     calibration_scores,
     expected_calibration_error,
     harmonic_mean,
 )
+from mmseg_balance.functional.centerline import centerline_dice_loss, soft_skeleton
 from mmseg_balance.functional.class_weights import (
     class_priors,
     effective_number,
@@ -39,6 +47,7 @@ from mmseg_balance.functional.overlap import (
     soft_iou_loss,
     soft_tversky_loss,
 )
+from mmseg_balance.functional.per_image import image_iou, per_image_scores
 from mmseg_balance.functional.pixel import (
     focal_modulation,
     ldam_loss,
@@ -50,6 +59,11 @@ from mmseg_balance.functional.pixel import (
 )
 from mmseg_balance.functional.primitives import overlap_sums, pixel_nll, pixel_nll_and_overlap_sums
 from mmseg_balance.functional.recall import recall_loss
+from mmseg_balance.functional.region_size import region_size_loss
+from mmseg_balance.functional.repeat_factors import repeat_factors
+from mmseg_balance.functional.sampling import performance_probabilities, rare_class_probabilities
+from mmseg_balance.functional.schedules import build_schedule, build_schedules
+from mmseg_balance.functional.seesaw import softmax_seesaw_loss
 from mmseg_balance.functional.temperature import TemperatureFit, fit_temperature, temperature_nll
 
 __all__ = [
@@ -58,9 +72,17 @@ __all__ = [
     'TemperatureFit',
     'UpsampledLogits',
     'as_multiclass',
+    'blv_loss',
+    'boundary_iou',
+    'boundary_sums',
+    'build_schedule',
+    'build_schedules',
     'calibration_score',
     'calibration_scores',
     'calibration_sums',
+    'centerline_counts',
+    'centerline_dice',
+    'centerline_dice_loss',
     'check_label_range',
     'class_priors',
     'confusion_matrix',
@@ -75,6 +97,7 @@ __all__ = [
     'generalized_dice_loss',
     'group_means',
     'harmonic_mean',
+    'image_iou',
     'inverse_frequency',
     'label_lookup',
     'ldam_loss',
@@ -84,14 +107,21 @@ __all__ = [
     'max_pool_weights',
     'median_frequency',
     'overlap_sums',
+    'per_image_scores',
+    'performance_probabilities',
     'pixel_nll',
     'pixel_nll_and_overlap_sums',
+    'rare_class_probabilities',
     'recall_loss',
     'reduce_pixel_losses',
+    'region_size_loss',
+    'repeat_factors',
     'soft_dice_loss',
     'soft_iou_loss',
+    'soft_skeleton',
     'soft_tversky_loss',
     'softmax_focal_loss',
+    'softmax_seesaw_loss',
     'sum_by_label',
     'temperature_nll',
     'weighted_cross_entropy_loss',

@@ -35,7 +35,7 @@ def select_balanced_batch(
 ) -> BalancedBatch:
     """Take candidates that bring a class which the batch lacks, until it has ``min_classes``.
 
-    A batch that is full with fewer classes is discarded and chosen anew from the candidates that
+    A batch that is full with fewer classes is discarded and chosen again from the candidates that
     follow (Huang's section II.C and algorithm 1, with ``batch_max`` = ``batch_size`` and
     ``batch_cl`` = ``min_classes``).
 

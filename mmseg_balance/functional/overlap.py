@@ -185,8 +185,8 @@ def soft_tversky_loss(
     """
     intersection, predicted, target = _groups(logits, labels, ignore_index, 1, weight, over, sync)
     false_positive, false_negative = predicted - intersection, target - intersection
-    mass = intersection + alpha * false_positive + beta * false_negative
-    misses = 1 - _ratio(intersection, mass, smooth, eps)
+    size = intersection + alpha * false_positive + beta * false_negative
+    misses = 1 - _ratio(intersection, size, smooth, eps)
     if gamma != 1:
         # Rounding may take 1 - V to 0 or just below, where a power has no finite slope.
         misses = misses.clamp(min=torch.finfo(misses.dtype).eps) ** gamma
@@ -266,7 +266,7 @@ def _groups(
     over: str,
     sync: bool,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Intersection, predicted and target mass ``(G, C)`` of each pool: the images, or one batch."""
+    """Intersection, predicted and target size ``(G, C)`` of each pool: the images, or one batch."""
     sums = overlap_sums(logits, labels, ignore_index, power, weight, per_image=True)
     if over != 'batch':
         return sums

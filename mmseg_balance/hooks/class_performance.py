@@ -134,7 +134,7 @@ class ClassPerformanceHook(Hook):
         self.recent += counted.cpu()
 
     def before_val(self, runner) -> None:
-        """Count each validation anew."""
+        """Reset the counts before each validation."""
         if self.source == 'val' and self.recent is not None:
             self.recent.zero_()
 

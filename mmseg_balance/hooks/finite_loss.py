@@ -51,7 +51,9 @@ class FiniteLossHook(Hook):
         if bad:
             culprits = [name for name in bad if name != 'loss'] or list(bad)
             raise FloatingPointError(
-                f'iteration {runner.iter + 1}: {", ".join(culprits)} is {bad[culprits[0]]}: lower '
-                'the learning rate, clip gradients (optim_wrapper.clip_grad), or, under --amp, '
-                'train in float32; no checkpoint was saved from it'
+                f'iteration {runner.iter + 1}: {", ".join(culprits)} is {bad[culprits[0]]}: a label '
+                'that is neither a class nor ignored is the likely cause (add dict(type='
+                "'LabelCheckHook') to custom_hooks, which names the file); otherwise lower the "
+                'learning rate, clip gradients (optim_wrapper.clip_grad), or, under --amp, train in '
+                'float32; no checkpoint was saved from it'
             )

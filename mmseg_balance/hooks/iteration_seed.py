@@ -13,7 +13,7 @@ from mmseg.registry import HOOKS
 
 @HOOKS.register_module()
 class IterationSeedHook(Hook):
-    """Seeds every iteration anew, so that a resumed run is the uninterrupted one.
+    """Seeds every iteration by its number, for exact resume.
 
     MMEngine's checkpoints hold no random state: after a resume dropout and augmentation draw other
     numbers than they would have drawn. With this hook what iteration i draws depends on the seed,

@@ -58,7 +58,6 @@ class ClassWeight(nn.Module):
         """``(C,)`` float64, None where there are no weights or they have not been read yet."""
         return self._given if self._read is None else self._read
 
-    @torch.compiler.disable  # files are read beside the compiled step
     def read_statistics(self, dataset=None) -> None:
         """Read the file or apply the rule, unless that has been done.
 
@@ -80,7 +79,7 @@ class ClassWeight(nn.Module):
             ValueError: not as many weights as classes (two for one channel).
         """
         if self._pending is not None:
-            self.read_statistics()
+            torch.compiler.disable(self.read_statistics)()  # beside a compiled step
         if self.values is None:
             return None
         classes = max(logits.shape[1], 2)

@@ -31,7 +31,6 @@ class _PriorLoss(PixelLoss):
         """``(C,)`` what the loss needs to know of each class."""
         raise NotImplementedError
 
-    @torch.compiler.disable  # files are read beside the compiled step
     def read_statistics(self, dataset=None) -> None:
         """Read the statistics, unless that has been done.
 
@@ -46,7 +45,7 @@ class _PriorLoss(PixelLoss):
     def table_for(self, logits: Tensor) -> Tensor:
         """The table on the logits' device, checked against their classes."""
         if self.table is None:
-            self.read_statistics()
+            torch.compiler.disable(self.read_statistics)()  # beside a compiled step
         num_classes = max(logits.shape[1], 2)
         if len(self.table) != num_classes:
             raise ValueError(

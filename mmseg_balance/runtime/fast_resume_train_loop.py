@@ -24,7 +24,7 @@ class FastResumeTrainLoop(IterBasedTrainLoop):
     other sampler the loop does what MMEngine's does.
 
     Convention: the sequence of image indices is that of an uninterrupted run. Random
-    augmentation is not: MMEngine seeds the workers anew whenever they start. Workers start with
+    augmentation is not: MMEngine seeds the workers again whenever they start. Workers start with
     the first batch, when everything that the checkpoint holds has been restored and transforms
     that have a method ``prepare`` have had it called.
 

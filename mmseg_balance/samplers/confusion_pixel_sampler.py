@@ -66,6 +66,6 @@ class ConfusionPixelSampler(BasePixelSampler):
         return None if self.wrapped is None else self.wrapped.sample(seg_logit, seg_label)
 
     def take(self) -> Tensor | None:
-        """Return the confusion matrix (C, C) counted since the last call, and start anew."""
+        """Return the confusion matrix (C, C) counted since the last call, and reset it."""
         counted, self.confusion = self.confusion, None
         return counted

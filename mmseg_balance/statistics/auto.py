@@ -174,7 +174,7 @@ def _config_of_run(run: str | None) -> str:
 
 @lru_cache(maxsize=4)
 def _read(path: str, modified: float) -> ClassStatistics:
-    # Several losses and samplers of a run share one object; a rewritten file is read anew.
+    # Several losses and samplers of a run share one object; a rewritten file is read again.
     return ClassStatistics.load(path)
 
 

@@ -350,7 +350,7 @@ def sizes_differ(reading: Reading) -> Iterator[Finding]:
                 'not: save the image turned'
                 if turned
                 else 'resize the label map by nearest neighbour to the size of its image, or pair the '
-                'files anew',
+                'files again',
                 files=(('image', paths[0]), ('labels', paths[1])),
             )
 
