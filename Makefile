@@ -1,7 +1,7 @@
 # make quickstart   environment, data, a small training, its test and a table
 # make test         environment and all tests
 # make soak         a training killed 20 times, compared with one left alone (10 minutes, CamVid)
-# make lint         ruff
+# make lint         ruff, and that imports run one way
 # make docs         the site, in site/index.html
 # make clean        remove the environment and what quickstart and the tests wrote (not data/)
 #
@@ -31,7 +31,7 @@ $(VENV)/.created:
 	$(PIP) install --quiet --upgrade pip
 	@touch $@
 
-$(VENV)/.installed: setup.py requirements/tested.txt $(VENV)/.created
+$(VENV)/.installed: pyproject.toml requirements/tested.txt $(VENV)/.created
 	$(PIP) install -c requirements/tested.txt -e '.[lite]'
 	PIP='$(PIP)' PYTHON=$(BIN)/python tools/check_opencv.sh
 	@touch $@
@@ -52,6 +52,7 @@ soak: $(VENV)/.installed-test
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 
 $(VENV)/.installed-docs: $(VENV)/.installed
 	$(PIP) install -c requirements/tested.txt -e '.[lite,docs]'

@@ -1,4 +1,4 @@
-# python tools/train.py configs/deeplabv3-r101_ce_voc12aug_huang.py
+# mmseg-balance train configs/deeplabv3-r101_ce_voc12aug_huang.py
 # Huang et al., section III: batches of at most 9 images that hold at least 12 classes.
 _base_ = [
     './_base_/models/deeplabv3_r101-d8.py',

@@ -1,4 +1,4 @@
-# python tools/train.py configs/deeplabv3_ce_balance_batch_ccp_small.py
+# mmseg-balance train configs/deeplabv3_ce_balance_batch_ccp_small.py
 _base_ = [
     './_base_/models/deeplabv3_r18_small.py',
     './_base_/datasets/ccp_small.py',

@@ -1,4 +1,4 @@
-# python tools/train.py configs/deeplabv3_ce_camvid.py
+# mmseg-balance train configs/deeplabv3_ce_camvid.py
 _base_ = [
     './_base_/models/deeplabv3_r50-d8.py',
     './_base_/datasets/camvid.py',

@@ -1,4 +1,4 @@
-# python tools/train.py configs/deeplabv3_ce_ccp.py
+# mmseg-balance train configs/deeplabv3_ce_ccp.py
 _base_ = [
     './_base_/models/deeplabv3_r50-d8.py',
     './_base_/datasets/ccp.py',

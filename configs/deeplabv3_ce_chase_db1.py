@@ -1,4 +1,4 @@
-# python tools/train.py configs/deeplabv3_ce_chase_db1.py
+# mmseg-balance train configs/deeplabv3_ce_chase_db1.py
 _base_ = [
     './_base_/models/deeplabv3_r50-d8.py',
     './_base_/datasets/chase_db1.py',

@@ -1,4 +1,4 @@
-# python tools/train.py configs/deeplabv3_lmp_street_scenes.py
+# mmseg-balance train configs/deeplabv3_lmp_street_scenes.py
 # 400 iterations, seed 0: mIoU 49.8, sign 16.5; cross entropy 47.2 and 0.0 (docs/datasets.md).
 _base_ = [
     './_base_/models/deeplabv3_r18_small.py',

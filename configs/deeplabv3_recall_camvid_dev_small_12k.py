@@ -1,4 +1,4 @@
-# python tools/train.py configs/deeplabv3_recall_camvid_dev_small_12k.py
+# mmseg-balance train configs/deeplabv3_recall_camvid_dev_small_12k.py
 _base_ = [
     './_base_/models/deeplabv3_r18_small.py',
     './_base_/datasets/camvid_dev_small.py',

@@ -1,4 +1,4 @@
-# python tools/train.py configs/deeplabv3plus_lite0_ce_street_scenes.py
+# mmseg-balance train configs/deeplabv3plus_lite0_ce_street_scenes.py
 _base_ = [
     './_base_/models/deeplabv3plus_lite0.py',
     './_base_/datasets/street_scenes_dev.py',

@@ -1,4 +1,4 @@
-# python tools/train.py configs/deeplabv3plus_lite0_soft_dice_camvid.py
+# mmseg-balance train configs/deeplabv3plus_lite0_soft_dice_camvid.py
 _base_ = [
     './_base_/models/deeplabv3plus_lite0.py',
     './_base_/datasets/camvid_dev_small.py',

@@ -1,4 +1,4 @@
-# python tools/train.py configs/deeplabv3plus_lite0_soft_dice_ccp.py
+# mmseg-balance train configs/deeplabv3plus_lite0_soft_dice_ccp.py
 _base_ = [
     './_base_/models/deeplabv3plus_lite0.py',
     './_base_/datasets/ccp_dev_small.py',

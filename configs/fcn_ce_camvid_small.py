@@ -1,4 +1,4 @@
-# python tools/train.py configs/fcn_ce_camvid_small.py
+# mmseg-balance train configs/fcn_ce_camvid_small.py
 _base_ = [
     './_base_/models/fcn_r18_small.py',
     './_base_/datasets/camvid_small.py',

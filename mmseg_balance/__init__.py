@@ -1,22 +1,21 @@
-"""Class-imbalanced semantic segmentation for MMSegmentation: importing it registers everything.
+"""Class-imbalanced semantic segmentation for MMSegmentation.
 
-Without MMSegmentation there is ``mmseg_balance.functional``, the mathematics on torch and NumPy.
+Importing the package registers everything where MMSegmentation is installed. Where it is not,
+``mmseg_balance.functional`` works with PyTorch and NumPy alone.
 """
 
-from importlib.util import find_spec
+from mmseg_balance import compat, startup
 
 __version__ = '0.1.0'
 
 
-def _mmsegmentation_is_installed() -> bool:
-    try:
-        return find_spec('mmseg') is not None
-    except ModuleNotFoundError:
-        return False
+def register_all() -> None:
+    """Register losses, hooks, samplers, … in MMSegmentation's registries; twice is once.
 
-
-if _mmsegmentation_is_installed():
-    from mmseg_balance import compat  # noqa: F401, I001  first: it makes mmseg importable
+    Raises:
+        ImportError: MMSegmentation is not installed.
+    """
+    compat.require_mmsegmentation('mmseg_balance')
     from mmseg_balance import (  # noqa: F401
         backbones,
         datasets,
@@ -28,3 +27,7 @@ if _mmsegmentation_is_installed():
         visualization,
     )
     from mmseg_balance.runtime import cpu, fast_resume_train_loop  # noqa: F401
+
+
+if not startup.is_command_line() and not compat.missing_packages():
+    register_all()

@@ -1,22 +1,35 @@
-"""The one place that knows other packages' versions.
+"""The one place that knows other packages' versions, and the only one that changes them.
 
-Importing it makes ``mmseg.models`` importable and checkpoints loadable with every combination in
-README's table. Each function handles one fact about one package and does nothing elsewhere.
+:func:`apply` makes ``mmseg.models`` importable and checkpoints loadable with every combination in
+README's table. Each function handles one fact about one package and does nothing elsewhere;
+``docs/reliability.md`` lists them. ``MMSEG_BALANCE_COMPAT=off`` switches all of them off.
 """
 
 import importlib.util
+import os
 import warnings
+from functools import cache
 from importlib import metadata
 
-NO_MMSEG = (
-    'mmseg_balance (but for mmseg_balance.functional) needs MMSegmentation: pip install '
-    "'mmsegmentation==1.2.2' 'mmengine' 'mmcv-lite==2.1.0' ftfy regex, as README says"
-)
+SWITCH = 'MMSEG_BALANCE_COMPAT'
 NO_MMCV = (
     'mmseg_balance needs mmcv: install mmcv-lite==2.1.0 (no compiler needed; enough for every '
     'model without compiled ops) or the full mmcv 2.1.0, one of the two and never both'
 )
 NO_PKG_RESOURCES = "mmengine needs pkg_resources, which newer setuptools no longer has: run pip install 'setuptools<81'"
+NO_OPS = (
+    f'{SWITCH}=off and mmcv-lite do not go together: MMSegmentation imports the compiled ops of '
+    'full mmcv; unset the variable, or install mmcv==2.1.0 in place of mmcv-lite'
+)
+NO_MMSEGMENTATION = (
+    '{user} needs MMSegmentation, and {missing} cannot be imported: run '
+    "pip install 'mmseg_balance[lite]' (with mmcv-lite), or pip install 'mmseg_balance[mmseg]' "
+    'beside a full mmcv 2.1.0. mmseg_balance.functional works with PyTorch and NumPy alone'
+)
+
+
+class MissingPackageError(ImportError):
+    """A package that MMSegmentation needs is not installed; says which and how to install it."""
 
 
 def is_importable(module: str) -> bool:
@@ -36,19 +49,51 @@ def has_distribution(name: str) -> bool:
     return True
 
 
-def check_requirements() -> None:
-    """Say what is missing before a stack of other packages' frames does.
+def is_switched_on() -> bool:
+    """Whether other packages may be changed.
 
     Raises:
-        ImportError: mmseg, mmengine, mmcv or ``pkg_resources`` cannot be found.
+        ValueError: the environment variable ``MMSEG_BALANCE_COMPAT`` is neither on nor off.
     """
-    if not is_importable('mmseg') or not is_importable('mmengine'):
-        raise ImportError(NO_MMSEG)
-    if not is_importable('mmcv'):
-        raise ImportError(NO_MMCV)
+    switch = os.environ.get(SWITCH, 'on')
+    if switch not in ('on', 'off'):
+        raise ValueError(f'{SWITCH}={switch}: the environment variable takes on or off')
+    return switch == 'on'
+
+
+def missing_packages() -> list[str]:
+    """The packages of MMSegmentation that cannot be imported."""
+    needed = ['mmengine', 'mmcv', 'mmseg']
+    if not is_switched_on():
+        needed.append('mmcv._ext')
+    return [module for module in needed if not is_importable(module)]
+
+
+def require_mmsegmentation(user: str) -> None:
+    """Say in one sentence what to install, or make MMSegmentation ready to be imported.
+
+    Args:
+        user: Who needs it, as the sentence names it.
+
+    Raises:
+        MissingPackageError: MMSegmentation, mmengine, mmcv or ``pkg_resources`` is missing.
+    """
+    missing = missing_packages()
+    if missing == ['mmcv._ext']:
+        raise MissingPackageError(NO_OPS)
+    if missing[:1] == ['mmcv']:
+        raise MissingPackageError(NO_MMCV)
+    if missing:
+        raise MissingPackageError(
+            NO_MMSEGMENTATION.format(user=user, missing=' and '.join(missing))
+        )
     if not is_importable('pkg_resources'):
-        raise ImportError(NO_PKG_RESOURCES)
-    # mmengine imports it at every look-up of a package; the user can do nothing about it.
+        raise MissingPackageError(NO_PKG_RESOURCES)
+    apply()
+
+
+def silence_pkg_resources() -> None:
+    """Hide a warning about every look-up of a package, which the user can do nothing about."""
     warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
 
 
@@ -127,8 +172,25 @@ def load_checkpoints_safely() -> None:
     checkpoints.guard_mmengine()
 
 
-check_requirements()
-import_without_compiled_ops()
-accept_newer_mmcv()
-find_forked_configs()
-load_checkpoints_safely()
+def find_own_configs() -> None:
+    """Let ``mmseg_balance::…`` be a base of a config that is read after this import.
+
+    MMEngine asks a distribution where it lies, and an editable install gives the wrong answer. A
+    name that is no distribution's is looked up as a module, which is right everywhere.
+    """
+    from mmengine.config.utils import MODULE2PACKAGE
+
+    MODULE2PACKAGE['mmseg_balance'] = 'mmseg_balance.compat'
+
+
+@cache
+def apply() -> None:
+    """Make all the changes to other packages, once, unless they are switched off."""
+    if not is_switched_on():
+        return
+    silence_pkg_resources()
+    import_without_compiled_ops()
+    accept_newer_mmcv()
+    find_forked_configs()
+    find_own_configs()
+    load_checkpoints_safely()

@@ -1,5 +1,6 @@
 """What the package does about other packages' versions."""
 
+import os
 import subprocess
 import sys
 
@@ -46,12 +47,52 @@ def test_full_mmcv_is_never_touched(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('missing', 'remedy'), [('mmcv', 'mmcv-lite==2.1.0'), ('pkg_resources', 'setuptools<81')]
+    ('missing', 'remedy'),
+    [
+        ('mmcv', 'mmcv-lite==2.1.0'),
+        ('mmseg', 'it needs MMSegmentation, and mmseg cannot'),
+        ('pkg_resources', 'setuptools<81'),
+    ],
 )
 def test_a_missing_requirement_is_named_with_its_remedy(monkeypatch, missing, remedy):
     monkeypatch.setattr(compat, 'is_importable', lambda module: module != missing)
     with pytest.raises(ImportError, match=remedy):
-        compat.check_requirements()
+        compat.require_mmsegmentation('it')
+
+
+# What apply() changes, as one expression that is True once it is changed.
+CHANGES = {
+    'the warning': "any(f[1] and 'pkg_resources' in f[1].pattern for f in warnings.filters)",
+    'base configs': "'mmseg_balance' in mmengine.config.utils.MODULE2PACKAGE",
+    'checkpoints': "hasattr(CheckpointLoader.load_checkpoint, 'loads_safely')",
+}
+LOOK = (
+    'import warnings, mmengine.config, mmengine.registry\n'
+    'from mmengine.runner import CheckpointLoader\n'
+    'import mmseg_balance\n'
+    f'print({", ".join(CHANGES.values())})'
+)
+
+
+@pytest.mark.parametrize(('switch', 'changed'), [('on', True), ('off', False)])
+def test_all_changes_are_made_by_one_switch(switch, changed):
+    variables = {**os.environ, 'MMSEG_BALANCE_COMPAT': switch}
+    result = run_python(LOOK, env=variables)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.split()[-len(CHANGES) :] == [str(changed)] * len(CHANGES)
+
+
+@pytest.mark.skipif(compat.is_importable('mmcv._ext'), reason='full mmcv is installed')
+def test_without_the_changes_mmcv_lite_is_not_enough():
+    variables = {**os.environ, 'MMSEG_BALANCE_COMPAT': 'off'}
+    result = run_python('import mmseg_balance.losses', env=variables)
+    assert 'MMSEG_BALANCE_COMPAT=off and mmcv-lite do not go together' in result.stderr
+
+
+def test_the_switch_has_two_positions():
+    variables = {**os.environ, 'MMSEG_BALANCE_COMPAT': 'no'}
+    result = run_python('import mmseg_balance', env=variables)
+    assert 'MMSEG_BALANCE_COMPAT=no: the environment variable takes on or off' in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -104,7 +104,7 @@ class TestEveryRecipe:
     @by_name('path', RECIPES, ids=lambda path: path.stem)
     def test_opens_with_its_launch_command(self, path):
         first = path.read_text().splitlines()[0]
-        assert first.startswith(('# python tools/train.py ', '# bash tools/dist_train.sh '))
+        assert first.startswith(('# mmseg-balance train ', '# bash tools/dist_train.sh '))
         assert f' configs/{path.name}' in first
 
     @by_name('path', RECIPES, ids=lambda path: path.stem)

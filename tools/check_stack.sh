@@ -39,7 +39,7 @@ install() { "$python" -m pip install --disable-pip-version-check -c "$work/const
 install_lite() { install -e '.[lite]' "${instead[@]}"; }
 
 install_full() {
-    install -e . "${instead[@]}" wheel ninja psutil &&
+    install -e '.[mmseg]' "${instead[@]}" wheel ninja psutil &&
     MMCV_WITH_OPS=1 FORCE_CUDA=${FORCE_CUDA:-0} \
         install --no-build-isolation --no-binary mmcv mmcv==2.1.0
 }
@@ -47,7 +47,7 @@ install_full() {
 # The forks take the place of packages that this one requires by their old names, so what else it
 # requires is installed by name. Built apart from torch, as pip does by default, onedl-mmcv has no ops.
 install_onedl() {
-    install torch numpy scipy matplotlib rich packaging ftfy regex 'setuptools<81' prettytable \
+    install torch numpy scipy jinja2 argcomplete matplotlib rich packaging ftfy regex 'setuptools<81' prettytable \
         "${instead[@]}" &&
     install onedl-mmengine==0.10.12 onedl-mmcv==2.3.6 onedl-mmsegmentation==1.4.2 &&
     install --no-deps -e .

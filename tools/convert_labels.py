@@ -1,24 +1,8 @@
-"""Convert the labels of SBD or SYNTHIA, as released, to the PNG files that the configs read."""
+"""The same as ``mmseg-balance convert_labels``."""
 
-import argparse
+import sys
 
-from mmseg_balance.datasets import label_conversion
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('dataset', choices=['sbd', 'synthia'], help='which release')
-    parser.add_argument('root', help='folder it was unpacked to, such as data/sbd')
-    parser.add_argument('--nproc', type=int, default=2, help='processes (default: 2)')
-    args = parser.parse_args()
-    if args.dataset == 'sbd':
-        count = label_conversion.convert_sbd(args.root, args.nproc)
-    else:
-        count = label_conversion.convert_synthia(args.root, args.nproc)
-        splits = label_conversion.split_synthia(args.root)
-        print('wrote', ', '.join(f'{name}.txt ({n} images)' for name, n in splits.items()))
-    print(f'converted {count} label files below {args.root}')
-
+from mmseg_balance.cli import main
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main(['convert_labels', *sys.argv[1:]]))

@@ -1,9 +1,8 @@
-"""Say what is wrong with a config and its labels, before a GPU-hour is spent."""
+"""The same as ``mmseg-balance doctor``."""
 
 import sys
 
-import mmseg_balance  # noqa: F401  first: it makes mmseg importable
-from mmseg_balance.doctor import main
+from mmseg_balance.cli import main
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(main(['doctor', *sys.argv[1:]]))

@@ -30,10 +30,10 @@ console = Console()
 
 
 def run(title: str, log: Path, *command: str) -> None:
-    """Run a script of this repository with a progress bar; its own output goes to ``log``.
+    """Run a verb of `mmseg-balance` with a progress bar; its own output goes to ``log``.
 
     Raises:
-        SystemExit: the script failed; shows the end of what it said.
+        SystemExit: it failed; shows the end of what it said.
     """
     columns = (
         TextColumn('{task.description}'),
@@ -45,7 +45,7 @@ def run(title: str, log: Path, *command: str) -> None:
     tail: deque[str] = deque(maxlen=15)
     environment = {**os.environ, 'PYTHONUNBUFFERED': '1'}
     process = subprocess.Popen(
-        [sys.executable, *command],
+        [sys.executable, '-m', 'mmseg_balance', *command],
         cwd=ROOT,
         text=True,
         env=environment,
@@ -79,7 +79,7 @@ def train(work_dir: Path, cfg: Config) -> Path:
         run(
             'Training',
             work_dir / 'train.log',
-            'tools/train.py',
+            'train',
             CONFIG,
             '--work-dir',
             str(work_dir),
@@ -96,7 +96,7 @@ def test(work_dir: Path, checkpoint: Path, cfg: Config) -> list[Path]:
         run(
             'Testing',
             work_dir / 'test.log',
-            'tools/test.py',
+            'test',
             CONFIG,
             str(checkpoint),
             '--work-dir',
@@ -177,7 +177,7 @@ def main() -> None:
         f'Pictures:   {pictures[0].parent} ({len(pictures)}, labels left, predictions right)\n'
         f'Logs:       {work_dir}\n\n'
         'What next:\n'
-        f'  the same with plain cross entropy   {sys.executable} tools/train.py {TWIN}\n'
+        f'  the same with plain cross entropy   {sys.executable} -m mmseg_balance train {TWIN}\n'
         '  another loss                        change the losses line of the config: '
         'configs/_base_/losses lists them\n'
         '  your own config                     three lines, see README\n',

@@ -1,46 +1,8 @@
-"""Test a checkpoint: the options of MMSegmentation's own script, and a CPU is enough."""
+"""The same as ``mmseg-balance test``."""
 
-import argparse
-from pathlib import Path
+import sys
 
-from mmengine.registry import RUNNERS
-from mmengine.runner import Runner
-
-from mmseg_balance.runtime import cpu, launching
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    launching.add_common_arguments(parser)
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
-    parser.add_argument('--out', help='directory for the predicted label maps (PNG)')
-    parser.add_argument('--show', action='store_true', help='show each prediction on the screen')
-    parser.add_argument('--show-dir', help='directory for painted predictions beside the labels')
-    parser.add_argument('--wait-time', type=float, default=2, help='seconds per --show picture')
-    parser.add_argument('--tta', action='store_true', help='test-time augmentation')
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    if '://' not in args.checkpoint and not Path(args.checkpoint).is_file():
-        raise SystemExit(
-            f'error: there is no checkpoint {args.checkpoint}: training writes them '
-            'into its work directory, and last_checkpoint there names the latest'
-        )
-    cfg = launching.load_config(args)
-    cfg.load_from = args.checkpoint
-    if args.show or args.show_dir:
-        launching.draw_predictions(cfg, args.show_dir, args.show, args.wait_time)
-    if args.tta:
-        launching.use_test_time_augmentation(cfg)
-    if args.out:
-        launching.save_predictions(cfg, args.out)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    with launching.errors_in_one_sentence():
-        runner.test()
-    cpu.leave_processes_on_cpu()
-
+from mmseg_balance.cli import main
 
 if __name__ == '__main__':
-    main()
+    sys.exit(main(['test', *sys.argv[1:]]))

@@ -1,1 +1,1 @@
-"""What ``tools/benchmark.py`` measures, a file for each of its subcommands."""
+"""What ``mmseg-balance benchmark`` measures, a file for each of its subcommands."""

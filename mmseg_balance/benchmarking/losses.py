@@ -229,6 +229,7 @@ def measure(shape: tuple[int, int, int, int], args: argparse.Namespace) -> list[
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``mmseg-balance benchmark losses``."""
     parser.add_argument(
         '--shape',
         type=int,

@@ -69,6 +69,7 @@ def measure(shape: tuple[int, int, int], args: argparse.Namespace) -> list[dict]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``mmseg-balance benchmark metric``."""
     parser.add_argument(
         '--shape',
         type=int,

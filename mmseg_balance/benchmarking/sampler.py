@@ -109,6 +109,7 @@ def measure(args: argparse.Namespace) -> list[dict]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``mmseg-balance benchmark sampler``."""
     parser.add_argument('--images', type=int, default=10_000_000, help='in the data set')
     parser.add_argument('--classes', type=int, default=150, help='in the data set')
     parser.add_argument('--batch-size', type=int, default=16, help='images')

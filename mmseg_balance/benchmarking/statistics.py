@@ -82,6 +82,7 @@ def measure(directory: Path, args: argparse.Namespace) -> list[dict]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``mmseg-balance benchmark statistics``."""
     parser.add_argument(
         '--shape',
         type=int,

@@ -14,7 +14,6 @@ HOST_CLOCKS = {
     'wall': time.perf_counter,
     'thread': time.thread_time,  # leaves out the time that other programs had; for one thread
 }
-CLOCKS = (*HOST_CLOCKS, 'device')  # device: the GPU's own time, by its events
 
 
 class Case(NamedTuple):
@@ -55,7 +54,7 @@ def time_in_turns(
     Args:
         cases: who takes turns; one that raises is left out of the result.
         rounds: rounds that count.
-        clock: one of ``CLOCKS``.
+        clock: ``'wall'``, ``'thread'`` or ``'device'`` (the GPU's own time, by its events).
         warmup: rounds before them that do not.
         device: ``'cuda'`` waits for the GPU before each reading of a host's clock.
         seed: of the orders.

@@ -1,6 +1,9 @@
 """Data sets that MMSegmentation lacks; importing this package registers them."""
 
-from mmseg_balance import compat  # noqa: F401  says what to install
+from mmseg_balance import compat
+
+compat.require_mmsegmentation(__name__)
+
 from mmseg_balance.datasets.camvid import CamVidDataset
 from mmseg_balance.datasets.chase_db1_splits import ChaseDB1SplitsDataset
 from mmseg_balance.datasets.clothing_co_parsing import ClothingCoParsingDataset

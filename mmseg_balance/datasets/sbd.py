@@ -10,7 +10,7 @@ class SBDDataset(BaseSegDataset):
 
     Files, under ``data_root``: ``img/*.jpg``, ``labels/*.png``, ``train.txt`` (8498 names) and
     ``val.txt`` (2857). The release has its labels in MATLAB files:
-    ``python tools/convert_labels.py sbd data/sbd`` writes the PNGs.
+    ``mmseg-balance convert_labels sbd data/sbd`` writes the PNGs.
 
     Reference: Hariharan et al., *Semantic contours from inverse detectors*, 2011.
     """

@@ -40,7 +40,7 @@ class SynthiaDataset(BaseSegDataset):
     """SYNTHIA-RAND-CITYSCAPES (22 classes) or the SYNTHIA video sequences (13 of them).
 
     Under ``data_root`` lie the unpacked archives as they are. An image ``…/RGB/…/x.png`` has its
-    labels in ``…/GT/LABELS_8BIT/…/x.png``; ``python tools/convert_labels.py synthia
+    labels in ``…/GT/LABELS_8BIT/…/x.png``; ``mmseg-balance convert_labels synthia
     data/synthia`` writes those from the 16-bit files of the release, which image libraries
     read differently. ``ann_file`` lists images relative to ``data_root``, without suffix; without
     it, every image below ``data_root`` is used.

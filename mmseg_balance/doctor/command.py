@@ -5,7 +5,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import DictAction
 from rich.console import Console
 
 from mmseg_balance.doctor.checks import markdown_table
@@ -18,46 +17,6 @@ from mmseg_balance.experiments.results import write_json, write_text
 
 WIDTH_OF_FILES = 120
 DEFAULT_PAGE = Path('work_dirs', 'doctor')
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options of the command."""
-    parser.add_argument('config', nargs='?', help='any MMSegmentation config')
-    parser.add_argument(
-        '--list', action='store_true', help='print the table of all checks (Markdown) and stop'
-    )
-    parser.add_argument(
-        '--fix',
-        type=Path,
-        metavar='OUT.py',
-        help='write a config that inherits CONFIG and makes the safe changes',
-    )
-    parser.add_argument('--json', type=Path, metavar='FILE', help='write the findings as JSON')
-    parser.add_argument(
-        '--html',
-        type=Path,
-        metavar='FILE',
-        help='where the page goes (default: work_dirs/doctor/CONFIG/doctor.html)',
-    )
-    parser.add_argument(
-        '--gpus',
-        type=int,
-        metavar='N',
-        help='GPUs of the training (default: by the name of the config, as in 4xb2, else 1)',
-    )
-    parser.add_argument(
-        '--no-labels',
-        action='store_true',
-        help='look at the config alone, not at label maps and images',
-    )
-    parser.add_argument('--quiet', action='store_true', help='no progress bars')
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override entries of the config',
-    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -109,10 +68,3 @@ def _write(args: argparse.Namespace, examination: Examination) -> Sequence[str]:
         else:
             lines.append(f'{args.fix} is not written: no change is safe to make unseen')
     return lines
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command with its arguments from ``argv`` or the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_arguments(parser)
-    return run(parser.parse_args(argv))

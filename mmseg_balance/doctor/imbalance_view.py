@@ -78,7 +78,8 @@ def _or_none(reading: Reading, name: str):
 
 
 def percent(share: float) -> str:
-    """
+    """A share of all pixels as text.
+
     >>> percent(0.3166), percent(0.00292), percent(0)
     ('31.7 %', '0.29 %', '0 %')
     """

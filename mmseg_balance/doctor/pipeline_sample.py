@@ -174,7 +174,7 @@ def lost_components(
         for c in np.unique(one):
             if c == ignore_index or not 0 <= c < num_classes:
                 continue
-            number, which, measures, _ = cv2.connectedComponentsWithStats(
+            _, which, measures, _ = cv2.connectedComponentsWithStats(
                 (one == c).astype(np.uint8), connectivity=8
             )
             large = np.flatnonzero(measures[:, cv2.CC_STAT_AREA] >= MIN_COMPONENT)

@@ -270,7 +270,6 @@ def named_batch(filename: str | Path | None) -> tuple[int, int] | None:
     (4, 2)
     >>> named_batch('mine.py')
     """
-
     found = re.search(r'[_-](\d+)xb(\d+)[_-]', Path(filename or '').name)
     return (int(found[1]), int(found[2])) if found else None
 

@@ -19,10 +19,11 @@ from mmseg_balance.experiments.strips import collect_strips, fixed_images
 from mmseg_balance.experiments.tables import write_tables
 from mmseg_balance.runtime.environment import environment
 
+CONFIGS = Path(__file__).parents[1] / '.mim' / 'configs'  # as OpenMMLab's packages ship them
 INTERRUPTED = 130  # the shell's exit status after Ctrl-C
 
 
-def main(args: argparse.Namespace, tools: Path, command: str) -> int:
+def main(args: argparse.Namespace, command: str) -> int:
     """Runs the comparison of parsed arguments; returns the exit status.
 
     0: all finished; 1: some runs failed; 130: stopped, to be gone on with by the same command.
@@ -32,11 +33,11 @@ def main(args: argparse.Namespace, tools: Path, command: str) -> int:
         return 0
     init_default_scope('mmseg')
     base = prepare_base(args.config, args.cfg_options, args.iters)
-    roots = [Path(args.config).resolve().parent, tools.parent / 'configs']
+    roots = [Path(args.config).resolve().parent, CONFIGS]
     runs = plan_runs(args.losses, args.samplers, args.seeds, roots)
     train_set, test_set = (open_data(base, split) for split in ('train', 'test'))
     jobs = make_jobs(runs, base, args.work_dir, fixed_images(test_set, args.images))
-    launcher = Launcher(tools, args.launcher, args.gpus)
+    launcher = Launcher(args.launcher, args.gpus)
     call = {
         'command': command,
         'base_hash': jobs[0].base_hash,

@@ -133,7 +133,7 @@ def _train(job: Job, launcher: Launcher, lock: int, progress: Progress) -> bool:
         progress.say(f'{job.name}: goes on from {folder.last_checkpoint().name}')
     elif folder.train_dir.exists():
         shutil.rmtree(folder.train_dir)
-    command = launcher.command('train.py', *arguments)
+    command = launcher.command('train', *arguments)
     ok = _stage(job, 'train', command, lock, lambda: progress.update(last_step(folder.train_dir)))
     if ok:
         folder.update_state(trained=True)
@@ -150,7 +150,7 @@ def _test(job: Job, launcher: Launcher, lock: int, progress: Progress) -> bool:
             trained=False,
         )
         return False
-    command = launcher.command('test.py', folder.config, checkpoint, '--work-dir', folder.test_dir)
+    command = launcher.command('test', folder.config, checkpoint, '--work-dir', folder.test_dir)
     return _stage(job, 'test', command, lock, progress.testing)
 
 

@@ -10,32 +10,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-LAUNCHERS = ('none', 'pytorch', 'slurm')
 SECONDS_TO_END = 15
 
 
 @dataclass(frozen=True)
 class Launcher:
-    """How ``tools/train.py`` and ``tools/test.py`` are started.
+    """How ``mmseg-balance train`` and ``mmseg-balance test`` are started.
 
     Args:
-        tools: folder of the two scripts.
         kind: ``none`` (one process), ``pytorch`` (torchrun on this machine) or ``slurm``
             (srun, with the options in the variable SRUN_ARGS).
         gpus: processes, for the last two.
     """
 
-    tools: Path
     kind: str = 'none'
     gpus: int = 1
 
-    def command(self, script: str, *arguments: str | Path) -> list[str]:
-        """The command line of ``script``.
+    def command(self, verb: str, *arguments: str | Path) -> list[str]:
+        """The command line of ``verb``.
 
-        >>> Launcher(Path('tools'), 'slurm', 8).command('train.py', 'c.py')[:2]
+        >>> Launcher('slurm', 8).command('train', 'c.py')[:2]
         ['srun', '--ntasks=8']
         """
-        call = [str(self.tools / script), *map(str, arguments)]
+        call = ['-m', 'mmseg_balance', verb, *map(str, arguments)]
         if self.kind == 'pytorch':
             return [
                 sys.executable,

@@ -53,7 +53,7 @@ def render(results: dict, work_dir: Path) -> str:
     columns = columns_of(results)
     table = summarise(methods, columns) if methods else []
     return environment.get_template('report.html.jinja').render(
-        style=Markup((HERE / 'report.css').read_text(encoding='utf-8')),
+        style=Markup((HERE / 'report.css').read_text(encoding='utf-8')),  # noqa: S704  our own file
         results=results,
         methods=methods,
         columns=columns,
@@ -147,7 +147,8 @@ def strip_legend(results: dict) -> list[tuple[str, str]]:
 
 
 def hex_colour(rgb: Sequence[int]) -> str:
-    """
+    """A colour as a page writes it.
+
     >>> hex_colour([255, 128, 0])
     '#ff8000'
     """

@@ -203,7 +203,8 @@ def _hits(
     prob: Tensor, top: Tensor, own: Tensor, labels: Tensor, pred: Tensor | None
 ) -> tuple[Tensor, Tensor, int]:
     """Where the label is the most probable class, where it is ``pred``, and how many of ``pred``
-    are not a most probable class."""
+    are not a most probable class.
+    """
     if pred is None:
         correct = _label_is_first(prob, top, own, labels)
         return correct, correct, 0

@@ -274,7 +274,8 @@ def _uniform_nll(
     nll: Tensor, logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor | None
 ) -> Tensor:
     """Mean over classes of the weighted -log p, from the label's nll and sums of the logits alone:
-    -log p_c = nll + z_y - z_c, so that no second log-softmax is kept."""
+    -log p_c = nll + z_y - z_c, so that no second log-softmax is kept.
+    """
     logits = as_multiclass(logits).to(nll.dtype)
     valid, index = valid_and_index(labels, ignore_index)
     if class_weight is None:

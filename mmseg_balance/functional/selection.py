@@ -36,7 +36,7 @@ def kth_largest(values: Tensor, k: Tensor) -> Tensor:
     if values.dtype != torch.float64:
         values = values.float()
     keys = _ordered_integers(values)
-    num_rows, num_values = keys.shape
+    num_values = keys.shape[1]
     num_bits = 64 if values.dtype == torch.float64 else 32
     ones = torch.ones_like(keys, dtype=torch.int32)
     rank = k.to(torch.int64).clamp(1, num_values).unsqueeze(1)

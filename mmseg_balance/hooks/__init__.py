@@ -1,6 +1,8 @@
 """Hooks: what happens around the iterations of a run."""
 
-from mmseg_balance import compat  # noqa: F401  says what to install
+from mmseg_balance import compat
+
+compat.require_mmsegmentation(__name__)
 
 from .class_performance import ClassPerformanceHook
 from .finite_loss import FiniteLossHook

@@ -1,6 +1,9 @@
 """Losses as decode heads call them, registered in MMSegmentation's MODELS."""
 
-from mmseg_balance import compat  # noqa: F401  says what to install
+from mmseg_balance import compat
+
+compat.require_mmsegmentation(__name__)
+
 from mmseg_balance.losses.blv import BalancedVariationLoss
 from mmseg_balance.losses.centerline import CenterlineDiceLoss
 from mmseg_balance.losses.lovasz import LovaszSoftmaxLoss

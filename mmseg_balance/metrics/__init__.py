@@ -1,6 +1,9 @@
 """Metrics for MMEngine's evaluator."""
 
-from mmseg_balance import compat  # noqa: F401  says what to install
+from mmseg_balance import compat
+
+compat.require_mmsegmentation(__name__)
+
 from mmseg_balance.metrics.boundary import BoundaryMetric
 from mmseg_balance.metrics.calibration import CalibrationMetric
 from mmseg_balance.metrics.imbalance import ImbalanceMetric

@@ -38,7 +38,7 @@ class CalibrationMetric(StreamedMetric):
     Args:
         num_bins: Bins of [0, 1].
         out_file: JSON file for the scores and, per class and bin, the count of pairs, the count of
-            positives and the sum of confidences, which ``tools/plot.py reliability`` draws.
+            positives and the sum of confidences, which ``mmseg-balance plot reliability`` draws.
         ignore_index: Label of the pixels to leave out.
         collect_device, prefix, collect_dir: See MMEngine's ``BaseMetric``.
 

@@ -150,7 +150,7 @@ class ImbalanceMetric(StreamedMetric):
         if len(pixels) != len(label_pixels):
             raise ValueError(
                 f'statistics has {len(pixels)} classes and the data set {len(label_pixels)}; '
-                'scan the training set of this data set with tools/class_stats.py.'
+                'scan the training set of this data set with mmseg-balance class_stats.'
             )
         return pixels
 

@@ -67,7 +67,7 @@ def prior_bias(priors: np.ndarray, tau: float, out_channels: int) -> tuple[float
     if len(priors) != max(out_channels, 2):
         raise ValueError(
             f'the statistics have {len(priors)} classes and the head {max(out_channels, 2)}; '
-            'scan the training set of this model with tools/class_stats.py.'
+            'scan the training set of this model with mmseg-balance class_stats.'
         )
     bias = -tau * np.log(np.asarray(priors, dtype=np.float64))
     if out_channels == 1:

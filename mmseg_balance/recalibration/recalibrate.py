@@ -37,7 +37,7 @@ SCORES = ('cal', 'ECE', 'MCE', 'NLL', 'Brier', 'acc', 'mIoU', 'mRecall')
 
 @dataclass(frozen=True)
 class Settings:
-    """What ``tools/calibrate.py`` is asked for.
+    """What ``mmseg-balance calibrate`` is asked for.
 
     Attributes:
         fit_on: ``'half'``: fit on every second image of the validation set, measure on the others;

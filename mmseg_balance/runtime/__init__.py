@@ -1,3 +1,5 @@
 """What keeps a run alive: safe checkpoints, atomic files, resume, input checks, CPU launch."""
 
-from mmseg_balance import compat  # noqa: F401  says what to install
+from mmseg_balance import compat
+
+compat.require_mmsegmentation(__name__)

@@ -37,7 +37,7 @@ def join_processes_on_cpu(launcher: str) -> None:
     if launcher != 'pytorch':
         raise SystemExit(
             f'error: --launcher {launcher} needs accelerators: without any, start the '
-            'processes with tools/dist_train.sh or tools/dist_test.sh'
+            'processes with torchrun --nproc_per_node N -m mmseg_balance VERB … --launcher pytorch'
         )
     torch.distributed.init_process_group('gloo')
 

@@ -105,7 +105,7 @@ def _check_seen(seen: set[int], dataset) -> None:
     if seen == {0, ignore_index} and len(dataset.metainfo['classes']) == 2:
         raise InputError(
             f'the labels read from {type(dataset).__name__} are 0 or the ignored {ignore_index}, '
-            'never 1: masks coded 0/255 are to be divided by 255 first (tools/convert_labels.py), '
+            'never 1: masks coded 0/255 are to be divided by 255 first (mmseg-balance convert_labels), '
             'and masks coded 0/1 need reduce_zero_label=False'
         )
 

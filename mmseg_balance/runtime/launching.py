@@ -6,44 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmengine.config import Config, ConfigDict, DictAction
+from mmengine.config import Config, ConfigDict
 from mmengine.device import get_device
 
 from mmseg_balance.runtime import checkpoints
 from mmseg_balance.runtime.atomic_files import DiskFullError
 from mmseg_balance.runtime.cpu import fit_to_cpu, join_processes_on_cpu
 from mmseg_balance.runtime.input_checks import InputError
-
-
-def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the options that training and testing share with MMSegmentation's own scripts."""
-    parser.add_argument('config', help='config file')
-    parser.add_argument(
-        '--work-dir',
-        help="where logs, checkpoints and scores go (default: the config's, or work_dirs/<config name>)",
-    )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help='override parts of the config: model.decode_head.dropout_ratio=0',
-    )
-    parser.add_argument(
-        '--launcher',
-        choices=['none', 'pytorch', 'slurm', 'mpi'],
-        default='none',
-        help='how several processes were started (default: none were)',
-    )
-    parser.add_argument(
-        '--local_rank', '--local-rank', type=int, default=0, help='set by the launcher'
-    )
-    parser.add_argument('--seed', type=int, help='seed of every random number generator')
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='unpickle checkpoints without restriction: whoever wrote them can then run code here',
-    )
 
 
 def load_config(args: argparse.Namespace) -> Config:

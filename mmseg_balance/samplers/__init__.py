@@ -1,6 +1,9 @@
 """Which images, and which pixels, training looks at."""
 
-from mmseg_balance import compat  # noqa: F401  says what to install
+from mmseg_balance import compat
+
+compat.require_mmsegmentation(__name__)
+
 from mmseg_balance.samplers.balance_batch_sampler import BalanceBatchSampler
 from mmseg_balance.samplers.class_performance_sampler import ClassPerformanceSampler
 from mmseg_balance.samplers.confusion_pixel_sampler import ConfusionPixelSampler

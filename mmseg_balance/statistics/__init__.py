@@ -1,6 +1,9 @@
 """Class statistics of a training set: counted once, saved, used by everything."""
 
-from mmseg_balance import compat  # noqa: F401  says what to install
+from mmseg_balance import compat
+
+compat.require_mmsegmentation(__name__)
+
 from mmseg_balance.statistics.auto import (
     build_training_set,
     load_statistics,
@@ -17,8 +20,8 @@ __all__ = [
     'LabelSource',
     'build_training_set',
     'load_statistics',
-    'name_of_run',
     'mix_after_loading',
+    'name_of_run',
     'statistics_for_transform',
     'statistics_path',
     'unwrap',

@@ -311,7 +311,7 @@ class ClassStatistics:
         """
         if not Path(path).is_file():
             raise FileNotFoundError(
-                f'no class statistics at {path}: make them with tools/class_stats.py CONFIG '
+                f'no class statistics at {path}: make them with mmseg-balance class_stats CONFIG '
                 f"--out {path}, or write statistics='auto'"
             )
         try:
@@ -320,12 +320,12 @@ class ClassStatistics:
                 arrays = {name: stored[name] for name in _ARRAYS}
         except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(
-                f'{path} is not a file of class statistics ({error}); remove it and run tools/class_stats.py again'
+                f'{path} is not a file of class statistics ({error}); remove it and run mmseg-balance class_stats again'
             ) from error
         if header.get('format') != FORMAT_VERSION:
             raise ValueError(
                 f'{path} has format {header.get("format")}, this version reads '
-                f'{FORMAT_VERSION}; remove it and run tools/class_stats.py again'
+                f'{FORMAT_VERSION}; remove it and run mmseg-balance class_stats again'
             )
         return cls(
             tuple(header['class_names']),

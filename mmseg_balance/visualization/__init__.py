@@ -1,6 +1,9 @@
 """Figures, and the hook that draws during training."""
 
-from mmseg_balance import compat  # noqa: F401  says what to install
+from mmseg_balance import compat
+
+compat.require_mmsegmentation(__name__)
+
 from mmseg_balance.visualization.reliability_hook import ReliabilityDiagramHook
 
 __all__ = ['ReliabilityDiagramHook']

@@ -9,13 +9,12 @@ from mmengine.fileio import load
 
 from mmseg_balance.visualization.style import INK, new_figure, save_figure
 
-HELP = 'confusion matrix of an ImbalanceMetric file'
 # More classes than this leave no room for a number in each cell.
 MOST_WITH_NUMBERS = 21
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``tools/plot.py confusion``."""
+    """Options of ``mmseg-balance plot confusion``."""
     parser.add_argument('file', help="JSON file of ImbalanceMetric's out_file")
     parser.add_argument(
         '--columns',

@@ -9,12 +9,10 @@ from matplotlib.figure import Figure
 from mmseg_balance.statistics import ClassStatistics
 from mmseg_balance.visualization.style import COLORS, INK, new_figure, plain_axes, save_figure
 
-HELP = 'How often each class occurs, from files of class_stats.py, on a logarithmic scale.'
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what ``tools/plot.py frequency`` takes."""
-    parser.add_argument('statistics', nargs='+', help='files of tools/class_stats.py')
+    """Declare what ``mmseg-balance plot frequency`` takes."""
+    parser.add_argument('statistics', nargs='+', help='files of mmseg-balance class_stats')
     parser.add_argument('--out', default='frequency.png', help='picture to write')
 
 

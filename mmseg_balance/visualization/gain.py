@@ -17,12 +17,11 @@ from mmseg_balance.visualization.style import (
     save_figure,
 )
 
-HELP = 'gain per class of run B over run A against pixel count, from ImbalanceMetric files'
 MOST_WITH_NAMES = 40
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``tools/plot.py gain``."""
+    """Options of ``mmseg-balance plot gain``."""
     parser.add_argument('before', help='ImbalanceMetric JSON of run A')
     parser.add_argument('after', help='ImbalanceMetric JSON of run B')
     parser.add_argument(

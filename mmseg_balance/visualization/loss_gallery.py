@@ -19,8 +19,6 @@ from torch import Tensor
 from mmseg_balance.statistics import ClassStatistics
 from mmseg_balance.visualization.style import COLORS, INK, new_figure, plain_axes, save_figure
 
-HELP = 'what each loss does with the pixels of frequent and rare classes'
-
 CLASSES = ('frequent, 90 %', 'medium, 9 %', 'rare, 1 %')
 PIXELS = (36_000, 3_600, 400)
 # The probabilities of the labels are the quantiles u^skill, u even in (0, 1): recall 99, 79, 36 %.
@@ -83,7 +81,7 @@ class Pull:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``tools/plot.py losses``."""
+    """Options of ``mmseg-balance plot losses``."""
     parser.add_argument('--out-dir', default='loss_gallery', help='folder for the pictures')
 
 
@@ -210,7 +208,8 @@ def share_table(pulls: Mapping[str, Pull]) -> str:
 
 
 def file_name(name: str) -> str:
-    """
+    """The name of a loss as a file name.
+
     >>> file_name('Lovász-softmax'), file_name('hard pixels (OHEM)')
     ('lovasz_softmax', 'hard_pixels_ohem')
     """

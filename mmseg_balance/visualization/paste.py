@@ -11,12 +11,11 @@ from mmseg.registry import DATASETS
 from mmseg_balance.statistics import mix_after_loading
 from mmseg_balance.visualization.style import new_figure, save_figure
 
-HELP = 'Training images before and after RareClassPaste, with their labels.'
 PASTE = 'RareClassPaste'
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what ``tools/plot.py paste`` takes."""
+    """Declare what ``mmseg-balance plot paste`` takes."""
     parser.add_argument(
         'config',
         help=f'config whose training set is drawn from; settings of a {PASTE} in it are used',

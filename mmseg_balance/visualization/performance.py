@@ -10,7 +10,6 @@ from matplotlib.figure import Figure
 
 from mmseg_balance.visualization.style import COLORS, new_figure, plain_axes, save_figure
 
-HELP = "Each class's IoU and its share of the draws over a run with ClassPerformanceHook."
 KINDS = {
     'iou': 'IoU of the training pixels',
     'draw_probability': 'probability to be drawn',
@@ -21,7 +20,7 @@ REPORTS_IN_A_SHARE = 5
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what ``tools/plot.py performance`` takes."""
+    """Declare what ``mmseg-balance plot performance`` takes."""
     parser.add_argument('run', type=Path, help='work_dir of the run, or a scalars.json')
     parser.add_argument(
         '--classes', nargs='+', help='those to draw (default: eight whose probability changed most)'

@@ -20,11 +20,9 @@ from mmseg_balance.visualization.style import (
     save_figure,
 )
 
-HELP = 'reliability diagram of one or several CalibrationMetric files'
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``tools/plot.py reliability``."""
+    """Options of ``mmseg-balance plot reliability``."""
     parser.add_argument('files', nargs='+', help="JSON files of CalibrationMetric's out_file")
     parser.add_argument('--names', nargs='+', help='a name for each file')
     parser.add_argument('--per-class', action='store_true', help='one small diagram per class')

@@ -12,11 +12,9 @@ from mmseg.registry import DATA_SAMPLERS
 from mmseg_balance.statistics import ClassStatistics, build_training_set, load_statistics
 from mmseg_balance.visualization.style import COLORS, new_figure, plain_axes, save_figure
 
-HELP = 'How often batches of a BalanceBatchSampler show each class, against plain sampling.'
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare what ``tools/plot.py sampling`` takes."""
+    """Declare what ``mmseg-balance plot sampling`` takes."""
     parser.add_argument('config', help='config whose training set is drawn from')
     parser.add_argument('--min-classes', type=int, required=True, help='of the BalanceBatchSampler')
     parser.add_argument('--batch-size', type=int, help="images per batch (default: the config's)")

@@ -10,13 +10,12 @@ from mmengine.config import Config, DictAction
 from mmseg_balance.functional.schedules import Schedule, build_schedules
 from mmseg_balance.visualization.style import COLORS, new_figure, plain_axes, save_figure
 
-HELP = 'weights of the losses over the run of a config with a LossScheduleHook'
 STEPS_OF_FRACTIONS = 1000
 POSITIONS = ('start', 'end', 'boundaries', 'period')
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``tools/plot.py schedule``."""
+    """Options of ``mmseg-balance plot schedule``."""
     parser.add_argument('config', help='config with a LossScheduleHook')
     parser.add_argument('--out', default='schedule.png', help='picture to write')
     parser.add_argument(

@@ -20,11 +20,9 @@ from mmseg_balance.visualization.style import (
 
 MOST_WITH_NAMES = 4  # more names beside their dots would cover each other: a legend then
 
-HELP = 'mean accuracy (recall) against mean IoU of several ImbalanceMetric files'
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Options of ``tools/plot.py tradeoff``."""
+    """Options of ``mmseg-balance plot tradeoff``."""
     parser.add_argument('files', nargs='+', help="JSON files of ImbalanceMetric's out_file")
     parser.add_argument(
         '--names', nargs='+', help='a name for each file; files of one name are runs of one method'

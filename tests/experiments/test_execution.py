@@ -43,6 +43,16 @@ with open(config.parent.parent / 'calls.txt', 'a') as calls:
 """
 
 
+class StandIns:
+    """Launches a script of a folder in place of a verb."""
+
+    def __init__(self, scripts: Path) -> None:
+        self.scripts = scripts
+
+    def command(self, verb: str, *arguments: str | Path) -> list[str]:
+        return [sys.executable, str(self.scripts / f'{verb}.py'), *map(str, arguments)]
+
+
 class Comparison:
     """A comparison whose losses are named after how their training behaves."""
 
@@ -72,7 +82,7 @@ class Comparison:
         screen = io.StringIO()
         jobs = self.jobs(*losses, **options)
         with Progress(len(jobs), Console(file=screen, width=200)) as progress:
-            execute(jobs, Launcher(self.tools), self.work_dir, progress)
+            execute(jobs, StandIns(self.tools), self.work_dir, progress)
         return screen.getvalue()
 
     def folder(self, loss: str) -> RunFolder:
@@ -209,12 +219,11 @@ def ends(pid: int) -> bool:
 
 def test_launchers(monkeypatch):
     monkeypatch.setenv('SRUN_ARGS', '--partition "a b"')
-    tools = Path('tools')
-    plain = Launcher(tools).command('train.py', 'c.py', '--resume')
-    assert plain == [sys.executable, 'tools/train.py', 'c.py', '--resume']
-    torchrun = Launcher(tools, 'pytorch', 4).command('train.py', 'c.py')
+    plain = Launcher().command('train', 'c.py', '--resume')
+    assert plain == [sys.executable, '-m', 'mmseg_balance', 'train', 'c.py', '--resume']
+    torchrun = Launcher('pytorch', 4).command('train', 'c.py')
     assert torchrun[1:3] == ['-m', 'torch.distributed.run']
     assert '--nproc_per_node=4' in torchrun
     assert torchrun[-2:] == ['--launcher', 'pytorch']
-    slurm = Launcher(tools, 'slurm', 8).command('train.py', 'c.py')
+    slurm = Launcher('slurm', 8).command('train', 'c.py')
     assert slurm[:4] == ['srun', '--ntasks=8', '--partition', 'a b']

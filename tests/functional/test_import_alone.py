@@ -51,21 +51,3 @@ def test_functional_needs_torch_and_numpy_alone_and_sets_nothing(repository):
     assert value == '0.5'
     assert others == '[]'
     assert not result.stderr
-
-
-def test_what_needs_mmsegmentation_says_what_to_install(repository):
-    result = run(
-        """
-        import mmseg_balance
-        for room in ('losses', 'hooks', 'samplers', 'transforms', 'metrics', 'datasets'):
-            try:
-                __import__(f'mmseg_balance.{room}')
-            except ImportError as error:
-                print(error)
-        """,
-        repository,
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    lines = result.stdout.splitlines()
-    assert len(lines) == 6
-    assert all('needs MMSegmentation: pip install' in line for line in lines)

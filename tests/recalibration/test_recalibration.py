@@ -1,4 +1,4 @@
-"""tools/calibrate.py: what it fits, what it writes, that stock tools read it, what it refuses."""
+"""mmseg-balance calibrate: what it fits, what it writes, that stock tools read it, what it refuses."""
 
 import mmseg_balance  # noqa: F401, I001  first: it makes mmseg importable
 

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import OPTIM_WRAPPERS
 from torch import nn
 
+from mmseg_balance.commands.options import add_run_options
 from mmseg_balance.runtime import checkpoints, cpu, launching
 
 CONFIG = """
@@ -41,7 +42,7 @@ def on(monkeypatch):
 
 def parse(*options: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    launching.add_common_arguments(parser)
+    add_run_options(parser)
     return parser.parse_args(options)
 
 

@@ -1,5 +1,7 @@
 """Whatever a kill, a full disk or a spoiled file leaves, a run resumes from what is whole."""
 
+from itertools import pairwise
+
 import mmseg_balance  # noqa: F401  first: it makes mmseg importable
 
 # isort: split
@@ -251,7 +253,7 @@ def test_the_best_checkpoint_goes_when_a_better_one_is_there(tmp_path, seen, met
         best = [f'best_{metric}_iter_{step}.pth' for step in (2, 4, 6, 8)]
         written = {name: beside for name, beside in seen if name in best}
         assert list(written) == best
-        for previous, name in zip(best, best[1:], strict=False):
+        for previous, name in pairwise(best):
             assert previous in written[name]
     assert names(tmp_path) == {'iter_8.pth', *(f'best_{metric}_iter_8.pth' for metric in metrics)}
 

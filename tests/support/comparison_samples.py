@@ -126,7 +126,7 @@ def write_results(work_dir: Path, order=()) -> dict:
             'strips': collect_strips(results, work_dir, 2),
             'setting': SETTING,
             'environment': dict(machine='a 2-core CPU', torch='2.13', date='2026-01-01'),
-            'calls': [dict(command='python tools/compare.py <c>.py')],
+            'calls': [dict(command='mmseg-balance compare <c>.py')],
         },
         work_dir,
     )

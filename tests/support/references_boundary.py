@@ -20,7 +20,7 @@ def boundary_iou(pairs, num_classes, ratio=0.02, ignore_index=255):
     """Per class, over the boundary pixels of all (prediction, label) pairs."""
     both, union = np.zeros(num_classes), np.zeros(num_classes)
     for pred, labels in pairs:
-        distance = max(1, int(round(ratio * np.sqrt(np.square(labels.shape).sum()))))
+        distance = max(1, round(ratio * np.sqrt(np.square(labels.shape).sum())))
         pred = np.where(labels == ignore_index, ignore_index, pred)
         of_pred = boundary(pred, distance, ignore_index)
         of_label = boundary(labels, distance, ignore_index)

@@ -37,7 +37,7 @@ def calibration(rows, num_bins):
         best = probs.index(max(probs))
         tops[_bin(probs[best], num_bins)].append((probs[best], best == label))
         nll -= math.log(probs[label])
-    pooled = [sum((one[b] for one in pairs), []) for b in range(num_bins)]
+    pooled = [[cell for one in pairs for cell in one[b]] for b in range(num_bins)]
     return {
         'count': [[len(cell) for cell in one] for one in pairs],
         'positive': [[sum(hit for _, hit in cell) for cell in one] for one in pairs],

@@ -113,7 +113,7 @@ def write_reports(folder):
     (folder / 'cal.json').write_text(json.dumps(dict(classes=CLASSES, scores={}, bins=BINS)))
 
 
-def test_commands_write_pictures(repository, tmp_path):
+def test_commands_write_pictures(tmp_path):
     write_reports(tmp_path)
     commands = {
         'reliability': 'reliability cal.json',
@@ -123,10 +123,9 @@ def test_commands_write_pictures(repository, tmp_path):
         'tradeoff': 'tradeoff imb.json imb.json --names a b',
     }
     script = (
-        'import runpy, sys, shlex\n'
-        f'plot = runpy.run_path({str(repository / "tools" / "plot.py")!r})\n'
+        'import shlex\nfrom mmseg_balance.cli import main\n'
         f'for name, line in {commands!r}.items():\n'
-        '    plot["main"]([*shlex.split(line), "--out", f"pictures/{name}.png"])\n'
+        '    main(["plot", *shlex.split(line), "--out", f"pictures/{name}.png"])\n'
     )
     result = subprocess.run(
         [sys.executable, '-c', script],

@@ -1,5 +1,7 @@
 """Cars, trees, hedges, poles and signs."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from mmseg_balance.datasets.street_renderer.canvas import CAR, POLE, SIGN, VEGETATION, Canvas
@@ -70,7 +72,7 @@ def paint_car(canvas: Canvas, x: float, z: float, yaw: float) -> None:
 
     corners = [(a, u) for a, u, _ in profile]
     quads = []
-    for (a0, u0, kind), (a1, u1, _) in zip(profile[:-1], profile[1:], strict=True):
+    for (a0, u0, kind), (a1, u1, _) in pairwise(profile):
         normal_along, normal_up = -(u1 - u0), (a1 - a0) * length
         size = np.hypot(normal_along, normal_up)
         flat = normal_along / size * forward

@@ -1,5 +1,7 @@
 """Pedestrians and cyclists."""
 
+from itertools import pairwise
+
 import numpy as np
 
 from mmseg_balance.datasets.street_renderer.canvas import CYCLIST, PEDESTRIAN, Canvas
@@ -91,7 +93,7 @@ def _paint_from_side(canvas: Canvas, x: float, z: float) -> None:
     for hub in (-0.52, 0.52):
         turn = np.linspace(0, 2 * np.pi, 19)
         rim = np.stack([hub + 0.33 * np.cos(turn), 0.34 + 0.33 * np.sin(turn)], axis=-1)
-        for start, end in zip(rim[:-1], rim[1:], strict=True):
+        for start, end in pairwise(rim):
             limb(start, end, 0.055, 0.04 * light)
         limb((hub - 0.3, 0.34), (hub + 0.3, 0.34), 0.02, 0.3 * light)
         limb((hub, 0.04), (hub, 0.64), 0.02, 0.3 * light)

@@ -94,7 +94,7 @@ def label_colours(reading: Reading) -> Iterator[Finding]:
                 failures[0].path,
                 f'this {_split_name(split)} label map has {failures[0].detail}: colours, where one '
                 f'class index a pixel is wanted{_and_others(survey, failures)}',
-                'python tools/convert_labels.py --help: it maps colours to indices once',
+                'mmseg-balance convert_labels --help: it maps colours to indices once',
                 files=_example(failures[0]),
             )
 
@@ -114,7 +114,7 @@ def masks_0_255(reading: Reading) -> Iterator[Finding]:
                 _dataset_key(split),
                 f'the {_split_name(split)} masks hold 0 and 255 only, and 255 is the ignored '
                 f'label: {survey.class_names[1]!r} is never trained or scored',
-                'divide the masks by 255 once: tools/convert_labels.py; then 0 and 1 are the '
+                'divide the masks by 255 once: mmseg-balance convert_labels; then 0 and 1 are the '
                 'classes and 255 is free for "unlabelled"',
                 files=(
                     ('image', str(info.get('img_path'))),
@@ -159,7 +159,7 @@ def _no_reduction(reading: Reading) -> dict:
     for split in ('train', 'val', 'test'):
         for key, leaf in view.leaf_datasets(reading.config, split):
             kind = view.registered(view.DATASETS, leaf)
-            if leaf.get('reduce_zero_label') or 'reduce_zero_label' not in leaf and kind:
+            if leaf.get('reduce_zero_label') or ('reduce_zero_label' not in leaf and kind):
                 fix[f'{key}.reduce_zero_label'] = False
         for key, step in view.steps_of(reading.config, split):
             if step.get('reduce_zero_label'):

@@ -224,10 +224,8 @@ def ohem(reading: Reading) -> Iterator[Finding]:
         if not sampler or view.type_name(sampler) != 'OHEMPixelSampler':
             continue
         ranks = sampler.get('thresh') is None
-        if (
-            loss.kind == 'DiceLoss'
-            or ranks
-            and loss.kind in (*REGION_LOSSES, 'TverskyLoss', 'LovaszLoss')
+        if loss.kind == 'DiceLoss' or (
+            ranks and loss.kind in (*REGION_LOSSES, 'TverskyLoss', 'LovaszLoss')
         ):
             ours = loss.kind in REGION_LOSSES
             yield error(

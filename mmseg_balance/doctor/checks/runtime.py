@@ -116,7 +116,7 @@ def sync_bn(reading: Reading) -> Iterator[Finding]:
         yield advice(
             'model',
             'SyncBN on one GPU is plain batch norm over the images of one batch'
-            f' ({reading.batch_size}); tools/train.py of this package replaces it on a CPU',
+            f' ({reading.batch_size}); mmseg-balance train of this package replaces it on a CPU',
             "norm_cfg = dict(type='BN', requires_grad=True) in the model says what happens",
         )
 

@@ -16,13 +16,13 @@ from mmseg_balance.functional.logits import PairedLogits, UpsampledLogits, as_mu
 from mmseg_balance.functional.primitives import dense, tiled, upsampled
 
 __all__ = [
-    'pixel_nll',
-    'overlap_sums',
-    'pixel_nll_and_overlap_sums',
     'as_multiclass',
-    'label_lookup',
-    'sum_by_label',
     'check_label_range',
+    'label_lookup',
+    'overlap_sums',
+    'pixel_nll',
+    'pixel_nll_and_overlap_sums',
+    'sum_by_label',
 ]
 
 

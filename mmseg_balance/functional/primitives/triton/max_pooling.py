@@ -187,7 +187,7 @@ def weights_kernel(
     """Theorem 1 (2 where p = 1) with the threshold that the last pass has found."""
     program, pool = tl.program_id(0), tl.program_id(1)
     valid = tl.load(num_valid + pool).to(tl.int32)
-    low, high, above_low, above_high, log_root = narrowed(
+    _, high, above_low, above_high, log_root = narrowed(
         interval,
         log_alpha,
         counts,

@@ -1,0 +1,70 @@
+# PYTHON_ARGCOMPLETE_OK
+"""The command ``mmseg-balance VERB …``; ``tools/VERB.py`` and ``python -m mmseg_balance`` lead here.
+
+A new verb is a row of :data:`VERBS`.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+import mmseg_balance
+from mmseg_balance.commands.verbs import Verb, add_verbs
+from mmseg_balance.compat import MissingPackageError
+
+VERBS = {
+    'train': Verb('mmseg_balance.commands.train', 'train a segmentor'),
+    'test': Verb('mmseg_balance.commands.test', 'test a checkpoint'),
+    'class_stats': Verb(
+        'mmseg_balance.commands.class_stats', 'count the classes of a training set'
+    ),
+    'doctor': Verb(
+        'mmseg_balance.commands.doctor', 'say what is wrong with a config and its labels'
+    ),
+    'compare': Verb('mmseg_balance.commands.compare', 'train and test several losses and samplers'),
+    'calibrate': Verb('mmseg_balance.commands.calibrate', 'calibrate a checkpoint'),
+    'plot': Verb('mmseg_balance.commands.plot', 'draw measurements, statistics and schedules'),
+    'benchmark': Verb('mmseg_balance.commands.benchmark', 'measure time and memory'),
+    'convert_labels': Verb(
+        'mmseg_balance.commands.convert_labels', 'convert the labels of SBD or SYNTHIA'
+    ),
+}
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command; a verb's own arguments are added when it is given."""
+    parser = argparse.ArgumentParser(
+        prog='mmseg-balance',
+        description=mmseg_balance.__doc__.splitlines()[0],
+        epilog='mmseg-balance VERB --help describes the arguments of a verb',
+    )
+    parser.add_argument(
+        '--version', action='version', version=f'mmseg-balance {mmseg_balance.__version__}'
+    )
+    add_verbs(parser, VERBS)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        argv: Verb and arguments (default: those of this process).
+
+    Returns:
+        The exit status.
+    """
+    argv = sys.argv[1:] if argv is None else list(argv)
+    parser = make_parser()
+    if '_ARGCOMPLETE' in os.environ:
+        import argcomplete
+
+        argcomplete.autocomplete(parser)
+    try:
+        args = parser.parse_args(argv)
+        args.argv = argv
+        mmseg_balance.register_all()
+    except MissingPackageError as error:
+        raise SystemExit(f'error: {error}') from None
+    return args.run(args) or 0

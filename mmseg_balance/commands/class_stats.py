@@ -1,0 +1,157 @@
+"""Count the classes of a config's training set once: table, file and picture."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmseg_balance.commands.options import add_cfg_options
+
+WIDTH_OF_FILES = 110
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of ``mmseg-balance class_stats``."""
+    parser.add_argument('config', nargs='?', help='config whose train_dataloader.dataset is read')
+    parser.add_argument(
+        '--out', type=Path, help="file to write (default: where statistics='auto' looks)"
+    )
+    parser.add_argument('--plot', type=Path, help='picture of the class frequencies to write')
+    parser.add_argument(
+        '--merge',
+        nargs='+',
+        type=Path,
+        metavar='FILE',
+        help='join these files into --out instead of reading a data set',
+    )
+    parser.add_argument(
+        '--split',
+        type=float,
+        metavar='SHARE',
+        help='divide the images: this share for development, the classes evenly',
+    )
+    parser.add_argument(
+        '--groups',
+        metavar='REGEX',
+        help='images whose names agree in what this '
+        'finds (its first group, if it has one) stay together, such as a video',
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of --split')
+    parser.add_argument(
+        '--split-folder',
+        type=Path,
+        default=Path('splits'),
+        help='where --split writes train.txt and dev.txt (default: splits)',
+    )
+    parser.add_argument('--again', action='store_true', help='count even if the file is up to date')
+    parser.add_argument('--workers', type=int, help='processes (default: one per core)')
+    add_cfg_options(parser)
+
+
+def check(args: argparse.Namespace) -> None:
+    """Refuse options that do not go together.
+
+    Raises:
+        ValueError: says which.
+    """
+    if bool(args.config) == bool(args.merge):
+        raise ValueError('give either a config or --merge FILE FILE …')
+    if args.merge and not args.out:
+        raise ValueError('--merge needs --out')
+    if args.split is not None and args.merge:
+        raise ValueError('--split needs a config')
+    if args.groups and args.split is None:
+        raise ValueError('--groups needs --split')
+
+
+def count(args: argparse.Namespace):
+    """Read the statistics if they are up to date, else count; None while shards are missing."""
+    from mmengine.config import Config
+
+    from mmseg_balance.statistics import (
+        ClassStatistics,
+        LabelSource,
+        build_training_set,
+        statistics_path,
+    )
+    from mmseg_balance.statistics.shards import cores_of, scan_shard, shard_of
+
+    config = Config.fromfile(args.config)
+    config.merge_from_dict(args.cfg_options or {})
+    dataset = build_training_set(config)
+    source = LabelSource(dataset)
+    path = args.out or statistics_path(source)
+    if path.is_file() and not args.again:
+        found = ClassStatistics.load(path)
+        if found.fingerprint == source.fingerprint():
+            print(f'{path} is up to date')
+            return found
+        print(f'{path} is of other labels or options: counting again')
+    shard = shard_of(os.environ)
+    found = scan_shard(
+        dataset, path, shard, workers=args.workers or cores_of(os.environ), progress=shard[0] == 0
+    )
+    print(f'part {shard[0] + 1} of {shard[1]} is done' if found is None else f'wrote {path}')
+    return found
+
+
+def split(args: argparse.Namespace, found) -> None:
+    """Divide the training set, write both lists, and print how each class was divided."""
+    from mmengine.config import Config
+
+    from mmseg_balance.statistics import build_training_set
+    from mmseg_balance.statistics.stratified_split import (
+        groups_of,
+        image_names,
+        one_sided_classes,
+        presence_of,
+        split_by_class,
+        write_split,
+    )
+
+    config = Config.fromfile(args.config)
+    config.merge_from_dict(args.cfg_options or {})
+    names = image_names(build_training_set(config))
+    presence = presence_of(found)
+    dev = split_by_class(presence, args.split, groups_of(names, args.groups), args.seed)
+    train_list, dev_list = write_split(names, dev, args.split_folder)
+    print(f'{train_list}: {(~dev).sum()} images, {dev_list}: {dev.sum()} images')
+    for name, here, there in zip(
+        found.class_names, presence[~dev].sum(0), presence[dev].sum(0), strict=True
+    ):
+        print(f'  {name:20s} {here:7d} {there:7d}')
+    lacking = [found.class_names[c] for c in one_sided_classes(presence, dev)]
+    if lacking:
+        print(f'only on one side: {", ".join(lacking)} (too few groups have them)')
+
+
+def run(args: argparse.Namespace) -> int:
+    """Count or merge, print the table, draw the picture; 2 if an input is at fault."""
+    from rich.console import Console
+
+    from mmseg_balance.statistics import ClassStatistics
+    from mmseg_balance.statistics.table import statistics_table
+    from mmseg_balance.visualization.frequency import frequency_figure
+    from mmseg_balance.visualization.style import save_figure
+
+    try:
+        check(args)
+        if args.split is not None:
+            found = count(args)
+            if found is not None:
+                split(args, found)
+            return 0
+        if args.merge:
+            found = ClassStatistics.concatenate([ClassStatistics.load(path) for path in args.merge])
+            print(f'wrote {found.save(args.out)}')
+        else:
+            found = count(args)
+    except (ValueError, FileNotFoundError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+    if found is not None:
+        console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
+        console.print(statistics_table(found))
+        if args.plot:
+            save_figure(frequency_figure([found]), str(args.plot))
+    return 0

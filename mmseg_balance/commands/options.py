@@ -1,0 +1,48 @@
+"""Options that several verbs share."""
+
+import argparse
+
+
+class ConfigOverrides(argparse.Action):
+    """MMEngine's ``DictAction``, imported when the option is given."""
+
+    def __call__(self, parser, namespace, values, option_string=None):
+        from mmengine.config import DictAction
+
+        DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--cfg-options KEY=VALUE …``, which every verb that reads a config has."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOverrides,
+        metavar='KEY=VALUE',
+        help='override entries of the config: model.decode_head.dropout_ratio=0',
+    )
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that training and testing share with MMSegmentation's own scripts."""
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--work-dir',
+        help="where logs, checkpoints and scores go (default: the config's, or work_dirs/<config name>)",
+    )
+    add_cfg_options(parser)
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how several processes were started (default: none were)',
+    )
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help='set by the launcher'
+    )
+    parser.add_argument('--seed', type=int, help='seed of every random number generator')
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='unpickle checkpoints without restriction: whoever wrote them can then run code here',
+    )

@@ -1,0 +1,61 @@
+"""With PyTorch and NumPy alone: the functions work, the rest says in one sentence what to install."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ('mmengine', 'mmcv', 'mmseg', 'cv2', 'matplotlib', 'scipy', 'statsmodels', 'rich', 'jinja2')
+
+
+def run_without(code: str, *missing: str, **options) -> subprocess.CompletedProcess:
+    """Run Python code in a new process in which some packages cannot be imported."""
+    hide = f'import sys\nfor name in {missing!r}: sys.modules[name] = None\n'
+    return subprocess.run(
+        [sys.executable, '-c', hide + code],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env={**os.environ, 'OMP_NUM_THREADS': '1'},
+        **options,
+    )
+
+
+def test_the_example_runs(repository):
+    example = repository / 'examples' / 'plain_pytorch.py'
+    result = run_without(
+        f'import runpy; sys.argv = ["", "--epochs", "1"]\n'
+        f'runpy.run_path({str(example)!r}, run_name="__main__")',
+        *HEAVY,
+    )
+    assert result.returncode == 0, result.stderr
+    _, iou, calibration = result.stdout.splitlines()
+    assert len(iou.split()) == 6
+    assert all(float(value) > 10 for value in iou.split()[3:5])
+    assert 'ECE 0.' in calibration
+
+
+@pytest.mark.parametrize(
+    ('room', 'missing', 'remedy'),
+    [
+        ('losses', ('mmseg',), 'needs MMSegmentation, and mmseg cannot be imported: run pip'),
+        ('hooks', ('mmengine', 'mmcv'), 'mmengine and mmcv cannot be imported'),
+        ('samplers', ('mmcv',), 'mmcv-lite==2.1.0'),
+        ('statistics', ('mmseg',), 'mmseg_balance.statistics needs MMSegmentation'),
+    ],
+)
+def test_the_rest_says_what_to_install(room, missing, remedy):
+    result = run_without(f'import mmseg_balance.{room}', *missing)
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith('mmseg_balance.compat.MissingPackageError: ')
+    assert remedy in last
+
+
+def test_a_verb_says_what_to_install():
+    code = 'from mmseg_balance.cli import main; main(["train", "config.py"])'
+    result = run_without(code, 'mmseg')
+    assert result.returncode == 1
+    assert result.stderr.startswith('error: mmseg_balance needs MMSegmentation, and mmseg cannot')
+    assert len(result.stderr.splitlines()) == 1
