@@ -47,7 +47,7 @@ def make_jobs(runs: Sequence[Run], base: Config, work_dir: Path, images: list[st
         folder = RunFolder(work_dir / run.folder)
         config = merge_run(base, run)
         run_hash = fingerprint(config)
-        add_measures(config, folder.path, images)
+        add_measures(config, folder, images)
         jobs.append(Job(run, config, run_hash, base_hash, folder))
     return jobs
 

@@ -35,7 +35,18 @@ class Launcher:
         >>> Launcher(Path('tools'), 'slurm', 8).command('train.py', 'c.py')[:2]
         ['srun', '--ntasks=8']
         """
-        call = [str(self.tools / script), *map(str, arguments)]
+        return self._command([str(self.tools / script)], arguments)
+
+    def module_command(self, module: str, *arguments: str | Path) -> list[str]:
+        """The command line of a module, as ``python -m`` starts it.
+
+        >>> Launcher(Path('tools')).module_command('package.worker', 'folder')[1:]
+        ['-m', 'package.worker', 'folder']
+        """
+        return self._command(['-m', module], arguments)
+
+    def _command(self, program: list[str], arguments: Sequence[str | Path]) -> list[str]:
+        call = [*program, *map(str, arguments)]
         if self.kind == 'pytorch':
             return [
                 sys.executable,

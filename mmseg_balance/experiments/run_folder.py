@@ -26,6 +26,10 @@ class RunFolder:
         self.train_dir = path / 'train'
         self.test_dir = path / 'test'
 
+    def scores(self, split: str, decision: str = 'argmax') -> Path:
+        """Where the metrics of a split (``dev`` or ``test``) and a decision rule write."""
+        return self.path / 'scores' / split / decision
+
     def log(self, stage: str) -> Path:
         """Output of the stage's process (``train`` or ``test``)."""
         return self.path / f'{stage}.log'
