@@ -6,11 +6,15 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
 import mmseg_balance  # noqa: F401  first: it makes MMSegmentation importable
+from mmseg_balance.experiments.merging import merge_run, prepare_base
+from mmseg_balance.experiments.plan import plan_runs
 from mmseg_balance.experiments.screen import passes, worker
 from mmseg_balance.experiments.screen.arguments import add_arguments
+from mmseg_balance.experiments.screen.command import config_roots
 from tools.bad_inputs import config, write_data
 
 
@@ -71,3 +75,23 @@ def workers_in_this_process(monkeypatch) -> list[Path]:
 
     monkeypatch.setattr(passes, 'run_process', run_process)
     return folders
+
+
+def plain_training(
+    config: Path, checkpoint: Path, work_dir: Path, loss: str, sampler: str = 'config'
+) -> dict[str, torch.Tensor]:
+    """The weights after MMEngine's own training of the network, backbone frozen, for 8 iterations."""
+    roots = config_roots(str(config))
+    base = prepare_base(config, iters=8)
+    (run,) = plan_runs([loss], [sampler], [0], roots)
+    cfg = merge_run(base, run)
+    cfg.custom_hooks = [dict(type='IterationSeedHook'), *(cfg.get('custom_hooks') or [])]
+    cfg.log_level = 'ERROR'
+    cfg.work_dir, cfg.load_from = str(work_dir), str(checkpoint)
+    cfg.experiment_name = f'plain_{work_dir.parent.name}_{work_dir.name}'
+    for split in ('val', 'test'):
+        for part in ('dataloader', 'cfg', 'evaluator'):
+            cfg[f'{split}_{part}'] = None
+    runner = Runner.from_cfg(cfg)
+    runner.train()
+    return runner.model.state_dict()

@@ -47,9 +47,8 @@ class HeadBank(BaseModel):
                 parameter.register_post_accumulate_grad_hook(_average_gradient)
 
     def train(self, mode: bool = True) -> 'HeadBank':
-        super().train(mode)
-        self.segmentor.train(False)
-        return self
+        self.segmentor.train(False)  # first: it holds one of the heads
+        return super().train(mode)
 
     def forward(self, inputs: Tensor, data_samples=None, mode: str = 'tensor'):
         """Features; heads are trained by ``train_step`` and evaluated by ``evaluation``."""
