@@ -76,6 +76,17 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='images shown in the report, those that differ most',
     )
     parser.add_argument(
+        '--choose-by', default='mIoU', metavar='SCORE', help='score on dev that recommends'
+    )
+    parser.add_argument(
+        '--groups',
+        default='images',
+        metavar='GROUPS',
+        help='images that depend on each other, for the intervals: images (none do, default), '
+        'blocks or blocks:LENGTH (consecutive video frames), or a regular expression with a group '
+        'for the subject',
+    )
+    parser.add_argument(
         '--report-only',
         action='store_true',
         help='make the tables and the report again from results.json',

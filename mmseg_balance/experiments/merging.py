@@ -163,6 +163,18 @@ def add_measures(config: Config, folder: RunFolder, images: list[str]) -> None:
     }
 
 
+def dev_test(config: Config, folder: RunFolder) -> Config | None:
+    """The config whose test scores dev, the config's validation data; None where that is test's."""
+    loaders = [config.get(f'{split}_dataloader') for split in ('val', 'test')]
+    if not all(loaders) or loaders[0].dataset == loaders[1].dataset:
+        return None
+    dev = Config(deepcopy(config._cfg_dict), filename=config.filename)
+    dev.test_dataloader = dev.val_dataloader
+    dev.test_evaluator = measures(config.get('val_evaluator'), folder.scores('dev'))
+    dev.custom_hooks = [h for h in config.custom_hooks if h['type'] != 'PredictionHook']
+    return dev
+
+
 def fingerprint(config: Config, without_loss: bool = False) -> str:
     """Hash of everything that a config sets, 12 hexadecimal digits.
 

@@ -1,5 +1,6 @@
 """Differences from the baseline and from the checkpoint, and the method that dev recommends."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,11 @@ from mmseg_balance.experiments.stored_runs import load_runs
 
 CHECKPOINT = 'checkpoint'
 LOWER_IS_BETTER = ('ECE', 'MCE', 'cwECE', 'NLL', 'Brier', 'ignored')
+SCORES = (
+    *('mIoU', 'mIoU_I', 'mIoU_C', 'mIoU_worst10', 'mIoU_worst5', 'mRecall', 'mF1', 'acc', 'FWIoU'),
+    *('kappa', 'mIoU_head', 'mIoU_body', 'mIoU_tail', 'cal', 'S_acc', 'S_rec'),
+    *('ECE', 'MCE', 'cwECE', 'NLL', 'Brier'),
+)
 CALIBRATION = ('cal', 'S_acc', 'S_rec', 'ECE', 'NLL', 'Brier')
 
 
@@ -27,6 +33,23 @@ def direction(score: str) -> int:
     (1, -1)
     """
     return -1 if score in LOWER_IS_BETTER else 1
+
+
+def check_choice(score: str, groups: str, dataset) -> None:
+    """Raise ValueError for a score or groups that could not be used in the end.
+
+    Args:
+        score: ``--choose-by``.
+        groups: ``--groups``.
+        dataset: The test set, whose file names the groups are read from.
+    """
+    if score not in SCORES:
+        raise ValueError(f'--choose-by: no score {score!r}; known: {", ".join(SCORES)}.')
+    names = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+    try:
+        groups_by_name(groups, names)
+    except (ValueError, re.error) as error:
+        raise ValueError(f'--groups {groups}: {error}') from error
 
 
 def all_differences(results: dict, work_dir: Path, groups: str) -> list[dict]:
@@ -97,9 +120,6 @@ def recommend(results: dict, score: str) -> dict | None:
         ``method, score, dev, test`` (means of the score), ``baseline``, ``against`` (rows of
         differences on test), ``confirmed`` (better than the baseline on test, by the adjusted p)
         and ``text``, the sentences of the page. None where nothing was scored on dev.
-
-    Raises:
-        ValueError: no such score.
     """
     runs = [run for run in results['runs'] if run['method'] != CHECKPOINT]
     dev = _means(runs, 'dev', score)
@@ -132,10 +152,7 @@ def _means(runs: Sequence[dict], split: str, score: str) -> dict[str, float]:
     values: dict[str, list] = {}
     for run in runs:
         if run['split'] == split:
-            if score not in run['scores']:
-                known = ', '.join(sorted(run['scores']))
-                raise ValueError(f'--choose-by: no score {score!r}; known: {known}.')
-            values.setdefault(run['method'], []).append(run['scores'][score])
+            values.setdefault(run['method'], []).append(run['scores'].get(score))
     means = {m: [np.nan if x is None else x for x in v] for m, v in values.items()}
     return {m: float(np.mean(v)) for m, v in means.items() if np.isfinite(np.mean(v))}
 

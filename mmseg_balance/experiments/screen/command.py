@@ -15,6 +15,7 @@ from mmseg_balance.experiments.compare import INTERRUPTED, calls_so_far, open_da
 from mmseg_balance.experiments.merging import fingerprint, prepare_base
 from mmseg_balance.experiments.plan import Ingredient, plan_runs
 from mmseg_balance.experiments.processes import Launcher
+from mmseg_balance.experiments.recommendation import check_choice
 from mmseg_balance.experiments.results import write_json
 from mmseg_balance.experiments.screen.arguments import ALL, SHARE_OF_TRAINING
 from mmseg_balance.experiments.screen.decisions import find_decisions
@@ -62,6 +63,7 @@ class Screening:
         losses = every_loss(roots) if args.losses == [ALL] else args.losses
         self.runs = plan_runs(losses, args.samplers, args.seeds, roots)
         self.data = {split: open_data(self.base, split) for split in ('train', 'val', 'test')}
+        check_choice(args.choose_by, args.groups, self.data['test'])
         segmentor, weights = load_frozen(self.base, args.checkpoint)
         head = make_head(segmentor, self.base.model.decode_head, weights, args.checkpoint)
         self.head_parameters = sum(p.numel() for p in head.parameters())

@@ -136,6 +136,9 @@ class Passes:
             content = read_json(path, {})
             runs = [HeadRun.from_dict(run).folder for run in content.get('runs', [])]
             keys = list(zip(content.get('hashes', []), runs, strict=True))
+            if all(RunFolder(self.work_dir / run).is_finished(hash_) for hash_, run in keys):
+                shutil.rmtree(path.parent, ignore_errors=True)  # stopped just before it was removed
+                continue
             same = {k: content.get(k) for k in self.settings} == self.settings
             if keys and same and all(k in by_hash and k not in used for k in keys):
                 used.update(keys)

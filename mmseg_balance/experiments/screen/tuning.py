@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mmseg_balance.experiments.recommendation import direction
 from mmseg_balance.experiments.results import read_json
 from mmseg_balance.experiments.screen.passes import HeadJob
 
@@ -33,20 +34,13 @@ def _scores(job: HeadJob) -> dict:
 
 
 def best_settings(jobs: Sequence[HeadJob], score: str) -> dict[str, dict]:
-    """Of each method the settings with the best score; the first of equals.
-
-    Raises:
-        ValueError: no trial has such a score.
-    """
+    """Of each method the settings with the best score; the first of equals."""
     best: dict[str, tuple[float, dict]] = {}
     for trial in trial_results(jobs):
         value = trial['scores'].get(score)
-        if trial['scores'] and score not in trial['scores']:
-            raise ValueError(
-                f'--choose-by: no score {score!r}; known: {", ".join(sorted(trial["scores"]))}.'
-            )
         if value is None or value != value:
             continue
+        value *= direction(score)
         if trial['method'] not in best or value > best[trial['method']][0]:
             best[trial['method']] = (value, trial['settings'])
     return {method: settings for method, (_, settings) in best.items()}
