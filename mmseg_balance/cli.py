@@ -22,6 +22,9 @@ VERBS = {
     'doctor': Verb(
         'mmseg_balance.commands.doctor', 'say what is wrong with a config and its labels'
     ),
+    'screen': Verb(
+        'mmseg_balance.commands.screen', 'which loss and sampler? train only the decode head'
+    ),
     'compare': Verb('mmseg_balance.commands.compare', 'train and test several losses and samplers'),
     'calibrate': Verb('mmseg_balance.commands.calibrate', 'calibrate a checkpoint'),
     'plot': Verb('mmseg_balance.commands.plot', 'draw measurements, statistics and schedules'),

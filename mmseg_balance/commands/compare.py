@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from mmseg_balance.commands.options import add_cfg_options
+from mmseg_balance.commands.options import GROUPS_HELP, add_cfg_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +63,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='N',
         help='images shown in the report, those that differ most',
     )
+    parser.add_argument(
+        '--choose-by', default='mIoU', metavar='SCORE', help='score on dev that recommends'
+    )
+    parser.add_argument('--groups', default='images', metavar='GROUPS', help=GROUPS_HELP)
     parser.add_argument(
         '--report-only',
         action='store_true',

@@ -2,6 +2,11 @@
 
 import argparse
 
+GROUPS_HELP = (
+    'images that depend on each other, for the intervals: images (none do, default), blocks or '
+    'blocks:LENGTH (consecutive video frames), or a regular expression with a group for the subject'
+)
+
 
 class ConfigOverrides(argparse.Action):
     """MMEngine's ``DictAction``, imported when the option is given."""

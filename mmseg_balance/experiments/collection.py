@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from mmseg_balance.experiments.results import read_json
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.training_log import cost, curves, read_scalars
+
+SPLITS = ('dev', 'test')
+STATE = ('method', 'loss', 'sampler', 'seed', 'hash', 'base_hash', 'iterations')
+FACTS = ('classes', 'groups', 'pixels')  # what all runs have in common
 
 
 def collect(work_dir: Path, base_hash: str, order: Sequence[str] = ()) -> dict:
@@ -22,58 +24,101 @@ def collect(work_dir: Path, base_hash: str, order: Sequence[str] = ()) -> dict:
         order: methods in the order they were asked for; others follow.
 
     Returns:
-        The classes, their labelled pixels in the test set, the runs, and the names of those that
-        were left out.
+        The classes, their labelled pixels in the test set, ``runs`` (one entry for each finished
+        run, split and decision rule), ``unfinished`` runs, and the names of those left out.
     """
-    runs, left_out = [], []
-    for path in sorted(work_dir.glob('runs/*/seed*/state.json')):
-        run = read_run(RunFolder(path.parent), work_dir)
-        if run['base_hash'] == base_hash:
-            runs.append(run)
+    runs, unfinished, left_out = [], [], []
+    for path in sorted(work_dir.glob('runs/*/*/state.json')):
+        folder = RunFolder(path.parent)
+        state = folder.state
+        if state['base_hash'] != base_hash:
+            left_out.append(f'{state["method"]}, seed {state["seed"]}')
+        elif folder.is_finished(state['hash']):
+            runs += read_run(folder, work_dir)
         else:
-            left_out.append(f'{run["method"]}, seed {run["seed"]}')
+            unfinished.append(_unfinished(folder, work_dir))
     position = {method: i for i, method in enumerate(order)}
-    runs.sort(key=lambda r: (position.get(r['method'], len(position)), r['method'], r['seed']))
-    done = [run for run in runs if run['state'] == 'finished']
+
+    def place(run: dict) -> tuple:
+        # A rule's method follows the method whose logits it takes.
+        known = position.get(run['method'], position.get(run['trained_as'], len(position)))
+        seed = -1 if run['seed'] is None else run['seed']
+        return known, run['trained_as'], run['method'], seed
+
+    runs.sort(key=place)
+    unfinished.sort(key=place)
+    first = next((run for run in runs if run['split'] == 'test'), None)
+    facts = {key: first[key] for key in FACTS} if first else {key: [] for key in FACTS}
     return {
-        'classes': done[0]['classes'] if done else [],
-        'pixels': np.sum(done[0]['confusion'], axis=1).tolist() if done else [],
-        'groups': done[0]['groups'] if done else {},
-        'runs': [{k: v for k, v in r.items() if k not in ('classes', 'groups')} for r in runs],
+        **{key: facts[key] or {} if key == 'groups' else facts[key] for key in FACTS},
+        'runs': [{k: v for k, v in run.items() if k not in FACTS} for run in runs],
+        'unfinished': unfinished,
         'left_out': left_out,
     }
 
 
-def read_run(folder: RunFolder, work_dir: Path) -> dict:
-    """Everything known of one run; scores are fractions, nan where undefined."""
+def read_run(folder: RunFolder, work_dir: Path) -> list[dict]:
+    """An entry for each split and decision of a finished run; scores are fractions, nan undefined."""
+    common = _known(folder, work_dir)
+    log = _training(folder)
+    entries = []
+    for split in SPLITS:
+        paths = sorted(folder.scores(split).parent.glob('*/imbalance.json'))
+        for path in sorted(paths, key=lambda path: path.parent.name != 'argmax'):
+            decision = path.parent.name
+            method = common['method'] + ('' if decision == 'argmax' else f' + {decision}')
+            entries.append(
+                {
+                    **common,
+                    **(log if split == 'test' else {}),
+                    'method': method,
+                    'decision': decision,
+                    'split': split,
+                    **read_scores(path.parent),
+                    'confusion': str((path.parent / 'confusions.npz').relative_to(work_dir)),
+                }
+            )
+    return entries
+
+
+def _known(folder: RunFolder, work_dir: Path) -> dict:
     state = folder.state
-    finished = folder.is_finished(state['hash'])
-    rows = read_scalars(folder.train_dir)
-    run = {
-        **{
-            key: state[key]
-            for key in ('method', 'loss', 'sampler', 'seed', 'hash', 'base_hash', 'iterations')
-        },
-        'state': 'finished' if finished else 'failed' if state.get('error') else 'unfinished',
-        'error': '' if finished else state.get('error', ''),
+    return {
+        **{key: state[key] for key in STATE},
+        'trained_as': state['method'],
+        'settings': state.get('settings', {}),
+        'state': 'finished',
+        'error': '',
         'seconds': state.get('seconds', {}),
         'commands': state.get('commands', {}),
         'folder': str(folder.path.relative_to(work_dir)),
-        'curves': curves(rows),
-        **cost(rows),
     }
-    if finished:
-        run.update(
-            _scores(
-                read_json(folder.path / 'imbalance.json'),
-                read_json(folder.path / 'calibration.json'),
-            )
-        )
-    return run
 
 
-def _scores(imbalance: dict, calibration: dict) -> dict:
+def _unfinished(folder: RunFolder, work_dir: Path) -> dict:
+    error = folder.state.get('error', '')
+    return {
+        **_known(folder, work_dir),
+        'state': 'failed' if error else 'unfinished',
+        'error': error,
+    }
+
+
+def _training(folder: RunFolder) -> dict:
+    """Curves and cost, from the file that a head has or from a training's log."""
+    kept = read_json(folder.path / 'curves.json')
+    if kept is not None:
+        seconds, iterations = folder.state.get('seconds', {}), folder.state.get('iterations')
+        each = seconds['train'] / iterations if iterations and 'train' in seconds else None
+        return {'curves': kept, 'seconds_per_iteration': each, 'memory_mb': None}
+    rows = read_scalars(folder.train_dir)
+    return {'curves': curves(rows), **cost(rows)}
+
+
+def read_scores(folder: Path) -> dict:
     """The contents of the two metrics' files, with one name for each score."""
+    imbalance = read_json(folder / 'imbalance.json')
+    calibration = read_json(folder / 'calibration.json')
     scores = {**imbalance['scores'], **calibration['scores']}
     groups = dict(imbalance['groups'])
     if set(groups) == {'head', 'body', 'tail'} and not groups['tail']:
@@ -83,8 +128,8 @@ def _scores(imbalance: dict, calibration: dict) -> dict:
     return {
         'classes': imbalance['classes'],
         'groups': groups,
+        'pixels': [sum(row) for row in imbalance['confusion']],
         'scores': scores,
         'per_class': imbalance['per_class'],
-        'confusion': imbalance['confusion'],
         'bins': calibration['bins'],
     }

@@ -13,6 +13,7 @@ from mmseg_balance.experiments.merging import prepare_base
 from mmseg_balance.experiments.plan import plan_runs
 from mmseg_balance.experiments.processes import Launcher
 from mmseg_balance.experiments.progress import Progress
+from mmseg_balance.experiments.recommendation import all_differences, check_choice, recommend
 from mmseg_balance.experiments.report import write_report
 from mmseg_balance.experiments.results import load_results, read_json, save_results
 from mmseg_balance.experiments.strips import collect_strips, fixed_images
@@ -36,6 +37,7 @@ def main(args: argparse.Namespace, command: str) -> int:
     roots = [Path(args.config).resolve().parent, CONFIGS]
     runs = plan_runs(args.losses, args.samplers, args.seeds, roots)
     train_set, test_set = (open_data(base, split) for split in ('train', 'test'))
+    check_choice(args.choose_by, args.groups, test_set)
     jobs = make_jobs(runs, base, args.work_dir, fixed_images(test_set, args.images))
     launcher = Launcher(args.launcher, args.gpus)
     call = {
@@ -44,13 +46,18 @@ def main(args: argparse.Namespace, command: str) -> int:
         'methods': list(dict.fromkeys(job.run.method for job in jobs)),
     }
     facts = {
-        'setting': setting(args.config, base, train_set, test_set),
+        'verb': 'compare',
+        'setting': {
+            **setting(args.config, base, train_set, test_set),
+            'choose_by': args.choose_by,
+            'groups': args.groups,
+        },
         'environment': environment(),
         'calls': calls_so_far(args.work_dir, call),
     }
 
-    def publish() -> None:
-        save_results({**gather(args, facts['calls']), **facts}, args.work_dir)
+    def publish(final: bool = False) -> None:
+        save_results({**gather(args, facts['calls'], final), **facts}, args.work_dir)
         write_files(args.work_dir)
 
     try:
@@ -60,7 +67,7 @@ def main(args: argparse.Namespace, command: str) -> int:
         publish()
         print('stopped; the same command goes on from here')
         return INTERRUPTED
-    publish()
+    publish(final=True)
     print(f'report: {args.work_dir / "report.html"}')
     return int(any(not job.folder.is_finished(job.hash) for job in jobs))
 
@@ -102,10 +109,13 @@ def calls_so_far(work_dir: Path, call: dict) -> list[dict]:
     return calls
 
 
-def gather(args: argparse.Namespace, calls: list[dict]) -> dict:
-    """The runs and the pictures, for results.json."""
+def gather(args: argparse.Namespace, calls: list[dict], final: bool) -> dict:
+    """The runs, their differences once all are there, and the pictures, for results.json."""
     order = list(dict.fromkeys(method for call in calls for method in call['methods']))
     results = collect(args.work_dir, calls[0]['base_hash'], order)
+    results['trials'] = []
+    results['differences'] = all_differences(results, args.work_dir, args.groups) if final else []
+    results['recommended'] = recommend(results, args.choose_by)
     return {**results, 'strips': collect_strips(results, args.work_dir, args.strips)}
 
 

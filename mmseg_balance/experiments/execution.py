@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmseg_balance.experiments.merging import add_measures, fingerprint, merge_run
+from mmseg_balance.experiments.merging import add_measures, dev_test, fingerprint, merge_run
 from mmseg_balance.experiments.plan import Run
 from mmseg_balance.experiments.processes import Launcher, last_words, run_process
 from mmseg_balance.experiments.progress import Progress
@@ -28,6 +28,7 @@ class Job:
     hash: str
     base_hash: str
     folder: RunFolder
+    dev: Config | None = None  # scores dev
 
     @property
     def iterations(self) -> int:
@@ -47,8 +48,8 @@ def make_jobs(runs: Sequence[Run], base: Config, work_dir: Path, images: list[st
         folder = RunFolder(work_dir / run.folder)
         config = merge_run(base, run)
         run_hash = fingerprint(config)
-        add_measures(config, folder.path, images)
-        jobs.append(Job(run, config, run_hash, base_hash, folder))
+        add_measures(config, folder, images)
+        jobs.append(Job(run, config, run_hash, base_hash, folder, dev_test(config, folder)))
     return jobs
 
 
@@ -110,6 +111,8 @@ def _prepare(job: Job, work_dir: Path, progress: Progress) -> None:
         progress.say(f'{job.name}: its config changed; the old run is now {target}')
     folder.path.mkdir(parents=True, exist_ok=True)
     job.config.dump(str(folder.config))
+    if job.dev is not None:
+        job.dev.dump(str(folder.dev_config))
     run = job.run
     folder.update_state(
         method=run.method,
@@ -150,8 +153,19 @@ def _test(job: Job, launcher: Launcher, lock: int, progress: Progress) -> bool:
             trained=False,
         )
         return False
-    command = launcher.command('test', folder.config, checkpoint, '--work-dir', folder.test_dir)
-    return _stage(job, 'test', command, lock, progress.testing)
+    stages = {'test': folder.config}
+    if job.dev is not None:
+        stages['dev'] = folder.dev_config
+    return all(
+        _stage(
+            job,
+            stage,
+            launcher.command('test', config, checkpoint, '--work-dir', folder.test_dir),
+            lock,
+            progress.testing,
+        )
+        for stage, config in stages.items()
+    )
 
 
 def _stage(

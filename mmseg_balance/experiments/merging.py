@@ -9,6 +9,7 @@ from typing import Any
 from mmengine.config import Config
 
 from mmseg_balance.experiments.plan import Ingredient, Run
+from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.statistics import mix_after_loading
 
 MEASURES = ('ImbalanceMetric', 'CalibrationMetric')
@@ -121,29 +122,42 @@ def _replace_hooks(config: Config, source: Config, leave: tuple[str, ...]) -> No
         config.custom_hooks = hooks
 
 
-def add_measures(config: Config, folder: Path, images: list[str]) -> None:
-    """Lets the test write what the report needs into ``folder``.
-
-    An ImbalanceMetric or CalibrationMetric that the config has keeps its other arguments.
+def measures(evaluator, folder: Path) -> list[dict]:
+    """ImbalanceMetric and CalibrationMetric that write what the report needs.
 
     Args:
-        folder: the run's folder; gets imbalance.json, calibration.json and predictions/.
+        evaluator: of a config; one that it has keeps its other arguments.
+        folder: gets imbalance.json, calibration.json and confusions.npz.
+    """
+    given = evaluator if isinstance(evaluator, list | tuple) else [evaluator or {}]
+    own = {m['type']: dict(m) for m in given if m.get('type') in MEASURES}
+    files = {
+        'ImbalanceMetric': dict(
+            out_file=str(folder / 'imbalance.json'),
+            per_image=True,
+            save=str(folder / 'confusions.npz'),
+        ),
+        'CalibrationMetric': dict(out_file=str(folder / 'calibration.json')),
+    }
+    return [{**own.get(name, {}), 'type': name, **files[name]} for name in MEASURES]
+
+
+def add_measures(config: Config, folder: RunFolder, images: list[str]) -> None:
+    """Lets the test write what the report needs into the run's folder.
+
+    Args:
+        folder: of the run; gets the scores on test and predictions/.
         images: paths of the test images whose predictions are kept.
     """
     given = config.get('test_evaluator') or []
     given = [dict(m) for m in (given if isinstance(given, list | tuple) else [given])]
-    own = {m['type']: m for m in given if m['type'] in MEASURES}
     others = [m for m in given if m['type'] not in MEASURES]
     if not any(m['type'] == 'IoUMetric' for m in others):
         others.insert(0, dict(type='IoUMetric', iou_metrics=['mIoU']))
-    files = {'ImbalanceMetric': 'imbalance.json', 'CalibrationMetric': 'calibration.json'}
-    config.test_evaluator = others + [
-        {**own.get(name, {}), 'type': name, 'out_file': str(folder / files[name])}
-        for name in MEASURES
-    ]
+    config.test_evaluator = others + measures(given, folder.scores('test'))
     config.custom_hooks = [
         *config.get('custom_hooks', []),
-        dict(type='PredictionHook', images=images, out_dir=str(folder / 'predictions')),
+        dict(type='PredictionHook', images=images, out_dir=str(folder.path / 'predictions')),
     ]
     imports = config.get('custom_imports') or {}
     names = [*imports.get('imports', []), *CUSTOM_IMPORTS]
@@ -152,6 +166,18 @@ def add_measures(config: Config, folder: Path, images: list[str]) -> None:
         **imports,
         'imports': list(dict.fromkeys(names)),
     }
+
+
+def dev_test(config: Config, folder: RunFolder) -> Config | None:
+    """The config whose test scores dev, the config's validation data; None where that is test's."""
+    loaders = [config.get(f'{split}_dataloader') for split in ('val', 'test')]
+    if not all(loaders) or loaders[0].dataset == loaders[1].dataset:
+        return None
+    dev = Config(deepcopy(config._cfg_dict), filename=config.filename)
+    dev.test_dataloader = dev.val_dataloader
+    dev.test_evaluator = measures(config.get('val_evaluator'), folder.scores('dev'))
+    dev.custom_hooks = [h for h in config.custom_hooks if h['type'] != 'PredictionHook']
+    return dev
 
 
 def fingerprint(config: Config, without_loss: bool = False) -> str:

@@ -32,7 +32,15 @@ class Launcher:
         >>> Launcher('slurm', 8).command('train', 'c.py')[:2]
         ['srun', '--ntasks=8']
         """
-        call = ['-m', 'mmseg_balance', verb, *map(str, arguments)]
+        return self.module_command('mmseg_balance', verb, *arguments)
+
+    def module_command(self, module: str, *arguments: str | Path) -> list[str]:
+        """The command line of a module, as ``python -m`` starts it.
+
+        >>> Launcher().module_command('package.worker', 'folder')[1:]
+        ['-m', 'package.worker', 'folder']
+        """
+        call = ['-m', module, *map(str, arguments)]
         if self.kind == 'pytorch':
             return [
                 sys.executable,

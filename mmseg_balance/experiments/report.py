@@ -14,7 +14,15 @@ from mmseg_balance.experiments.per_class import FULL_COLOUR, class_table, gain_c
 from mmseg_balance.experiments.progress import time_text
 from mmseg_balance.experiments.results import write_text
 from mmseg_balance.experiments.strips import paint, read_labels
-from mmseg_balance.experiments.summary import Column, Method, columns_of, methods_of, summarise
+from mmseg_balance.experiments.summary import (
+    Column,
+    Method,
+    columns_of,
+    mean_of,
+    methods_of,
+    summarise,
+)
+from mmseg_balance.experiments.tables import DIFFERENCE_SCORES, baselines, difference_rows
 
 HERE = Path(__file__).parent
 QUESTIONS = (
@@ -68,7 +76,13 @@ def render(results: dict, work_dir: Path) -> str:
         gain_colour=gain_colour,
         strips=strip_pictures(results.get('strips', {}), work_dir),
         legend=strip_legend(results),
-        failed=[r for r in results['runs'] if r['state'] != 'finished'],
+        failed=results['unfinished'],
+        dev={m.name: m for m in methods_of(results, 'dev')},
+        mean_of=mean_of,
+        baselines=baselines(results) if results.get('differences') else [],
+        difference_rows=lambda baseline: difference_rows(results, baseline),
+        difference_scores=DIFFERENCE_SCORES,
+        verb=results.get('verb', 'compare'),
         several_seeds=any(len(m.runs) > 1 for m in methods),
     )
 

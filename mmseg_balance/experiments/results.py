@@ -7,7 +7,7 @@ from typing import Any
 
 from mmseg_balance.runtime.atomic_files import atomic_write
 
-FORMAT = 1
+FORMAT = 2
 
 
 def plain(value: Any) -> Any:

@@ -12,6 +12,8 @@ from pathlib import Path
 from mmseg_balance.experiments.results import read_json, write_json
 from mmseg_balance.runtime.locks import file_lock
 
+FORMAT = 2  # of the scores in a run's folder; runs with older ones are tested again
+
 
 class RunFolder:
     """Paths and state of one run.
@@ -23,8 +25,13 @@ class RunFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.config = path / 'config.py'
+        self.dev_config = path / 'config_dev.py'
         self.train_dir = path / 'train'
         self.test_dir = path / 'test'
+
+    def scores(self, split: str, decision: str = 'argmax') -> Path:
+        """Where the metrics of a split (``dev`` or ``test``) and a decision rule write."""
+        return self.path / 'scores' / split / decision
 
     def log(self, stage: str) -> Path:
         """Output of the stage's process (``train`` or ``test``)."""
@@ -43,13 +50,18 @@ class RunFolder:
 
     def is_finished(self, fingerprint: str) -> bool:
         """Whether the run is done with a config of this hash."""
-        return (self.finished or {}).get('hash') == fingerprint
+        marker = self.finished or {}
+        return (marker.get('hash'), marker.get('format')) == (fingerprint, FORMAT)
 
     def finish(self, fingerprint: str) -> None:
         """Writes the marker that ends a run."""
         write_json(
             self.path / 'finished.json',
-            {'hash': fingerprint, 'finished': time.strftime('%Y-%m-%dT%H:%M:%S%z')},
+            {
+                'hash': fingerprint,
+                'format': FORMAT,
+                'finished': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
+            },
         )
 
     def last_checkpoint(self) -> Path | None:

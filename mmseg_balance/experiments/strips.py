@@ -57,8 +57,9 @@ def collect_strips(results: dict, work_dir: Path, number: int) -> dict:
     """
     first = {}
     for run in results['runs']:
-        if run['state'] == 'finished':
-            first.setdefault(run['method'], work_dir / run['folder'] / 'predictions')
+        folder = work_dir / run['folder'] / 'predictions'
+        if run['split'] == 'test' and run['decision'] == 'argmax' and folder.is_dir():
+            first.setdefault(run['method'], folder)
     metas = [read_json(folder / 'meta.json') for folder in first.values()]
     if not metas or None in metas:
         return {'pictures': []}

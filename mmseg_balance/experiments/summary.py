@@ -74,14 +74,15 @@ class Cell:
 
 @dataclass(frozen=True)
 class Method:
-    """The finished runs of one loss and sampler, in the order of their seeds."""
+    """The finished runs of one loss, sampler and decision on one split, in the order of seeds."""
 
     name: str
     runs: list[dict]
 
     @property
     def seeds(self) -> list[int]:
-        return [run['seed'] for run in self.runs]
+        """None of them for a network that is reported as it was given."""
+        return [run['seed'] for run in self.runs if run['seed'] is not None]
 
     def seconds(self, stage: str) -> float | None:
         """Mean time of a stage, None when not known of every run."""
@@ -110,15 +111,13 @@ def columns_of(results: dict) -> list[Column]:
     return [*FIXED_COLUMNS[:-1], *groups, FIXED_COLUMNS[-1]]
 
 
-def methods_of(results: dict) -> list[Method]:
-    """Groups the finished runs; the order is that of the runs."""
-    names = dict.fromkeys(r['method'] for r in results['runs'] if r['state'] == 'finished')
-    return [
-        Method(
-            name, [r for r in results['runs'] if r['method'] == name and r['state'] == 'finished']
-        )
-        for name in names
-    ]
+def methods_of(results: dict, split: str = 'test') -> list[Method]:
+    """Groups the finished runs as scored on a split; the order is that of the runs."""
+    found: dict[str, list[dict]] = {}
+    for run in results['runs']:
+        if run['split'] == split:
+            found.setdefault(run['method'], []).append(run)
+    return [Method(name, runs) for name, runs in found.items()]
 
 
 def summarise(methods: Sequence[Method], columns: Sequence[Column]) -> list[list[Cell]]:
@@ -132,6 +131,13 @@ def summarise(methods: Sequence[Method], columns: Sequence[Column]) -> list[list
         cells = [_cell(method, column) for method in methods]
         table.append(_ranked(cells, column.direction))
     return [list(row) for row in zip(*table, strict=True)]
+
+
+def mean_of(method: Method | None, key: str) -> Cell:
+    """A score of a method, without a rank; undefined where there is no such method."""
+    if method is None:
+        return Cell(None, None)
+    return _cell(method, Column(key, key, ''))
 
 
 def _cell(method: Method, column: Column) -> Cell:

@@ -5,9 +5,17 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmseg_balance.experiments.differences import UNDECIDED, verdict
 from mmseg_balance.experiments.progress import time_text
 from mmseg_balance.experiments.results import write_text
-from mmseg_balance.experiments.summary import Cell, Method, columns_of, methods_of, summarise
+from mmseg_balance.experiments.summary import (
+    Cell,
+    Method,
+    columns_of,
+    mean_of,
+    methods_of,
+    summarise,
+)
 
 
 def markdown_cell(cell: Cell) -> str:
@@ -26,28 +34,86 @@ def markdown_name(name: str) -> str:
 
 
 def markdown_table(results: dict) -> str:
-    """The summary table with its caption: data, length, seeds, time, machine, versions."""
+    """The summary table with its caption (data, length, seeds, machine, versions), and what follows.
+
+    What follows: the recommendation and the differences, where there are any.
+    """
     methods = methods_of(results)
     if not methods:
         return 'No run has finished.\n'
     columns = columns_of(results)
+    dev = {method.name: method for method in methods_of(results, 'dev')}
     head = ['loss', *(markdown_name(c.title) for c in columns), 'seeds', 'training']
-    rows = [
-        [
+    if dev:
+        head.insert(1, 'mIoU (dev)')
+    rows = []
+    for method, cells in zip(methods, summarise(methods, columns), strict=True):
+        row = [
             markdown_name(method.name),
             *map(markdown_cell, cells),
-            ', '.join(map(str, method.seeds)),
+            ', '.join(map(str, method.seeds)) or '-',
             _time(method),
         ]
-        for method, cells in zip(methods, summarise(methods, columns), strict=True)
+        if dev:
+            row.insert(1, mean_of(dev.get(method.name), 'mIoU').text())
+        rows.append(row)
+    table = _markdown([head, *rows])
+    parts = [table, caption(results, methods)]
+    if results.get('recommended'):
+        parts.append(' '.join(results['recommended']['text']))
+    if results.get('differences'):
+        parts += [difference_table(results, base) for base in baselines(results)]
+    return '\n\n'.join(parts) + '\n'
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    lines = [' | '.join(row) for row in rows]
+    lines.insert(1, ' | '.join(['---', *['---:'] * (len(rows[0]) - 1)]))
+    return '\n'.join(f'| {line} |' for line in lines)
+
+
+DIFFERENCE_SCORES = ('mIoU', 'mIoU_I', 'mIoU_tail', 'mRecall', 'acc', 'cal')
+
+
+def baselines(results: dict) -> list[str]:
+    """What the methods are compared with: the first method, and the checkpoint."""
+    return list(dict.fromkeys(row['baseline'] for row in results['differences']))
+
+
+def difference_rows(results: dict, baseline: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Of every method the differences on test as text, and ``'higher'``, ``'lower'`` or ``''``."""
+    cells: dict[str, dict[str, tuple[str, str]]] = {}
+    for row in results['differences']:
+        if (row['baseline'], row['split']) == (baseline, 'test'):
+            cells.setdefault(row['method'], {})[row['score']] = _difference(row)
+    return [
+        (method, [found.get(score, ('n/a', '')) for score in DIFFERENCE_SCORES])
+        for method, found in cells.items()
     ]
-    lines = [
-        ' | '.join(head),
-        ' | '.join(['---', *['---:'] * (len(head) - 1)]),
-        *(' | '.join(row) for row in rows),
+
+
+def _difference(row: dict) -> tuple[str, str]:
+    if row['mean'] is None:
+        return 'n/a', ''
+    mean = f'{row["mean"] * 100:+.1f}'
+    if row['low'] is None or row['p_holm'] is None:
+        return mean, ''
+    said = verdict(row)
+    text = f'{mean} [{row["low"] * 100:+.1f}, {row["high"] * 100:+.1f}]'
+    return text, '' if said == UNDECIDED else said
+
+
+def difference_table(results: dict, baseline: str) -> str:
+    """Differences from a baseline on test, those that are told from it bold."""
+    rows = [
+        [markdown_name(method), *(f'**{text}**' if said else text for text, said in cells)]
+        for method, cells in difference_rows(results, baseline)
     ]
-    table = '\n'.join(f'| {line} |' for line in lines)
-    return f'{table}\n\n{caption(results, methods)}\n'
+    head = ['method', *map(markdown_name, DIFFERENCE_SCORES)]
+    return (
+        f'Differences from {baseline} on test in points, 95 % interval; bold: Holm-adjusted '
+        f'p < 0.05, all others cannot be told from {baseline}.\n\n{_markdown([head, *rows])}'
+    )
 
 
 def caption(results: dict, methods: Sequence[Method]) -> str:
@@ -76,15 +142,12 @@ def _time(method: Method) -> str:
 
 
 def csv_table(results: dict) -> str:
-    """One line per run: plain numbers at full precision, for other programs."""
+    """One line per run, split and decision: plain numbers at full precision, for other programs."""
     scores = [c.key for c in columns_of(results)]
     classes = results['classes']
+    known = ('method', 'loss', 'sampler', 'decision', 'seed', 'split', 'state')
     head = [
-        'method',
-        'loss',
-        'sampler',
-        'seed',
-        'state',
+        *known,
         *scores,
         'train_seconds',
         'test_seconds',
@@ -93,16 +156,12 @@ def csv_table(results: dict) -> str:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator='\n')
     writer.writerow(head)
-    for run in results['runs']:
+    for run in [*results['runs'], *results['unfinished']]:
         values = run.get('scores', {})
         per_class = run.get('per_class', {})
         writer.writerow(
             [
-                run['method'],
-                run['loss'],
-                run['sampler'],
-                run['seed'],
-                run['state'],
+                *(run.get(key) for key in known),
                 *(values.get(key) for key in scores),
                 *(run['seconds'].get(stage) for stage in ('train', 'test')),
                 *(v for s in ('IoU', 'recall') for v in per_class.get(s, [None] * len(classes))),

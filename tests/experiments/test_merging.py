@@ -5,8 +5,15 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmseg_balance.experiments.merging import add_measures, fingerprint, merge_run, prepare_base
+from mmseg_balance.experiments.merging import (
+    add_measures,
+    dev_test,
+    fingerprint,
+    merge_run,
+    prepare_base,
+)
 from mmseg_balance.experiments.plan import Ingredient, Run
+from mmseg_balance.experiments.run_folder import RunFolder
 
 OWN = Ingredient('config', None)
 BASE = """
@@ -169,16 +176,38 @@ def test_options_override_the_config(write):
 
 
 def test_the_measures_write_into_the_run_and_keep_their_arguments(base):
-    add_measures(base, Path('run'), ['a.jpg'])
+    add_measures(base, RunFolder(Path('run')), ['a.jpg'])
     assert base.test_evaluator == [
         dict(type='IoUMetric', iou_metrics=['mIoU', 'mFscore']),
-        dict(type='ImbalanceMetric', out_file='run/imbalance.json'),
-        dict(type='CalibrationMetric', num_bins=20, out_file='run/calibration.json'),
+        dict(
+            type='ImbalanceMetric',
+            out_file='run/scores/test/argmax/imbalance.json',
+            per_image=True,
+            save='run/scores/test/argmax/confusions.npz',
+        ),
+        dict(
+            type='CalibrationMetric',
+            num_bins=20,
+            out_file='run/scores/test/argmax/calibration.json',
+        ),
     ]
     assert base.custom_hooks[-1] == dict(
         type='PredictionHook', images=['a.jpg'], out_dir='run/predictions'
     )
     assert 'mmseg_balance' in base.custom_imports.imports
+
+
+def test_dev_is_tested_where_it_is_not_test(base):
+    folder = RunFolder(Path('run'))
+    for split, data in (('val', 'dev'), ('test', 'test')):
+        base[f'{split}_dataloader'] = dict(dataset=dict(type='D', split=data))
+    add_measures(base, folder, [])
+    dev = dev_test(base, folder)
+    assert dev.test_dataloader.dataset.split == 'dev'
+    assert dev.test_evaluator[0]['save'] == 'run/scores/dev/argmax/confusions.npz'
+    assert not any(hook['type'] == 'PredictionHook' for hook in dev.custom_hooks)
+    base.val_dataloader = base.test_dataloader
+    assert dev_test(base, folder) is None
 
 
 def test_fingerprints_tell_configs_apart(base, loss):

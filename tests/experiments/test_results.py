@@ -17,6 +17,7 @@ from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.summary import Column, Method, methods_of, summarise
 from mmseg_balance.experiments.tables import csv_table, markdown_table
 from mmseg_balance.experiments.training_log import curves, last_step, read_scalars
+from mmseg_balance.metrics.confusion_file import load_confusions
 from tests.support.comparison_samples import write_results, write_run, write_scalars
 
 VOID = {'meta', 'br', 'img', 'link', 'path', 'use', 'rect', 'hr', 'circle'}
@@ -98,8 +99,11 @@ def test_results_hold_what_the_metrics_wrote(work_dir):
     results = write_results(work_dir, ['lmp', 'ce'])
     assert [m.name for m in methods_of(results)] == ['lmp', 'ce', 'focal + balance_batch']
     run = results['runs'][0]
-    written = json.loads((work_dir / 'runs/lmp/seed0/imbalance.json').read_text())
-    assert run['confusion'] == written['confusion']
+    folder = work_dir / 'runs/lmp/seed0/scores/test/argmax'
+    written = json.loads((folder / 'imbalance.json').read_text())
+    confusions, _ = load_confusions(work_dir / run['confusion'])
+    assert confusions.sum(0).tolist() == written['confusion']
+    assert (run['split'], run['decision']) == ('test', 'argmax')
     assert results['pixels'] == np.sum(written['confusion'], axis=1).tolist()
     assert run['scores']['mIoU'] == written['scores']['mIoU']
     assert run['seconds'] == {'train': 61.0, 'test': 3.0}
@@ -125,8 +129,9 @@ def test_markdown_table(work_dir):
     assert ' n/a ' in lines[2]
     assert re.search(r'\*\*\d+\.\d ± \d+\.\d\*\*', text)
     assert re.search(r'<u>\d+\.\d ± \d+\.\d</u>', text)
-    assert '40 iterations' in lines[-1]
-    assert 'torch 2.13' in lines[-1]
+    caption = next(line for line in lines if line.startswith('Scores in %'))
+    assert '40 iterations' in caption
+    assert 'torch 2.13' in caption
 
 
 def test_csv_table_has_full_precision(work_dir):

@@ -7,10 +7,12 @@ import numpy as np
 from PIL import Image
 
 from mmseg_balance.experiments.collection import collect
+from mmseg_balance.experiments.recommendation import all_differences, recommend
 from mmseg_balance.experiments.results import load_results, save_results
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.strips import collect_strips
 from mmseg_balance.functional.confusion import confusion_scores, frequency_groups, group_means
+from mmseg_balance.metrics.confusion_file import save_confusions
 
 SETTING = dict(
     config='configs/<b>.py',
@@ -51,8 +53,16 @@ def write_run(
     groups = frequency_groups(confusion.sum(1))
     means = group_means(np.array(per_class['IoU']), groups)
     scores.update({f'mIoU_{name}': value for name, value in means.items()})
+    scored = folder.scores('test')
+    scored.mkdir(parents=True)
+    save_confusions(
+        scored / 'confusions.npz',
+        np.stack([confusion // 2, confusion - confusion // 2]),
+        ['0.png', '1.png'],
+        classes,
+    )
     _write(
-        folder.path / 'imbalance.json',
+        scored / 'imbalance.json',
         dict(
             classes=classes,
             confusion=confusion.tolist(),
@@ -62,7 +72,7 @@ def write_run(
         ),
     )
     _write(
-        folder.path / 'calibration.json',
+        scored / 'calibration.json',
         dict(
             scores=dict(cal=rng.uniform(0.5, 0.9), ECE=0.1, S_acc=0.6, S_rec=0.5),
             bins=dict(
@@ -120,6 +130,8 @@ def write_predictions(folder: Path, classes: list[str], rng: np.random.Generator
 def write_results(work_dir: Path, order=()) -> dict:
     """results.json of all runs in ``work_dir``, as the command writes it."""
     results = collect(work_dir, 'b', order)
+    results['differences'] = all_differences(results, work_dir, 'images')
+    results['recommended'] = recommend(results, 'mIoU')
     save_results(
         {
             **results,

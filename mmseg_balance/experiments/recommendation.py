@@ -1,0 +1,208 @@
+"""Differences from the baseline and from the checkpoint, and the method that dev recommends."""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mmseg_balance.experiments.collection import SPLITS
+from mmseg_balance.experiments.differences import UNDECIDED, differences, score_differences, verdict
+from mmseg_balance.experiments.groups import groups_by_name
+from mmseg_balance.experiments.stored_runs import load_runs
+
+CHECKPOINT = 'checkpoint'
+LOWER_IS_BETTER = ('ECE', 'MCE', 'cwECE', 'NLL', 'Brier', 'ignored')
+SCORES = (
+    *('mIoU', 'mIoU_I', 'mIoU_C', 'mIoU_worst10', 'mIoU_worst5', 'mRecall', 'mF1', 'acc', 'FWIoU'),
+    *('kappa', 'mIoU_head', 'mIoU_body', 'mIoU_tail', 'cal', 'S_acc', 'S_rec'),
+    *('ECE', 'MCE', 'cwECE', 'NLL', 'Brier'),
+)
+CALIBRATION = ('cal', 'S_acc', 'S_rec', 'ECE', 'NLL', 'Brier')
+
+
+def direction(score: str) -> int:
+    """1 where more is better, -1 where less is.
+
+    >>> direction('mIoU'), direction('ECE')
+    (1, -1)
+    """
+    return -1 if score in LOWER_IS_BETTER else 1
+
+
+def check_choice(score: str, groups: str, dataset) -> None:
+    """Raise ValueError for a score or groups that could not be used in the end.
+
+    Args:
+        score: ``--choose-by``.
+        groups: ``--groups``.
+        dataset: The test set, whose file names the groups are read from.
+    """
+    if score not in SCORES:
+        raise ValueError(f'--choose-by: no score {score!r}; known: {", ".join(SCORES)}.')
+    names = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+    try:
+        groups_by_name(groups, names)
+    except (ValueError, re.error) as error:
+        raise ValueError(f'--groups {groups}: {error}') from error
+
+
+def all_differences(results: dict, work_dir: Path, groups: str) -> list[dict]:
+    """Rows of ``differences``: every method from the first and from the checkpoint, dev and test.
+
+    The checkpoint has no seed of its own: it stands against every seed of a method.
+
+    Args:
+        results: With ``runs``, as ``collect`` gives them.
+        work_dir: Folder that the paths of the confusion matrices start from.
+        groups: Images that depend on each other, see ``groups_by_name``.
+    """
+    rows = []
+    for split in SPLITS:
+        runs = [run for run in results['runs'] if run['split'] == split]
+        methods = list(dict.fromkeys(run['method'] for run in runs))
+        if len(methods) < 2:
+            continue
+        confusions, names = _confusions(runs, work_dir)
+        scores = _scores(runs)
+        for baseline in dict.fromkeys([methods[0], *(m for m in methods if m == CHECKPOINT)]):
+            paired = [m for m in methods if set(confusions[m]) & set(confusions[baseline])]
+            rows += differences(
+                {m: confusions[m] for m in paired},
+                baseline,
+                groups_by_name(groups, names),
+                split=split,
+                class_groups=results['groups'],
+            )
+            rows += score_differences({m: scores[m] for m in paired}, baseline, split=split)
+    return rows
+
+
+def _confusions(runs: Sequence[dict], work_dir: Path) -> tuple[dict, list[str]]:
+    paths: dict[str, dict] = {}
+    for run in runs:
+        paths.setdefault(run['method'], {})[run['seed']] = work_dir / run['confusion']
+    confusions, names = load_runs(paths)
+    return _for_all_seeds(confusions), names
+
+
+def _scores(runs: Sequence[dict]) -> dict:
+    scores: dict[str, dict] = {}
+    for run in runs:
+        values = {k: run['scores'].get(k) for k in CALIBRATION}
+        values = {k: np.nan if v is None else v for k, v in values.items()}
+        scores.setdefault(run['method'], {})[run['seed']] = values
+    return _for_all_seeds(scores)
+
+
+def _for_all_seeds(by_method: dict[str, dict]) -> dict[str, dict]:
+    """What has no seed is the same for every seed."""
+    seeds = sorted({s for values in by_method.values() for s in values if s is not None})
+    return {
+        method: dict.fromkeys(seeds or [0], values[None]) if None in values else values
+        for method, values in by_method.items()
+    }
+
+
+def recommend(results: dict, score: str) -> dict | None:
+    """The method with the best mean of a score on dev, and what test says of it.
+
+    Args:
+        results: With ``runs`` and ``differences``.
+        score: Chosen by.
+
+    Returns:
+        ``method, score, dev, test`` (means of the score), ``baseline``, ``against`` (rows of
+        differences on test), ``confirmed`` (better than the baseline on test, by the adjusted p)
+        and ``text``, the sentences of the page. None where nothing was scored on dev.
+    """
+    runs = [run for run in results['runs'] if run['method'] != CHECKPOINT]
+    dev = _means(runs, 'dev', score)
+    if not dev:
+        return None
+    test = _means(results['runs'], 'test', score)
+    sign = direction(score)
+    method = max(dev, key=lambda name: sign * dev[name])
+    baseline = next(iter(dev))
+    against = [
+        row
+        for row in results['differences']
+        if row['score'] == score and row['split'] == 'test' and row['method'] == method
+    ]
+    better = [row['baseline'] for row in against if is_better(row)]
+    return {
+        'method': method,
+        'score': score,
+        'dev': dev[method],
+        'test': test.get(method),
+        'baseline': baseline,
+        'against': against,
+        'confirmed': baseline in better,
+        'text': _text(results, method, baseline, score, dev, test, against),
+    }
+
+
+def _means(runs: Sequence[dict], split: str, score: str) -> dict[str, float]:
+    """Mean over seeds of each method, those without a number left out."""
+    values: dict[str, list] = {}
+    for run in runs:
+        if run['split'] == split:
+            values.setdefault(run['method'], []).append(run['scores'].get(score))
+    means = {m: [np.nan if x is None else x for x in v] for m, v in values.items()}
+    return {m: float(np.mean(v)) for m, v in means.items() if np.isfinite(np.mean(v))}
+
+
+def is_better(row: dict) -> bool:
+    """Whether a row says that the method is better than its baseline."""
+    found = verdict(_with_nan(row))
+    return found == ('higher' if direction(row['score']) > 0 else 'lower')
+
+
+def _with_nan(row: dict) -> dict:
+    return {k: np.nan if v is None else v for k, v in row.items()}
+
+
+def _text(results, method, baseline, score, dev, test, against) -> list[str]:
+    lines = [
+        f'By {score} on dev, {method} is first of {len(dev)} methods '
+        f'({_percent(dev[method])}; {baseline} {_percent(dev[baseline])}).'
+    ]
+    if method == baseline:
+        lines.append(f'No method is above {baseline} on dev: keep {baseline}.')
+    lines += [_against(row) for row in against]
+    rows = [
+        row
+        for row in results['differences']
+        if row['score'] == score and row['split'] == 'test' and row['baseline'] == CHECKPOINT
+    ]
+    if rows and not any(is_better(row) for row in rows):
+        lines.append(
+            f'On test no method can be told to be better than the checkpoint as it was trained '
+            f'({_percent(test.get(CHECKPOINT))} {score}).'
+        )
+    own = [row for row in results['differences'] if row['baseline'] == baseline]
+    own = [row for row in own if row['score'] == score and row['split'] == 'test']
+    if own and not any(is_better(row) for row in own if row['method'] != CHECKPOINT):
+        lines.append(f'On test no method can be told to be better than {baseline}.')
+    return lines
+
+
+def _against(row: dict) -> str:
+    row = _with_nan(row)
+    points = f'{row["mean"] * 100:+.1f} points of {row["score"]}'
+    if np.isnan(row['p_holm']):
+        return (
+            f'On test it has {points} over {row["baseline"]}, without an interval: that needs two '
+            'seeds or more, and images in two groups or more.'
+        )
+    said = verdict(row)
+    end = UNDECIDED if said == UNDECIDED else f'{said} than the baseline'
+    end = end.replace('the baseline', row['baseline'])
+    return (
+        f'On test it has {points} over {row["baseline"]} (95 % interval {row["low"] * 100:+.1f} to '
+        f'{row["high"] * 100:+.1f}, Holm-adjusted p {row["p_holm"]:.2g}): {end}.'
+    )
+
+
+def _percent(value: float | None) -> str:
+    return 'n/a' if value is None else f'{value * 100:.1f}'

@@ -1,0 +1,222 @@
+"""The whole of a screening: check, plan, tune, train heads, score, recommend, report."""
+
+import argparse
+import hashlib
+import shlex
+import signal
+import sys
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmseg_balance.commands.screen import ALL
+from mmseg_balance.experiments.compare import CONFIGS, INTERRUPTED, calls_so_far, open_data, setting
+from mmseg_balance.experiments.merging import fingerprint, prepare_base
+from mmseg_balance.experiments.plan import Ingredient, plan_runs
+from mmseg_balance.experiments.processes import Launcher
+from mmseg_balance.experiments.recommendation import check_choice
+from mmseg_balance.experiments.results import write_json
+from mmseg_balance.experiments.screen.decisions import find_decisions
+from mmseg_balance.experiments.screen.frozen import load_frozen, make_head
+from mmseg_balance.experiments.screen.keep import keep_head
+from mmseg_balance.experiments.screen.passes import HeadJob, Passes, make_jobs, share_cores
+from mmseg_balance.experiments.screen.plan import CHECKPOINT, HeadRun, plan_trials
+from mmseg_balance.experiments.screen.progress import ScreenProgress
+from mmseg_balance.experiments.screen.report import write_results
+from mmseg_balance.experiments.screen.tuning import best_settings
+from mmseg_balance.experiments.strips import fixed_images
+from mmseg_balance.runtime.checkpoints import CheckpointError
+from mmseg_balance.runtime.environment import environment
+from mmseg_balance.runtime.launching import use_mixed_precision
+
+SHARE_OF_TRAINING = 0.1
+
+
+def run(args: argparse.Namespace) -> int:
+    """Screen as the parsed arguments say; returns the exit status.
+
+    0: all finished; 1: some heads failed; 2: refused; 130: stopped, the same command goes on.
+    """
+    if args.work_dir is None:
+        args.work_dir = Path('work_dirs', 'screen', Path(args.config).stem)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill ends like Ctrl-C
+    try:
+        return Screening(args).run()
+    except (ValueError, OSError, CheckpointError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2
+
+
+class Screening:
+    """A screening with everything that is known before it starts.
+
+    Args:
+        args: Parsed options of ``mmseg_balance.commands.screen``.
+    """
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        self.args = args
+        init_default_scope('mmseg')
+        self.base = screened_config(args)
+        self.decisions = find_decisions(args.decisions)
+        roots = config_roots(args.config)
+        losses = every_loss(roots) if args.losses == [ALL] else args.losses
+        self.runs = plan_runs(losses, args.samplers, args.seeds, roots)
+        self.data = {split: open_data(self.base, split) for split in ('train', 'val', 'test')}
+        check_choice(args.choose_by, args.groups, self.data['test'])
+        segmentor, weights = load_frozen(self.base, args.checkpoint)
+        head = make_head(segmentor, self.base.model.decode_head, weights, args.checkpoint)
+        self.head_parameters = sum(p.numel() for p in head.parameters())
+        digest = hashlib.sha256(args.head.encode())
+        for name, value in {**segmentor.state_dict(), **weights}.items():
+            digest.update(name.encode() + value.detach().cpu().numpy().tobytes())
+        self.origin = digest.hexdigest()[:12]
+        self.base_hash = fingerprint(self.base, without_loss=True) + self.origin
+
+    def run(self) -> int:
+        args = self.args
+        args.work_dir.mkdir(parents=True, exist_ok=True)
+        config = args.work_dir / f'base_{self.base_hash}.py'
+        self.base.dump(str(config))
+        trials = plan_trials(self.runs, args.tune, args.tune_seed) if args.tune else []
+        trial_jobs = self._jobs(trials)
+        first = self.runs[0]
+        as_trained = HeadRun(
+            type(first)(Ingredient(CHECKPOINT, None), Ingredient('config', None), first.seed),
+            trained=False,
+        )
+        heads = [as_trained, *map(HeadRun, self.runs)]
+        if not args.report_only:
+            self._announce(len(trials) + len(heads) - 1)
+        settings = self._settings(config)
+        write_json(args.work_dir / 'call.json', settings)
+        share_cores(args.jobs)
+        jobs: list[HeadJob] = []
+
+        def publish() -> None:
+            write_results(args.work_dir, self._facts(), jobs, trial_jobs)
+
+        try:
+            with ScreenProgress(len(trials) + len(heads)) as progress:
+                passes = Passes(
+                    args.work_dir,
+                    Launcher(args.launcher, args.gpus),
+                    settings,
+                    args.jobs,
+                    args.heads,
+                    progress.show,
+                    progress.say,
+                )
+                if not args.report_only:
+                    progress.skip(sum(job.finished for job in trial_jobs))
+                    passes.run(trial_jobs, lambda: None)
+                best = best_settings(trial_jobs, args.choose_by)
+                heads = [as_trained] + [HeadRun(r, best.get(r.method, {})) for r in self.runs]
+                jobs += self._jobs(heads)
+                if not args.report_only:
+                    progress.skip(sum(job.finished for job in jobs))
+                    passes.run(jobs, publish)
+        except KeyboardInterrupt:
+            if jobs:
+                publish()
+            print('stopped; the same command goes on from here')
+            return INTERRUPTED
+        publish()
+        if args.keep:
+            print(keep_head(args, jobs, self.base))
+        return int(any(not job.finished for job in (*trial_jobs, *jobs)))
+
+    def _jobs(self, heads: list[HeadRun]) -> list[HeadJob]:
+        return make_jobs(heads, self.base, self.args.work_dir, self.origin)
+
+    def _settings(self, config: Path) -> dict:
+        args = self.args
+        return {
+            'config': str(config),
+            'checkpoint': args.checkpoint,
+            'head': args.head,
+            'base_hash': self.base_hash,
+            'iterations': self.base.train_cfg.max_iters,
+            'decisions': self.decisions,
+            'images': fixed_images(self.data['test'], args.images),
+            'shown_seed': args.seeds[0],
+        }
+
+    def _facts(self) -> dict:
+        """What results.json says of the screening as a whole."""
+        args = self.args
+        call = {
+            'command': shlex.join(['mmseg-balance', *args.argv]),
+            'base_hash': self.base_hash,
+            'methods': list(dict.fromkeys(run.method for run in self.runs)),
+        }
+        about = setting(args.config, self.base, self.data['train'], self.data['test'])
+        same = self.base.val_dataloader.dataset == self.base.test_dataloader.dataset
+        return {
+            'verb': 'screen',
+            'setting': {
+                **about,
+                'checkpoint': args.checkpoint,
+                'head': args.head,
+                'dev_images': len(self.data['val']),
+                'dev_is_test': bool(same),
+                'decisions': self.decisions,
+                'choose_by': args.choose_by,
+                'groups': args.groups,
+                'tuned': args.tune,
+                'strips': args.strips,
+            },
+            'environment': environment(),
+            'calls': calls_so_far(args.work_dir, call),
+        }
+
+    def _announce(self, heads: int) -> None:
+        """Say what it will take, before it starts."""
+        args = self.args
+        processes = args.jobs * args.gpus
+        numbers = self.head_parameters * 4 * 4  # weights, gradients, two moments; float32
+        at_once = min(args.heads, heads)
+        print(
+            f'{heads} heads of {self.head_parameters / 1e6:.2f} million weights, '
+            f'{self.base.train_cfg.max_iters} iterations each; in memory at once '
+            f'{processes} x {at_once * numbers / 2**20:.0f} MiB beside the network, on disk up to '
+            f'{(heads * self.head_parameters * 4 + 2 * processes * at_once * numbers) / 2**20:.0f} '
+            f'MiB in {args.work_dir}; no features are stored.'
+        )
+
+
+def screened_config(args: argparse.Namespace) -> Config:
+    """The config, as long as a head is trained.
+
+    Raises:
+        ValueError: it counts epochs, or has no splits to choose and to test on.
+    """
+    if not Path(args.config).is_file():
+        raise ValueError(f'there is no config {args.config}.')
+    base = prepare_base(args.config, args.cfg_options)
+    loop = base.get('train_cfg') or {}
+    if loop.get('by_epoch') or 'max_iters' not in loop:
+        raise ValueError(
+            f'{args.config} counts epochs (train_cfg has no max_iters), and screen counts '
+            'iterations; use an iteration-based schedule.'
+        )
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if not base.get(name):
+            raise ValueError(f'{args.config} has no {name}; screen needs train, val and test.')
+    iters = args.iters or max(1, round(SHARE_OF_TRAINING * loop.max_iters))
+    base = prepare_base(args.config, args.cfg_options, iters)
+    if args.amp:
+        use_mixed_precision(base)
+    return base
+
+
+def config_roots(config: str) -> list[Path]:
+    """Folders that may hold ``_base_/losses``: of the config, of the package."""
+    return [Path(config).resolve().parent, CONFIGS]
+
+
+def every_loss(roots: list[Path]) -> list[str]:
+    """Names of all loss files, cross entropy first."""
+    names = {path.stem for root in roots for path in root.glob('_base_/losses/*.py')}
+    return sorted(names, key=lambda name: (name != 'ce', name))

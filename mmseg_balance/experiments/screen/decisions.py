@@ -1,0 +1,29 @@
+"""From logits to the predicted class: the decision rules that a screening can compare."""
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+ARGMAX = 'argmax'
+
+# Rules by name: logits (N, C, H, W) at the labels' size to predictions (N, H, W), int64. The rule
+# 'argmax' stands for the segmentor's own prediction, which is a threshold on a one-channel head.
+DECISIONS: dict[str, Callable[[Tensor], Tensor] | None] = {ARGMAX: None}
+
+
+def find_decisions(names: list[str]) -> list[str]:
+    """The names, checked.
+
+    Raises:
+        ValueError: an unknown or repeated name.
+
+    Example:
+        >>> find_decisions(['argmax'])
+        ['argmax']
+    """
+    for i, name in enumerate(names):
+        if name not in DECISIONS:
+            raise ValueError(f'--decisions: no {name!r}; known: {", ".join(DECISIONS)}.')
+        if name in names[:i]:
+            raise ValueError(f'--decisions: {name!r} is given twice; name each once.')
+    return names

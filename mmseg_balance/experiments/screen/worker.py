@@ -1,0 +1,288 @@
+"""Trains and scores the heads of one pass; started by ``passes`` as a process of its own."""
+
+import argparse
+import sys
+import time
+import traceback
+from inspect import signature
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+from mmengine.optim import OptimWrapperDict, build_optim_wrapper
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from torch import nn
+
+import mmseg_balance  # noqa: F401  first: it makes mmseg importable
+from mmseg_balance.experiments.results import read_json, write_json
+from mmseg_balance.experiments.run_folder import RunFolder
+from mmseg_balance.experiments.screen.bank import HeadBank
+from mmseg_balance.experiments.screen.evaluation import Scorer, score_heads
+from mmseg_balance.experiments.screen.frozen import load_frozen, make_head
+from mmseg_balance.experiments.screen.head_hooks import BankHook, hooks_for_head
+from mmseg_balance.experiments.screen.plan import HeadRun, head_config
+from mmseg_balance.experiments.training_log import curves, read_scalars
+from mmseg_balance.runtime.atomic_files import atomic_write
+from mmseg_balance.runtime.cpu import fit_to_cpu, join_processes_on_cpu, leave_processes_on_cpu
+from mmseg_balance.runtime.input_checks import check_settings
+
+RUNNER_ARGUMENTS = set(signature(Runner).parameters) - {'cfg'}
+SECONDS_PER_NOTE = 1.0
+LOADERS = {'dev': 'val', 'test': 'test'}
+
+
+class PassProgress(Hook):
+    """Says how far a pass is, for the process that shows it."""
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, path: Path, iterations: int) -> None:
+        self.path, self.iterations, self._last = path, iterations, 0.0
+
+    def note(self, stage: str, done: int, total: int) -> None:
+        if is_main_process() and time.monotonic() - self._last > SECONDS_PER_NOTE:
+            self._last = time.monotonic()
+            write_json(self.path, dict(stage=stage, done=done, total=total))
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
+        self.note('training', runner.iter + 1, self.iterations)
+
+
+class Pass:
+    """The heads of one pass, from their configs to their scores.
+
+    Args:
+        folder: Holds ``pass.json``, written by ``passes``.
+    """
+
+    def __init__(self, folder: Path, launcher: str) -> None:
+        self.folder = folder
+        self.content = read_json(folder / 'pass.json')
+        self.work_dir = Path(self.content['work_dir'])
+        self.base = Config.fromfile(self.content['config'])
+        self.base.launcher = launcher
+        join_processes_on_cpu(launcher)
+        if not torch.cuda.is_available():
+            fit_to_cpu(self.base)
+            for split in ('train', 'val', 'test'):
+                self.base[f'{split}_dataloader'].update(num_workers=0, persistent_workers=False)
+                self.base[f'{split}_dataloader'].pop('prefetch_factor', None)
+        self.runs = {f'h{i}': HeadRun.from_dict(run) for i, run in enumerate(self.content['runs'])}
+        self.folders = {
+            name: RunFolder(self.work_dir / run.folder) for name, run in self.runs.items()
+        }
+        self.configs = {name: head_config(self.base, run) for name, run in self.runs.items()}
+        self.errors: dict[str, str] = {}
+        self.segmentor, self.weights = load_frozen(self.base, self.content['checkpoint'])
+        iterations = self.base.train_cfg.max_iters
+        self.progress = PassProgress(folder / 'progress.json', iterations)
+
+    def train(self) -> dict[str, nn.Module]:
+        """Train the heads; those that could not be built or failed are left out."""
+        heads = self._heads()
+        if not any(self.runs[name].trained for name in heads):
+            return heads
+        if not heads:
+            return {}
+        bank = HeadBank(self.segmentor, heads)
+        runner = self._runner(bank)
+        self._check(bank, runner)
+        if bank.failed.keys() < heads.keys():
+            runner.train()
+            bank.check_finite()
+        self._note_seconds(bank)
+        self.errors |= bank.failed
+        rows = read_scalars(self.folder / 'train')
+        for name in heads:
+            own = [_own_numbers(row, name) for row in rows]
+            write_json(self.folders[name].path / 'curves.json', curves(own))
+        return {name: head for name, head in heads.items() if name not in bank.failed}
+
+    def _heads(self) -> dict[str, nn.Module]:
+        heads = {}
+        for name, run in self.runs.items():
+            keep = self.content['head'] == 'keep' or not run.trained
+            torch.manual_seed(run.run.seed)
+            try:
+                heads[name] = make_head(
+                    self.segmentor,
+                    self.configs[name].model.decode_head,
+                    self.weights if keep else None,
+                    self.content['checkpoint'],
+                ).to(next(self.segmentor.parameters()).device)
+            except Exception as error:
+                self.errors[name] = _told(error)
+        return heads
+
+    def _runner(self, bank: HeadBank) -> Runner:
+        first = next(iter(self.configs.values()))
+        settings = {key: first[key] for key in RUNNER_ARGUMENTS & set(first)}
+        for split in ('val', 'test'):
+            settings |= dict.fromkeys(f'{split}_{x}' for x in ('dataloader', 'cfg', 'evaluator'))
+        hooks = [hook for name in bank.tasks for hook in self._hooks_of(name)]
+        wrappers = {
+            name: build_optim_wrapper(task, self.configs[name].optim_wrapper)
+            for name, task in bank.tasks.items()
+        }
+        iterations = first.train_cfg.max_iters
+        settings |= dict(
+            model=bank,
+            work_dir=str(self.folder / 'train'),
+            optim_wrapper=OptimWrapperDict(**wrappers),
+            train_cfg=dict(type='FastResumeTrainLoop', max_iters=iterations, val_interval=10**9),
+            custom_hooks=[
+                dict(type='IterationSeedHook'),
+                dict(type='LabelCheckHook', num_images=0),
+                BankHook(),
+                *hooks,
+                self.progress,
+            ],
+            default_hooks=_default_hooks(iterations),
+            load_from=None,
+            resume=True,
+            log_level='WARNING',
+            visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
+            default_scope='mmseg',
+            experiment_name=f'screen_{self.folder.name}_{time.time_ns()}',
+        )
+        rest = Config({key: value for key, value in first.items() if key not in RUNNER_ARGUMENTS})
+        rest.train_dataloader = first.train_dataloader  # what statistics='auto' counts
+        return BankRunner(**settings, cfg=rest)
+
+    def _hooks_of(self, name: str) -> list:
+        return hooks_for_head(name, self.configs[name].get('custom_hooks') or [])
+
+    def _check(self, bank: HeadBank, runner: Runner) -> None:
+        """Let losses read their statistics, and give up heads whose settings do not fit."""
+        dataset = runner.build_dataloader(self.base.train_dataloader).dataset
+        for name, task in bank.tasks.items():
+            try:
+                for module in task.modules():
+                    if hasattr(module, 'read_statistics'):
+                        module.read_statistics(dataset)
+                check_settings(task, dataset, None)
+            except Exception as error:
+                bank.fail(name, error)
+
+    def _note_seconds(self, bank: HeadBank) -> None:
+        for name, seconds in bank.seconds.items():
+            self._add_seconds(name, 'train', seconds)
+
+    def _add_seconds(self, name: str, stage: str, seconds: float) -> None:
+        if is_main_process():
+            folder = self.folders[name]
+            folder.update_state(seconds={**folder.state.get('seconds', {}), stage: seconds})
+
+    def score(self, heads: dict[str, nn.Module]) -> None:
+        """Score the heads on the splits of their runs, and mark the runs as finished."""
+        for name, head in heads.items():
+            if is_main_process() and self.runs[name].trained:
+                path = self.folders[name].path / 'head.pth'
+                with atomic_write(path) as file:
+                    torch.save(
+                        {f'decode_head.{k}': v.cpu() for k, v in head.state_dict().items()}, file
+                    )
+        seconds = dict.fromkeys(heads, 0.0)
+        for split, kind in LOADERS.items():
+            scored = {n: h for n, h in heads.items() if split in self.runs[n].splits}
+            if not scored:
+                continue
+            started = time.monotonic()
+            self._score_split(split, kind, scored)
+            for name in scored:
+                seconds[name] += (time.monotonic() - started) / len(scored)
+        for name in heads:
+            self._add_seconds(name, 'test', seconds[name])
+
+    def _score_split(self, split: str, kind: str, heads: dict[str, nn.Module]) -> None:
+        loader = Runner.build_dataloader(
+            {**self.base[f'{kind}_dataloader'], 'persistent_workers': False}, seed=0
+        )
+        evaluator = self.base.get(f'{kind}_evaluator')
+        scorers = {
+            name: Scorer(
+                self.folders[name],
+                split,
+                self.content['decisions'],
+                evaluator,
+                loader.dataset.metainfo,
+                self.content['images'] if self._shown(name, split) else (),
+            )
+            for name in heads
+        }
+        score_heads(
+            self.segmentor,
+            heads,
+            scorers,
+            loader,
+            lambda done: self.progress.note(split, done, len(loader.dataset)),
+        )
+
+    def _shown(self, name: str, split: str) -> bool:
+        return split == 'test' and self.runs[name].run.seed == self.content['shown_seed']
+
+    def finish(self, heads: dict[str, nn.Module]) -> None:
+        """Mark the runs of ``heads`` as finished, and write what happened to the others."""
+        if not is_main_process():
+            return
+        hashes = dict(zip(self.runs, self.content['hashes'], strict=True))
+        for name, error in self.errors.items():
+            self.folders[name].update_state(error=error)
+        for name in heads:
+            self.folders[name].update_state(error='')
+            self.folders[name].finish(hashes[name])
+
+
+class BankRunner(Runner):
+    """A runner whose model synchronises its gradients itself, so that nothing wraps it."""
+
+    def wrap_model(self, model_wrapper_cfg, model: nn.Module) -> nn.Module:
+        return super().wrap_model(model_wrapper_cfg, model) if not self.distributed else model
+
+
+def _default_hooks(iterations: int) -> dict:
+    step = max(1, iterations // 10)
+    return dict(
+        timer=dict(type='IterTimerHook'),
+        logger=dict(
+            type='LoggerHook', interval=max(1, iterations // 20), log_metric_by_epoch=False
+        ),
+        param_scheduler=dict(type='ParamSchedulerHook'),
+        checkpoint=dict(
+            type='WholeCheckpointHook', by_epoch=False, interval=step, max_keep_ckpts=1
+        ),
+        sampler_seed=dict(type='DistSamplerSeedHook'),
+    )
+
+
+def _own_numbers(row: dict, name: str) -> dict:
+    start = f'{name}/'
+    own = {key.removeprefix(start): value for key, value in row.items() if key.startswith(start)}
+    return {'step': row.get('step'), **own}
+
+
+def _told(error: Exception) -> str:
+    return f'{type(error).__name__}: {error}\n{"".join(traceback.format_exception(error)[-3:])}'
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Train and score the heads of one folder."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('folder', type=Path)
+    parser.add_argument('--launcher', default='none')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args(argv)
+    init_default_scope('mmseg')
+    heads_of = Pass(args.folder, args.launcher)
+    heads = heads_of.train()
+    heads_of.score(heads)
+    heads_of.finish(heads)
+    leave_processes_on_cpu()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

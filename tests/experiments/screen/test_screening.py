@@ -1,0 +1,198 @@
+"""The verb: what is kept over a kill, what fails alone, tuning, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+
+from mmseg_balance.experiments.differences import ROW
+from mmseg_balance.experiments.plan import Ingredient
+from mmseg_balance.experiments.results import load_results
+from mmseg_balance.experiments.screen import command, decisions, worker
+from mmseg_balance.experiments.screen.passes import group_jobs
+from mmseg_balance.experiments.screen.plan import settings_to_try
+from mmseg_balance.metrics.confusion_file import load_confusions
+from tests.support.tiny_screen import parse, workers_in_this_process, write_screen
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    workers_in_this_process(monkeypatch)
+    config, checkpoint = write_screen(tmp_path)
+
+    def screen(*arguments, work='work', iters=4) -> int:
+        given = ['--iters', iters, '--work-dir', tmp_path / work]
+        return command.run(parse(config, checkpoint, *arguments, *given))
+
+    return screen
+
+
+def heads_of(work_dir) -> dict:
+    return {
+        path.parent.parent.name: torch.load(path, weights_only=True)
+        for path in work_dir.glob('runs/*/seed0/head.pth')
+    }
+
+
+def test_killed_twice_it_ends_with_the_same_table(tiny, tmp_path, monkeypatch):
+    losses = ('--losses', 'recall', 'dlnce')
+    assert tiny(*losses, work='undisturbed', iters=6) == 0
+    note = worker.PassProgress.after_train_iter
+    for stop_before in (3, 5):
+
+        def stopped(self, runner, *args, stop_before=stop_before, **kwargs):
+            note(self, runner, *args, **kwargs)
+            if runner.iter == stop_before:
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(worker.PassProgress, 'after_train_iter', stopped)
+            assert tiny(*losses, iters=6) == command.INTERRUPTED
+    assert tiny(*losses, iters=6) == 0
+    expected, found = heads_of(tmp_path / 'undisturbed'), heads_of(tmp_path / 'work')
+    assert expected.keys() == found.keys() == {'recall', 'dlnce'}
+    for name, head in expected.items():
+        for key, value in head.items():
+            assert torch.equal(value, found[name][key]), (name, key)
+    scores = [
+        [run['scores'] for run in load_results(tmp_path / work)['runs']]
+        for work in ('undisturbed', 'work')
+    ]
+    assert scores[0] == scores[1]
+    assert not list((tmp_path / 'work' / 'passes').glob('*/pass.json')), 'checkpoints are gone'
+
+
+def test_a_failed_head_is_told_and_the_others_finish(tiny, tmp_path, capsys):
+    for name, text in {
+        'unbuilt': "loss_decode = [dict(type='LMPLoss', p=0.5)]",
+        'nan': "loss_decode = [dict(type='CrossEntropyLoss', loss_weight=float('nan'))]",
+    }.items():
+        (tmp_path / f'{name}.py').write_text(text)
+    assert tiny('--losses', 'ce', 'unbuilt.py', 'nan.py') == 1
+    results = load_results(tmp_path / 'work')
+    assert {run['method'] for run in results['runs']} == {'ce', 'checkpoint'}
+    errors = {run['method']: run['error'] for run in results['unfinished']}
+    assert errors.keys() == {'unbuilt', 'nan'}
+    assert 'the loss is nan' in errors['nan']
+    assert 'FAILED' in capsys.readouterr().out
+    page = (tmp_path / 'work' / 'report.html').read_text()
+    assert 'the loss is nan' in page
+
+
+def test_results_have_the_fixed_schema(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(decisions.DECISIONS, 'never_0', lambda logits: logits[:, 1:].argmax(1) + 1)
+    given = ('--losses', 'ce', 'recall', '--seeds', 0, 1, '--decisions', 'argmax', 'never_0')
+    assert tiny(*given) == 0
+    work = tmp_path / 'work'
+    results = json.loads((work / 'results.json').read_text())
+    needed = [
+        'method',
+        'loss',
+        'sampler',
+        'decision',
+        'seed',
+        'split',
+        'scores',
+        'settings',
+        'seconds',
+        'confusion',
+    ]
+    assert all(set(needed) <= run.keys() for run in results['runs'])
+    seen = {(run['method'], run['seed'], run['split']) for run in results['runs']}
+    methods = ('ce', 'recall', 'ce + never_0', 'recall + never_0')
+    assert {(m, s, d) for m in methods for s in (0, 1) for d in ('dev', 'test')} <= seen
+    for run in results['runs']:
+        confusions, names = load_confusions(work / run['confusion'])
+        assert confusions.shape == (6, 3, 3)
+        assert len(names) == 6
+        accuracy = np.trace(confusions.sum(0)) / confusions.sum()
+        assert run['scores']['acc'] == pytest.approx(accuracy)
+        if run['decision'] == 'never_0':
+            assert confusions[:, :, 0].sum() == 0
+    assert all(set(ROW) == row.keys() for row in results['differences'])
+    against = {(row['method'], row['baseline']) for row in results['differences']}
+    assert {('recall', 'ce'), ('recall', 'checkpoint'), ('checkpoint', 'ce')} <= against
+    assert results['recommended']['method'] in methods
+    assert results['recommended']['score'] == 'mIoU'
+
+
+def test_every_method_is_tuned_with_as_many_settings(tiny, tmp_path):
+    (tmp_path / 'focal.py').write_text(
+        "loss_decode = [dict(type='SoftmaxFocalLoss', gamma=2.0)]\n"
+        "search = {'loss_decode.0.gamma': [1.0, 4.0]}"
+    )
+    assert tiny('--losses', 'ce', 'focal.py', '--tune', 3) == 0
+    results = load_results(tmp_path / 'work')
+    trials = {
+        method: [trial for trial in results['trials'] if trial['method'] == method]
+        for method in ('ce', 'focal')
+    }
+    assert [t['settings'] for t in trials['ce']] == [{}, {'lr': 0.3}, {'lr': 3.0}]
+    assert [t['settings'].get('loss_decode.0.gamma') for t in trials['focal']] == [1.0, 4.0, 1.0]
+    assert {trial['seed'] for trial in results['trials']} == {1000}
+    for method, tried in trials.items():
+        best = max(tried, key=lambda trial: trial['scores']['mIoU'])
+        (run,) = (r for r in results['runs'] if (r['method'], r['split']) == (method, 'test'))
+        assert run['settings'] == best['settings']
+
+
+def test_settings_are_the_declared_ones_then_learning_rates(tmp_path):
+    path = tmp_path / 'loss.py'
+    path.write_text(
+        "loss_decode = []\nsearch = {'loss_decode.0.p': [1, 2], 'loss_decode.0.q': [3]}"
+    )
+    loss = Ingredient('loss', path)
+    p, q = 'loss_decode.0.p', 'loss_decode.0.q'
+    assert settings_to_try(loss, 3) == [{p: 1, q: 3}, {p: 2, q: 3}, {p: 1, q: 3, 'lr': 0.3}]
+    with pytest.raises(ValueError, match='declares 2 settings and --tune tries 1'):
+        settings_to_try(loss, 1)
+
+
+class _Job:
+    def __init__(self, group):
+        self.group = group
+
+
+@pytest.mark.parametrize(
+    ('heads', 'most', 'workers', 'sizes'),
+    [
+        ([15, 15, 15], 16, 2, [8, 8, 8, 7, 7, 7]),  # two rounds would leave one worker idle
+        ([15, 15, 15], 16, 1, [15, 15, 15]),
+        ([40], 16, 1, [14, 14, 12]),
+        ([1, 1], 16, 2, [1, 1]),
+    ],
+)
+def test_passes_are_balanced(heads, most, workers, sizes):
+    jobs = [_Job(group) for group, number in enumerate(heads) for _ in range(number)]
+    assert [len(part) for part in group_jobs(jobs, most, workers)] == sizes
+
+
+@pytest.mark.parametrize(
+    ('changes', 'arguments', 'said'),
+    [
+        ({}, ['--losses', 'lpm'], "no 'lpm' (did you mean 'lmp'?"),
+        ({}, ['--choose-by', 'miou'], "no score 'miou'"),
+        ({}, ['--groups', '(\\d+'], '--groups (\\d+'),
+        ({}, ['--tune', '--tune-seed', 0], '--tune-seed: 0 is among --seeds'),
+        ({}, ['--decisions', 'coin'], "no 'coin'"),
+        ({'train_cfg.by_epoch': True}, [], 'counts epochs'),
+        ({'model.decode_head.channels': 8}, [], 'give the config that it was trained with'),
+        ({'model.backbone': None}, [], 'has no backbone of its own'),
+    ],
+)
+def test_what_cannot_be_done_is_refused_in_a_sentence(
+    tiny, tmp_path, capsys, changes, arguments, said
+):
+    if changes:
+        path = tmp_path / 'tiny.py'
+        cfg = Config.fromfile(path)
+        cfg.merge_from_dict(changes)
+        cfg.dump(str(path))
+    assert tiny(*(arguments or ['--losses', 'ce'])) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count('\n') == 1
+    assert not list((tmp_path / 'work').glob('runs/*'))
