@@ -62,5 +62,5 @@ docs: $(VENV)/.installed-docs
 	NO_MKDOCS_2_WARNING=1 OMP_NUM_THREADS=1 $(BIN)/mkdocs build --strict
 
 clean:
-	rm -rf $(VENV) site work_dirs/quickstart .pytest_cache .ruff_cache build *.egg-info
+	rm -rf $(VENV) site work_dirs/notebook work_dirs/quickstart .pytest_cache .ruff_cache build *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

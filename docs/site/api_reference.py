@@ -10,18 +10,7 @@ from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 
 PACKAGE = 'mmseg_balance'
-# The mathematics before its package lists names: what its modules define, less what runs it.
-INTERNAL = (
-    'backend',
-    'eager_primitives',
-    'shared_softmax',
-    'selection',
-    'distributed',
-    'transitions',
-    'upsampling',
-    'triton_',
-)
-FIRST = ('losses', 'functional', 'hooks', 'samplers', 'transforms', 'loops', 'metrics', 'datasets')
+FIRST = ('losses', 'functional', 'hooks', 'samplers', 'transforms', 'metrics', 'datasets')
 
 
 def on_config(config):
@@ -54,7 +43,7 @@ def public_names(root: griffe.Module) -> dict[str, tuple[griffe.Module, list[gri
     for name, member in root.members.items():
         if member.is_alias or not member.is_module or name.startswith('_'):
             continue
-        names = listed(member) or (defined(member) if name == 'functional' else [])
+        names = listed(member)
         names += [item for item in registered(member) if item not in names]
         if names:
             found[name] = (member, names)
@@ -69,19 +58,6 @@ def listed(package: griffe.Module) -> list[griffe.Object]:
         if package.members[str(name)].is_alias
         else package.members[str(name)]
         for name in package.exports or ()
-    ]
-
-
-def defined(package: griffe.Module) -> list[griffe.Object]:
-    modules = [module for _, module in sorted(package.modules.items())]
-    return [
-        member
-        for module in modules
-        if not module.name.startswith(INTERNAL)
-        for name, member in module.members.items()
-        if not name.startswith('_')
-        and not member.is_alias
-        and (member.is_function or member.is_class)
     ]
 
 
