@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from mmseg_balance.doctor import checks, examine, examine_config, main
+from mmseg_balance.cli import main
+from mmseg_balance.doctor import checks, examine, examine_config
 from mmseg_balance.doctor.findings import error
 from mmseg_balance.doctor.fixes import fixed_config
 from mmseg_balance.doctor.page import render
@@ -30,7 +31,7 @@ def broken_config(name, root, config, folder) -> Path:
 @pytest.mark.parametrize('name', FIXED)
 def test_a_fixed_config_has_no_error_and_trains(name, root, config, tmp_path, capsys):
     path, out = broken_config(name, root, config, tmp_path), tmp_path / 'out' / 'fixed.py'
-    main([str(path), '--fix', str(out), '--quiet', '--html', str(tmp_path / 'a.html')])
+    main(['doctor', str(path), '--fix', str(out), '--quiet', '--html', str(tmp_path / 'a.html')])
     assert f'wrote {out}' in capsys.readouterr().out.replace('\n', '')
     assert out.read_text().splitlines()[-1] != ''
     again = examine(out, progress=False)
@@ -53,7 +54,7 @@ def test_json_page_and_exit_status(root, config, tmp_path, capsys):
     path = broken_config('label-range', root, config, tmp_path)
     files = {kind: tmp_path / 'out' / f'doctor.{kind}' for kind in ('json', 'html')}
     options = [part for kind, file in files.items() for part in (f'--{kind}', str(file))]
-    assert main([str(path), '--quiet', *options]) == 1
+    assert main(['doctor', str(path), '--quiet', *options]) == 1
     content = json.loads(files['json'].read_text())
     assert content['counts']['error'] == 2
     for finding in content['findings']:
@@ -67,7 +68,7 @@ def test_json_page_and_exit_status(root, config, tmp_path, capsys):
 
 def test_exit_status_of_a_healthy_config(config, tmp_path):
     path = save_config(config, tmp_path)
-    assert main([str(path), '--quiet', '--html', str(tmp_path / 'a.html')]) == 0
+    assert main(['doctor', str(path), '--quiet', '--html', str(tmp_path / 'a.html')]) == 0
 
 
 def test_a_config_that_cannot_be_read(tmp_path):
@@ -185,5 +186,5 @@ def test_findings_are_plain_data():
 
 
 def test_the_documentation_lists_every_check(repository, capsys):
-    assert main(['--list']) == 0
+    assert main(['doctor', '--list']) == 0
     assert capsys.readouterr().out.strip() in (repository / 'docs' / 'doctor.md').read_text()
