@@ -9,12 +9,7 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmseg_balance.experiments.merging import (
-    add_measures,
-    dev_test,
-    fingerprint,
-    merge_run,
-)
+from mmseg_balance.experiments.merging import add_measures, dev_test, fingerprint, merge_run
 from mmseg_balance.experiments.plan import Run
 from mmseg_balance.experiments.processes import Launcher, last_words, run_process
 from mmseg_balance.experiments.progress import Progress

@@ -7,12 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mmseg_balance.experiments.collection import SPLITS
-from mmseg_balance.experiments.differences import (
-    UNDECIDED,
-    differences,
-    score_differences,
-    verdict,
-)
+from mmseg_balance.experiments.differences import UNDECIDED, differences, score_differences, verdict
 from mmseg_balance.experiments.groups import groups_by_name
 from mmseg_balance.experiments.stored_runs import load_runs
 

@@ -12,7 +12,6 @@ from pathlib import Path
 from mmseg_balance.experiments.results import read_json, write_json
 from mmseg_balance.runtime.locks import file_lock
 
-
 FORMAT = 2  # of the scores in a run's folder; runs with older ones are tested again
 
 
@@ -58,7 +57,11 @@ class RunFolder:
         """Writes the marker that ends a run."""
         write_json(
             self.path / 'finished.json',
-            {'hash': fingerprint, 'format': FORMAT, 'finished': time.strftime('%Y-%m-%dT%H:%M:%S%z')},
+            {
+                'hash': fingerprint,
+                'format': FORMAT,
+                'finished': time.strftime('%Y-%m-%dT%H:%M:%S%z'),
+            },
         )
 
     def last_checkpoint(self) -> Path | None:

@@ -7,10 +7,10 @@ import numpy as np
 from PIL import Image
 
 from mmseg_balance.experiments.collection import collect
+from mmseg_balance.experiments.recommendation import all_differences, recommend
 from mmseg_balance.experiments.results import load_results, save_results
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.strips import collect_strips
-from mmseg_balance.experiments.recommendation import all_differences, recommend
 from mmseg_balance.functional.confusion import confusion_scores, frequency_groups, group_means
 from mmseg_balance.metrics.confusion_file import save_confusions
 

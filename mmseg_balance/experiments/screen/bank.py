@@ -108,7 +108,9 @@ class HeadBank(BaseModel):
         for name, task in self.tasks.items():
             bad = [key for key, p in task.named_parameters() if not p.isfinite().all()]
             if bad and name not in self.failed:
-                self.fail(name, FloatingPointError(f'{bad[0]} is not finite; lower the learning rate'))
+                self.fail(
+                    name, FloatingPointError(f'{bad[0]} is not finite; lower the learning rate')
+                )
 
 
 def _average_gradient(parameter: Tensor) -> None:

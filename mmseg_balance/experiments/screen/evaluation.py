@@ -155,5 +155,3 @@ def score_heads(
         memo.close()
     for scorer in scorers.values():
         scorer.finish(len(loader.dataset))
-
-

@@ -61,9 +61,7 @@ def load_frozen(config: Config, checkpoint: str) -> tuple[nn.Module, dict[str, T
     weights = _weights_of(checkpoint)
     head = {name: value for name, value in weights.items() if name.startswith(HEAD)}
     features = {
-        name: value
-        for name, value in weights.items()
-        if not name.startswith((HEAD, *LEFT_OUT))
+        name: value for name, value in weights.items() if not name.startswith((HEAD, *LEFT_OUT))
     }
     own = {
         name: value for name, value in segmentor.state_dict().items() if not name.startswith(HEAD)

@@ -95,9 +95,7 @@ class BankHook(Hook):
     def before_train(self, runner) -> None:
         # MMEngine leaves this out for several optimizers; gradient accumulation needs it.
         for name, wrapper in runner.optim_wrapper.items():
-            wrapper.initialize_count_status(
-                runner.model.tasks[name], runner.iter, runner.max_iters
-            )
+            wrapper.initialize_count_status(runner.model.tasks[name], runner.iter, runner.max_iters)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
         runner.model.check_finite()

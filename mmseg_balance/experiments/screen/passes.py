@@ -16,7 +16,12 @@ from mmengine.config import Config
 from mmseg_balance.experiments.processes import Launcher, last_words, run_process
 from mmseg_balance.experiments.results import read_json, write_json
 from mmseg_balance.experiments.run_folder import RunFolder
-from mmseg_balance.experiments.screen.plan import HeadRun, head_config, learns_what_to_show, run_hash
+from mmseg_balance.experiments.screen.plan import (
+    HeadRun,
+    head_config,
+    learns_what_to_show,
+    run_hash,
+)
 from mmseg_balance.runtime.locks import file_lock
 
 WORKER = 'mmseg_balance.experiments.screen.worker'

@@ -34,9 +34,7 @@ def write_results(
     results = collect(work_dir, calls[0]['base_hash'], [*order, CHECKPOINT])
     about = facts['setting']
     results['trials'] = trial_results(trials)
-    results['differences'] = (
-        all_differences(results, work_dir, about['groups']) if final else []
-    )
+    results['differences'] = all_differences(results, work_dir, about['groups']) if final else []
     results['recommended'] = recommend(results, about['choose_by'])
     results['strips'] = collect_strips(results, work_dir, about['strips'])
     save_results({**facts, **results}, work_dir)

@@ -19,7 +19,7 @@ from torch import nn
 import mmseg_balance  # noqa: F401  first: it makes mmseg importable
 from mmseg_balance.experiments.results import read_json, write_json
 from mmseg_balance.experiments.run_folder import RunFolder
-from mmseg_balance.experiments.screen.bank import HeadBank, HeadTask
+from mmseg_balance.experiments.screen.bank import HeadBank
 from mmseg_balance.experiments.screen.evaluation import Scorer, score_heads
 from mmseg_balance.experiments.screen.frozen import load_frozen, make_head
 from mmseg_balance.experiments.screen.head_hooks import BankHook, hooks_for_head
@@ -121,7 +121,7 @@ class Pass:
         first = next(iter(self.configs.values()))
         settings = {key: first[key] for key in RUNNER_ARGUMENTS & set(first)}
         for split in ('val', 'test'):
-            settings |= dict.fromkeys((f'{split}_{x}' for x in ('dataloader', 'cfg', 'evaluator')))
+            settings |= dict.fromkeys(f'{split}_{x}' for x in ('dataloader', 'cfg', 'evaluator'))
         hooks = [hook for name in bank.tasks for hook in self._hooks_of(name)]
         wrappers = {
             name: build_optim_wrapper(task, self.configs[name].optim_wrapper)
@@ -182,7 +182,9 @@ class Pass:
             if is_main_process() and self.runs[name].trained:
                 path = self.folders[name].path / 'head.pth'
                 with atomic_write(path) as file:
-                    torch.save({f'decode_head.{k}': v.cpu() for k, v in head.state_dict().items()}, file)
+                    torch.save(
+                        {f'decode_head.{k}': v.cpu() for k, v in head.state_dict().items()}, file
+                    )
         seconds = dict.fromkeys(heads, 0.0)
         for split, kind in LOADERS.items():
             scored = {n: h for n, h in heads.items() if split in self.runs[n].splits}
@@ -245,7 +247,9 @@ def _default_hooks(iterations: int) -> dict:
     step = max(1, iterations // 10)
     return dict(
         timer=dict(type='IterTimerHook'),
-        logger=dict(type='LoggerHook', interval=max(1, iterations // 20), log_metric_by_epoch=False),
+        logger=dict(
+            type='LoggerHook', interval=max(1, iterations // 20), log_metric_by_epoch=False
+        ),
         param_scheduler=dict(type='ParamSchedulerHook'),
         checkpoint=dict(
             type='WholeCheckpointHook', by_epoch=False, interval=step, max_keep_ckpts=1

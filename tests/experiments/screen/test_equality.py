@@ -7,12 +7,7 @@ from mmengine.runner import Runner
 
 from mmseg_balance.experiments.results import load_results
 from mmseg_balance.experiments.screen import command
-from tests.support.tiny_screen import (
-    parse,
-    plain_training,
-    workers_in_this_process,
-    write_screen,
-)
+from tests.support.tiny_screen import parse, plain_training, workers_in_this_process, write_screen
 
 FILES = {
     'momentum': "loss_decode = [dict(type='RecallLoss', momentum=0.9)]",

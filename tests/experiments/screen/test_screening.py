@@ -88,7 +88,18 @@ def test_results_have_the_fixed_schema(tiny, tmp_path, monkeypatch):
     assert tiny(*given) == 0
     work = tmp_path / 'work'
     results = json.loads((work / 'results.json').read_text())
-    needed = 'method loss sampler decision seed split scores settings seconds confusion'.split()
+    needed = [
+        'method',
+        'loss',
+        'sampler',
+        'decision',
+        'seed',
+        'split',
+        'scores',
+        'settings',
+        'seconds',
+        'confusion',
+    ]
     assert all(set(needed) <= run.keys() for run in results['runs'])
     seen = {(run['method'], run['seed'], run['split']) for run in results['runs']}
     methods = ('ce', 'recall', 'ce + never_0', 'recall + never_0')
@@ -130,7 +141,9 @@ def test_every_method_is_tuned_with_as_many_settings(tiny, tmp_path):
 
 def test_settings_are_the_declared_ones_then_learning_rates(tmp_path):
     path = tmp_path / 'loss.py'
-    path.write_text("loss_decode = []\nsearch = {'loss_decode.0.p': [1, 2], 'loss_decode.0.q': [3]}")
+    path.write_text(
+        "loss_decode = []\nsearch = {'loss_decode.0.p': [1, 2], 'loss_decode.0.q': [3]}"
+    )
     loss = Ingredient('loss', path)
     p, q = 'loss_decode.0.p', 'loss_decode.0.q'
     assert settings_to_try(loss, 3) == [{p: 1, q: 3}, {p: 2, q: 3}, {p: 1, q: 3, 'lr': 0.3}]
