@@ -12,6 +12,7 @@ from mmseg_balance.experiments.plan import Ingredient, Run
 
 CHECKPOINT = 'checkpoint'  # the method that is the network as it was trained
 LR = 'lr'
+HEAD_FILE = 'head.pth'
 LR_FACTORS = (1.0, 0.3, 3.0, 0.1, 10.0)
 # Hooks of a config that a head keeps; others belong to whole trainings.
 KEPT_HOOKS = (*LOSS_HOOKS, *SAMPLER_HOOKS, 'FusedLossHook')
