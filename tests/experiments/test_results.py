@@ -169,7 +169,7 @@ def test_a_page_of_unfinished_runs_says_why(work_dir):
     folder.update_state(error='train ended with status 1:\nValueError: <p> must be positive')
     text = render(write_results(work_dir), work_dir)
     assert 'ValueError: &lt;p&gt; must be positive' in text
-    assert '1 of 7 runs\n    is not finished' in text
+    assert '1 run\n    is not finished' in text
 
 
 def test_a_page_of_nothing(tmp_path):
@@ -178,7 +178,7 @@ def test_a_page_of_nothing(tmp_path):
     results = write_results(tmp_path)
     assert 'No run has finished yet' in ''.join(Page(render(results, tmp_path)).words)
     assert markdown_table(results) == 'No run has finished.\n'
-    assert csv_table(results).splitlines()[1].startswith('ce,ce,config,0,unfinished,,')
+    assert csv_table(results).splitlines()[1].startswith('ce,ce,config,,0,,unfinished,')
 
 
 def test_one_method_alone_is_shown_without_ranks_or_gains(tmp_path):
@@ -205,7 +205,7 @@ def test_missing_or_foreign_results_are_refused(tmp_path):
     with pytest.raises(ValueError, match='run the comparison first'):
         load_results(tmp_path)
     write_json(tmp_path / 'results.json', {'format': 99})
-    with pytest.raises(ValueError, match='format 99 is not 1'):
+    with pytest.raises(ValueError, match='format 99 is not 2'):
         load_results(tmp_path)
 
 

@@ -128,7 +128,7 @@ class Screening:
         return int(any(not job.finished for job in (*trial_jobs, *jobs)))
 
     def _jobs(self, heads: list[HeadRun]) -> list[HeadJob]:
-        return make_jobs(heads, self.base, self.args.work_dir, self.origin)
+        return make_jobs(heads, self.base, self.args.work_dir, self.origin, self.decisions)
 
     def _settings(self, config: Path) -> dict:
         args = self.args

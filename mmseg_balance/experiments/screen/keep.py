@@ -9,6 +9,7 @@ from mmengine.config import Config
 from mmengine.runner import CheckpointLoader, save_checkpoint
 
 from mmseg_balance.experiments.screen.passes import HeadJob
+from mmseg_balance.experiments.screen.plan import HEAD_FILE
 
 
 def keep_head(args: argparse.Namespace, jobs: Sequence[HeadJob], base: Config) -> str:
@@ -28,7 +29,7 @@ def keep_head(args: argparse.Namespace, jobs: Sequence[HeadJob], base: Config) -
         )
     content = CheckpointLoader.load_checkpoint(args.checkpoint, map_location='cpu')
     weights = dict(content.get('state_dict', content))
-    head = torch.load(done[0].folder.path / 'head.pth', weights_only=True, map_location='cpu')
+    head = torch.load(done[0].folder.path / HEAD_FILE, weights_only=True, map_location='cpu')
     weights = {k: v for k, v in weights.items() if not k.startswith('decode_head.')}
     # Buffers of the method's loss are no part of the network of the config.
     weights |= {name: value for name, value in head.items() if '.loss_decode' not in name}

@@ -33,16 +33,23 @@ class HeadJob:
 
     Args:
         alone: Whether it cannot share batches with others.
+        decisions: Rules that it is scored with.
     """
 
     head_run: HeadRun
     hash: str
     folder: RunFolder
     alone: bool
+    decisions: Sequence[str]
 
     @property
     def finished(self) -> bool:
-        return self.folder.is_finished(self.hash)
+        """Whether it is trained, and scored with every rule."""
+        return self.folder.is_finished(self.hash) and all(
+            (self.folder.scores(split, rule) / 'calibration.json').is_file()
+            for split in self.head_run.splits
+            for rule in self.decisions
+        )
 
     @property
     def group(self) -> tuple:
@@ -53,7 +60,11 @@ class HeadJob:
 
 
 def make_jobs(
-    head_runs: Sequence[HeadRun], base: Config, work_dir: Path, origin: str
+    head_runs: Sequence[HeadRun],
+    base: Config,
+    work_dir: Path,
+    origin: str,
+    decisions: Sequence[str],
 ) -> list[HeadJob]:
     """Make each head's config and hash; nothing is written, so a mistake costs nothing."""
     jobs = []
@@ -65,6 +76,7 @@ def make_jobs(
                 run_hash(config, head_run, origin),
                 RunFolder(work_dir / head_run.folder),
                 head_run.trained and learns_what_to_show(config),
+                decisions,
             )
         )
     return jobs
@@ -141,8 +153,9 @@ class Passes:
             content = read_json(path, {})
             runs = [HeadRun.from_dict(run).folder for run in content.get('runs', [])]
             keys = list(zip(content.get('hashes', []), runs, strict=True))
-            if all(RunFolder(self.work_dir / run).is_finished(hash_) for hash_, run in keys):
-                shutil.rmtree(path.parent, ignore_errors=True)  # stopped just before it was removed
+            states = [RunFolder(self.work_dir / run).state for run in runs]
+            if all(state.get('trained') == key[0] for state, key in zip(states, keys, strict=True)):
+                shutil.rmtree(path.parent, ignore_errors=True)  # only scores are left to do
                 continue
             same = {k: content.get(k) for k in self.settings} == self.settings
             if keys and same and all(k in by_hash and k not in used for k in keys):

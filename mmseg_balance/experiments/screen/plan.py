@@ -12,6 +12,7 @@ from mmseg_balance.experiments.plan import Ingredient, Run
 
 CHECKPOINT = 'checkpoint'  # the method that is the network as it was trained
 LR = 'lr'
+HEAD_FILE = 'head.pth'
 LR_FACTORS = (1.0, 0.3, 3.0, 0.1, 10.0)
 # Hooks of a config that a head keeps; others belong to whole trainings.
 KEPT_HOOKS = (*LOSS_HOOKS, *SAMPLER_HOOKS, 'FusedLossHook')
@@ -96,6 +97,11 @@ def head_config(base: Config, head_run: HeadRun) -> Config:
         return base
     config = merge_run(base, head_run.run)
     config.custom_hooks = [h for h in config.get('custom_hooks') or [] if h['type'] in KEPT_HOOKS]
+    if any(hook.get('source') == 'val' for hook in config.custom_hooks):
+        raise ValueError(
+            f"{head_run.method}: source='val' of ClassPerformanceHook needs validations while it "
+            "trains, which a screening has none of; use source='train'."
+        )
     for name, value in head_run.settings.items():
         if name == LR:
             config.optim_wrapper.optimizer.lr *= value

@@ -21,9 +21,9 @@ from mmseg_balance.experiments.results import read_json, write_json
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.screen.bank import HeadBank
 from mmseg_balance.experiments.screen.evaluation import Scorer, score_heads
-from mmseg_balance.experiments.screen.frozen import load_frozen, make_head
+from mmseg_balance.experiments.screen.frozen import HEAD, load_frozen, make_head
 from mmseg_balance.experiments.screen.head_hooks import BankHook, hooks_for_head
-from mmseg_balance.experiments.screen.plan import HeadRun, head_config
+from mmseg_balance.experiments.screen.plan import HEAD_FILE, HeadRun, head_config
 from mmseg_balance.experiments.training_log import curves, read_scalars
 from mmseg_balance.runtime.atomic_files import atomic_write
 from mmseg_balance.runtime.cpu import fit_to_cpu, join_processes_on_cpu, leave_processes_on_cpu
@@ -74,6 +74,7 @@ class Pass:
         self.folders = {
             name: RunFolder(self.work_dir / run.folder) for name, run in self.runs.items()
         }
+        self.hashes = dict(zip(self.runs, self.content['hashes'], strict=True))
         self.configs = {name: head_config(self.base, run) for name, run in self.runs.items()}
         self.errors: dict[str, str] = {}
         self.segmentor, self.weights = load_frozen(self.base, self.content['checkpoint'])
@@ -81,25 +82,51 @@ class Pass:
         self.progress = PassProgress(folder / 'progress.json', iterations)
 
     def train(self) -> dict[str, nn.Module]:
-        """Train the heads; those that could not be built or failed are left out."""
+        """Train the heads; those that could not be built or failed are left out.
+
+        A head that was trained before, and then stopped or asked for with another decision rule, is
+        only read.
+        """
         heads = self._heads()
-        if not any(self.runs[name].trained for name in heads):
+        todo = {
+            name: head
+            for name, head in heads.items()
+            if self.runs[name].trained and not self._read(name, head)
+        }
+        if not todo:
             return heads
-        if not heads:
-            return {}
-        bank = HeadBank(self.segmentor, heads)
+        bank = HeadBank(self.segmentor, todo)
         runner = self._runner(bank)
         self._check(bank, runner)
-        if bank.failed.keys() < heads.keys():
+        if bank.failed.keys() < todo.keys():
             runner.train()
             bank.check_finite()
-        self._note_seconds(bank)
         self.errors |= bank.failed
-        rows = read_scalars(self.folder / 'train')
-        for name in heads:
-            own = [_own_numbers(row, name) for row in rows]
-            write_json(self.folders[name].path / 'curves.json', curves(own))
+        for name in todo.keys() - bank.failed.keys():
+            self._add_seconds(name, 'train', bank.seconds[name])
+        if is_main_process():
+            rows = read_scalars(self.folder / 'train')
+            for name in todo.keys() - bank.failed.keys():
+                own = [_own_numbers(row, name) for row in rows]
+                write_json(self.folders[name].path / 'curves.json', curves(own))
+                self._write(name, todo[name])
         return {name: head for name, head in heads.items() if name not in bank.failed}
+
+    def _read(self, name: str, head: nn.Module) -> bool:
+        """Load the weights of a head that has been trained; whether it has."""
+        folder = self.folders[name]
+        if folder.state.get('trained') != self.hashes[name]:
+            return False
+        weights = torch.load(folder.path / HEAD_FILE, weights_only=True, map_location='cpu')
+        head.load_state_dict({key.removeprefix(HEAD): value for key, value in weights.items()})
+        return True
+
+    def _write(self, name: str, head: nn.Module) -> None:
+        folder = self.folders[name]
+        weights = {f'{HEAD}{key}': value.cpu() for key, value in head.state_dict().items()}
+        with atomic_write(folder.path / HEAD_FILE) as file:
+            torch.save(weights, file)
+        folder.update_state(trained=self.hashes[name])
 
     def _heads(self) -> dict[str, nn.Module]:
         heads = {}
@@ -167,24 +194,13 @@ class Pass:
             except Exception as error:
                 bank.fail(name, error)
 
-    def _note_seconds(self, bank: HeadBank) -> None:
-        for name, seconds in bank.seconds.items():
-            self._add_seconds(name, 'train', seconds)
-
     def _add_seconds(self, name: str, stage: str, seconds: float) -> None:
         if is_main_process():
             folder = self.folders[name]
             folder.update_state(seconds={**folder.state.get('seconds', {}), stage: seconds})
 
     def score(self, heads: dict[str, nn.Module]) -> None:
-        """Score the heads on the splits of their runs, and mark the runs as finished."""
-        for name, head in heads.items():
-            if is_main_process() and self.runs[name].trained:
-                path = self.folders[name].path / 'head.pth'
-                with atomic_write(path) as file:
-                    torch.save(
-                        {f'decode_head.{k}': v.cpu() for k, v in head.state_dict().items()}, file
-                    )
+        """Score the heads on the splits of their runs."""
         seconds = dict.fromkeys(heads, 0.0)
         for split, kind in LOADERS.items():
             scored = {n: h for n, h in heads.items() if split in self.runs[n].splits}
@@ -228,12 +244,11 @@ class Pass:
         """Mark the runs of ``heads`` as finished, and write what happened to the others."""
         if not is_main_process():
             return
-        hashes = dict(zip(self.runs, self.content['hashes'], strict=True))
         for name, error in self.errors.items():
             self.folders[name].update_state(error=error)
         for name in heads:
             self.folders[name].update_state(error='')
-            self.folders[name].finish(hashes[name])
+            self.folders[name].finish(self.hashes[name])
 
 
 class BankRunner(Runner):

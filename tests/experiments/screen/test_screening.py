@@ -115,8 +115,20 @@ def test_results_have_the_fixed_schema(tiny, tmp_path, monkeypatch):
     assert all(set(ROW) == row.keys() for row in results['differences'])
     against = {(row['method'], row['baseline']) for row in results['differences']}
     assert {('recall', 'ce'), ('recall', 'checkpoint'), ('checkpoint', 'ce')} <= against
-    assert results['recommended']['method'] in methods
+    assert results['recommended']['method'] in (*methods, 'checkpoint + never_0')
     assert results['recommended']['score'] == 'mIoU'
+
+
+def test_another_decision_rule_needs_no_training(tiny, tmp_path, monkeypatch):
+    monkeypatch.setitem(decisions.DECISIONS, 'never_0', lambda logits: logits[:, 1:].argmax(1) + 1)
+    assert tiny('--losses', 'ce') == 0
+    head = tmp_path / 'work' / 'runs' / 'ce' / 'seed0' / 'head.pth'
+    before = head.stat().st_mtime_ns
+    monkeypatch.setattr(worker.Pass, '_runner', None)  # nothing may be trained
+    assert tiny('--losses', 'ce', '--decisions', 'argmax', 'never_0') == 0
+    assert head.stat().st_mtime_ns == before
+    methods = {run['method'] for run in load_results(tmp_path / 'work')['runs']}
+    assert methods == {'ce', 'ce + never_0', 'checkpoint', 'checkpoint + never_0'}
 
 
 def test_every_method_is_tuned_with_as_many_settings(tiny, tmp_path):
