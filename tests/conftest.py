@@ -15,14 +15,9 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
-from mmseg_balance.functional.backend import TRITON_USABLE
-
 if not torch.cuda.is_available():
     # Before a kernel is decorated: they are then interpreted, and tested without a GPU.
     os.environ.setdefault('TRITON_INTERPRET', '1')
-
-# pytest looks into every module for examples, and this one imports Triton.
-collect_ignore = [] if TRITON_USABLE else ['support/compile_kernels.py']
 REPOSITORY = Path(__file__).parents[1]
 
 

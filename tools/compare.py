@@ -10,6 +10,7 @@ from mmengine.config import DictAction
 
 import mmseg_balance  # noqa: F401  first: it makes mmseg importable
 from mmseg_balance.experiments import compare
+from mmseg_balance.experiments.engines import add_engine_arguments
 from mmseg_balance.experiments.processes import LAUNCHERS
 
 TOOLS = Path(__file__).resolve().parent
@@ -65,6 +66,7 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         help='how a run is started (default: pytorch with --gpus above 1, or none)',
     )
     parser.add_argument('--gpus', type=int, default=1, help='processes per run')
+    add_engine_arguments(parser)
     parser.add_argument(
         '--images', type=int, default=24, metavar='N', help='test images whose predictions are kept'
     )

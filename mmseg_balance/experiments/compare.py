@@ -8,6 +8,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from mmseg_balance.experiments.collection import collect
+from mmseg_balance.experiments.engines import make_engine
 from mmseg_balance.experiments.execution import execute, make_jobs
 from mmseg_balance.experiments.merging import prepare_base
 from mmseg_balance.experiments.plan import plan_runs
@@ -36,7 +37,8 @@ def main(args: argparse.Namespace, tools: Path, command: str) -> int:
     runs = plan_runs(args.losses, args.samplers, args.seeds, roots)
     train_set, test_set = (open_data(base, split) for split in ('train', 'test'))
     jobs = make_jobs(runs, base, args.work_dir, fixed_images(test_set, args.images))
-    launcher = Launcher(tools, args.launcher, args.gpus)
+    launcher = Launcher(tools.absolute(), args.launcher, args.gpus)
+    engine = make_engine(args.engine, args.jobs, args.gpus, args.address)
     call = {
         'command': command,
         'base_hash': jobs[0].base_hash,
@@ -53,8 +55,8 @@ def main(args: argparse.Namespace, tools: Path, command: str) -> int:
         write_files(args.work_dir)
 
     try:
-        with Progress(len(jobs)) as progress:
-            execute(jobs, launcher, args.work_dir, progress, publish)
+        with Progress(len(jobs), slots=engine.slots) as progress:
+            execute(jobs, launcher, args.work_dir, progress, publish, engine)
     except KeyboardInterrupt:
         publish()
         print('stopped; the same command goes on from here')

@@ -128,7 +128,7 @@ def test_a_changed_config_runs_again_and_the_old_run_is_kept(comparison):
 def test_an_interrupted_run_ends_its_training_and_goes_on_from_the_checkpoint(
     comparison, monkeypatch
 ):
-    def interrupted(progress, step):
+    def interrupted(progress, name, step):
         if comparison.folder('Slow').last_checkpoint():
             raise KeyboardInterrupt
 
