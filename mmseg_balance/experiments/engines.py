@@ -17,6 +17,7 @@ from typing import Any, Protocol
 SECONDS_PER_TICK = 0.5
 SECONDS_TO_STOP = 30.0
 ENGINES = ('local', 'ray')
+PASSED_ON = ('PYTHONPATH',)  # to Ray's workers, whose variables are those of their node
 
 
 @dataclass(frozen=True)
@@ -225,7 +226,6 @@ class RayEngine:
                 self.address,
                 log_to_driver=False,
                 include_dashboard=False if self.address is None else None,
-                runtime_env={'env_vars': {'PYTHONPATH': os.environ.get('PYTHONPATH', '')}},
             )
         except ConnectionError as error:
             raise ValueError(
@@ -238,7 +238,10 @@ class RayEngine:
         task = ray.remote(_in_folder).options(
             **self.needs, max_retries=self.RETRIES, retry_exceptions=False
         )
-        left = {task.remote(os.getcwd(), call): number for number, call in enumerate(calls)}
+        variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        left = {
+            task.remote(os.getcwd(), variables, call): number for number, call in enumerate(calls)
+        }
         try:
             while left:
                 done, _ = ray.wait(list(left), timeout=SECONDS_PER_TICK)
@@ -258,7 +261,8 @@ class RayEngine:
             return error
 
 
-def _in_folder(folder: str, call: Call) -> Any:
+def _in_folder(folder: str, variables: Mapping[str, str], call: Call) -> Any:
     """On a worker: its relative paths are those of the driver, on a shared file system."""
     os.chdir(folder)
+    os.environ.update(variables)
     return call(Place())
