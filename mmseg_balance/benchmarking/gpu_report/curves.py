@@ -1,5 +1,6 @@
 """One training with each backend: from the same seed, the losses of all iterations agree."""
 
+import copy
 import tempfile
 import time
 from pathlib import Path
@@ -45,9 +46,9 @@ def measure(dry_run: bool) -> list[dict]:
         data = CAMVID
         if dry_run or not CAMVID.is_dir():
             data = write_regions(Path(folder) / 'camvid', 48 if dry_run else 360)
-        rows = [
-            _row(loss, data, Path(folder), dry_run) for loss in (LOSSES[1:2] if dry_run else LOSSES)
-        ]
+        config = read_config(data, dry_run)
+        chosen = LOSSES[1:2] if dry_run else LOSSES
+        rows = [_row(loss, config, Path(folder)) for loss in chosen]
     source = 'CamVid' if data is CAMVID else 'images of regions'
     wrong = [row['loss'] for row in rows if not row['relative difference'] < TOLERANCE]
     if wrong:
@@ -55,11 +56,11 @@ def measure(dry_run: bool) -> list[dict]:
     return [dict(title=f'{source}, DeepLabV3-R18 small', rows=rows)]
 
 
-def _row(loss: str, data: Path, folder: Path, dry_run: bool) -> dict:
+def _row(loss: str, config: Config, folder: Path) -> dict:
     curves, seconds = {}, {}
     for name in ('eager', 'triton'):
         started = time.perf_counter()
-        curves[name] = np.array(_train(loss, name, data, folder / f'{loss}_{name}', dry_run))
+        curves[name] = np.array(_train(config, loss, name, folder / f'{loss}_{name}'))
         seconds[name] = (time.perf_counter() - started) / len(curves[name])
     eager, kernels = curves['eager'], curves['triton']
     difference = np.abs(kernels - eager) / np.abs(eager)
@@ -74,35 +75,47 @@ def _row(loss: str, data: Path, folder: Path, dry_run: bool) -> dict:
     }
 
 
-def _train(loss: str, backend_name: str, data: Path, folder: Path, dry_run: bool) -> list[float]:
-    config = Config.fromfile(CONFIG)
-    config.model.decode_head.loss_decode = [dict(type=loss)]
-    config.work_dir, config.log_level = str(folder), 'WARNING'
-    config.train_dataloader.dataset.data_root = str(data)
-    config.train_dataloader.update(num_workers=0, persistent_workers=False)
-    config.train_cfg.update(max_iters=DRY_ITERATIONS if dry_run else ITERATIONS, val_interval=1000)
-    config.val_cfg = config.val_dataloader = config.val_evaluator = None
-    config.test_cfg = config.test_dataloader = config.test_evaluator = None
-    config.randomness = dict(seed=0)
-    config.experiment_name = f'{loss}_{backend_name}'
-    config.default_hooks.pop('checkpoint', None)
-    config.default_hooks.checkpoint = dict(type='CheckpointHook', interval=10**6, save_last=False)
-    if dry_run:
-        size = (24, 32)
-        config.train_dataloader.batch_size = 2
-        config.model.data_preprocessor.size = size
-        for step in config.train_dataloader.dataset.pipeline:
-            if step['type'] == 'Resize':
-                step['scale'] = size[::-1]
+def _train(config: Config, loss: str, backend_name: str, folder: Path) -> list[float]:
+    """The losses of all iterations, computed by the backend."""
+    model = copy.deepcopy(config.model)
+    model.decode_head.loss_decode = [dict(type=loss)]
     before, losses = backend.BACKEND, Losses()
     backend.BACKEND = backend_name
     try:
-        runner = Runner.from_cfg(config)
+        # Not from_cfg, which would format the whole config several times.
+        runner = Runner(
+            model,
+            str(folder),
+            train_dataloader=copy.deepcopy(config.train_dataloader),
+            train_cfg=copy.deepcopy(config.train_cfg),
+            optim_wrapper=copy.deepcopy(config.optim_wrapper),
+            default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=-1)),
+            randomness=dict(seed=0),
+            experiment_name=f'{loss}_{backend_name}',
+            log_level='WARNING',
+            default_scope='mmseg',
+        )
         runner.register_hook(losses)
         runner.train()
     finally:
         backend.BACKEND = before
     return losses.values
+
+
+def read_config(data: Path, dry_run: bool) -> Config:
+    """The training of every loss, except for the loss."""
+    config = Config.fromfile(CONFIG)
+    config.train_dataloader.dataset.data_root = str(data)
+    config.train_dataloader.update(num_workers=0, persistent_workers=False)
+    config.train_cfg.update(max_iters=DRY_ITERATIONS if dry_run else ITERATIONS, val_interval=10**6)
+    if dry_run:
+        size = (16, 24)
+        config.train_dataloader.batch_size = 2
+        config.model.data_preprocessor.size = size
+        for step in config.train_dataloader.dataset.pipeline:
+            if step['type'] == 'Resize':
+                step['scale'] = size[::-1]
+    return config
 
 
 def write_regions(root: Path, height: int, images: int = 24) -> Path:

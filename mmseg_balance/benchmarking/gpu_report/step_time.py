@@ -28,7 +28,7 @@ def measure(dry_run: bool) -> list[dict]:
     init_default_scope('mmseg')
     device = 'cpu' if dry_run else 'cuda'
     model = build_model(dry_run).to(device).train()
-    size = (2, 64, 64) if dry_run else (2, 512, 1024)
+    size = (2, 32, 32) if dry_run else (2, 512, 1024)
     images = torch.randn(size[0], 3, *size[1:], device=device)
     labels = region_labels(size[0], CLASSES, *size[1:])
     samples = [SegDataSample(gt_sem_seg=PixelData(data=label[None].to(device))) for label in labels]
