@@ -195,15 +195,16 @@ class RayEngine:
     Args:
         address: of the cluster; None: the variable RAY_ADDRESS, or a new one on this machine.
         gpus: GPUs a call, where the cluster has any; else CPU cores.
+        cores_only: for calls that need no GPU: ``gpus`` cores each, on all nodes.
     """
 
     RETRIES = 5
 
-    def __init__(self, address: str | None = None, gpus: int = 1) -> None:
+    def __init__(self, address: str | None = None, gpus: int = 1, cores_only: bool = False) -> None:
         self.address, self.gpus = address, gpus
         self._connect()
         resources = self.ray.cluster_resources()
-        kind = 'GPU' if resources.get('GPU') else 'CPU'
+        kind = 'GPU' if resources.get('GPU') and not cores_only else 'CPU'
         if resources.get(kind, 0) < gpus:
             raise ValueError(
                 f'--gpus {gpus}: the Ray cluster has {resources.get(kind, 0):g} {kind}s in all'
