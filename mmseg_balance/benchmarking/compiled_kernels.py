@@ -1,7 +1,7 @@
 """What the compiler makes of the Triton kernels, for GPUs that need not be here.
 
     MMSEG_BALANCE_BACKEND=triton python -m mmseg_balance.benchmarking.compiled_kernels \
-        --json docs/benchmarks/kernels.json --markdown docs/benchmarks.md
+        --json docs/benchmarks/kernels.json --markdown docs/kernels.md
 
 compiles every kernel for three compute capabilities and writes registers, spilled bytes, shared
 memory, barriers, and what is read and written for each logit. Nothing is launched; the functions
