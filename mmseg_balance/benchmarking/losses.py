@@ -3,7 +3,6 @@
 import argparse
 from collections.abc import Iterator
 from functools import partial
-from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 
 from mmseg_balance.benchmarking.batches import low_resolution_batch, training_batch
 from mmseg_balance.benchmarking.memory import cuda_peak_bytes, saved_bytes
+from mmseg_balance.benchmarking.peers import peer_losses
 from mmseg_balance.benchmarking.timing import Case, compare, time_in_turns
 from mmseg_balance.functional.logits import UpsampledLogits
 from mmseg_balance.statistics import ClassStatistics
@@ -141,59 +141,6 @@ def stock_losses() -> dict[str, nn.Module]:
     built = {name: MODELS.build(config) for name, config in THEIRS}
     built['mmseg OHEMPixelSampler + CE'] = SampledCrossEntropy()
     built['mmseg Dice + CE'] = Sum(built['mmseg DiceLoss'], built['mmseg CrossEntropyLoss'])
-    return built
-
-
-class Valid(nn.Module):
-    """A peer's loss, given what it takes: labels without the ignored ones' number.
-
-    Args:
-        loss: takes ``(logits, labels)``.
-        ignores: whether it knows ``ignore_index`` itself; else ignored pixels count as class 0,
-            which is less work than leaving them out.
-        channel: whether labels are ``(N, 1, H, W)``.
-    """
-
-    def __init__(self, loss, ignores: bool = False, channel: bool = False) -> None:
-        super().__init__()
-        self.loss, self.ignores, self.channel = loss, ignores, channel
-
-    def forward(self, logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
-        if not self.ignores:
-            labels = torch.where(labels == ignore_index, 0, labels)
-        return self.loss(logits, labels.unsqueeze(1) if self.channel else labels)
-
-
-def peer_losses() -> dict[str, nn.Module]:
-    """Losses of kornia, MONAI and segmentation_models.pytorch, of those that are installed."""
-    built: dict[str, nn.Module] = {}
-    if find_spec('kornia'):
-        from kornia.losses import DiceLoss, FocalLoss, TverskyLoss
-
-        built['kornia DiceLoss'] = Valid(DiceLoss(average='macro', ignore_index=255), True)
-        built['kornia TverskyLoss'] = Valid(TverskyLoss(0.5, 0.5, ignore_index=255), True)
-        focal = FocalLoss(alpha=None, reduction='mean', ignore_index=255)
-        built['kornia FocalLoss'] = Valid(focal, True)
-    if find_spec('monai'):
-        from monai import losses as monai
-
-        options = dict(softmax=True, to_onehot_y=True)
-        built['MONAI DiceLoss'] = Valid(monai.DiceLoss(**options), channel=True)
-        built['MONAI DiceCELoss'] = Valid(monai.DiceCELoss(**options), channel=True)
-        built['MONAI GeneralizedDiceLoss'] = Valid(
-            monai.GeneralizedDiceLoss(**options), channel=True
-        )
-        built['MONAI FocalLoss'] = Valid(
-            monai.FocalLoss(use_softmax=True, to_onehot_y=True), channel=True
-        )
-    if find_spec('segmentation_models_pytorch'):
-        from segmentation_models_pytorch import losses as smp
-
-        for name in ('DiceLoss', 'JaccardLoss', 'TverskyLoss', 'LovaszLoss', 'FocalLoss'):
-            options = {} if name == 'JaccardLoss' else dict(ignore_index=255)
-            built[f'SMP {name}'] = Valid(
-                getattr(smp, name)('multiclass', **options), name != 'JaccardLoss'
-            )
     return built
 
 
