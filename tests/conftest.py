@@ -21,10 +21,6 @@ from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import DefaultScope
 from mmengine.visualization import Visualizer
 
-from mmseg_balance.functional.backend import TRITON_USABLE
-
-# pytest looks into every module for examples, and this one imports Triton.
-collect_ignore = [] if TRITON_USABLE else ['support/compile_kernels.py']
 REPOSITORY = Path(__file__).parents[1]
 
 

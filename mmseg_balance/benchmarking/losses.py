@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from mmseg_balance.benchmarking.batches import low_resolution_batch, training_batch
 from mmseg_balance.benchmarking.memory import cuda_peak_bytes, saved_bytes
+from mmseg_balance.benchmarking.peers import peer_losses
 from mmseg_balance.benchmarking.timing import Case, compare, time_in_turns
 from mmseg_balance.functional.logits import UpsampledLogits
 from mmseg_balance.statistics import ClassStatistics
@@ -180,6 +181,7 @@ def workload(shape: tuple[int, int, int, int], args: argparse.Namespace) -> Work
         BASELINE: CrossEntropy(),
         **{name: loss for name, (loss, _) in ours.items()},
         **stock_losses(),
+        **(peer_losses() if args.peers else {}),
     }
     if args.low_resolution:
         losses = {name: Resized(loss) for name, loss in losses.items()}
@@ -245,6 +247,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='of the logits',
     )
     parser.add_argument('--only', nargs='+', metavar='NAME', help='losses whose name contains one')
+    parser.add_argument(
+        '--peers',
+        action='store_true',
+        help='also kornia, MONAI and segmentation_models.pytorch, those that are installed',
+    )
     parser.add_argument(
         '--low-resolution',
         type=int,

@@ -94,7 +94,12 @@ def write_markdown(path: Path, section: str, tables: list[dict]) -> None:
             above = table['environment']
             blocks.append(_sentence(above))
         blocks += [f'**{table["title"]}**', markdown(table['rows'])]
-    text, start, end = '\n\n'.join(blocks), f'<!-- benchmark: {section} -->', '<!-- end -->'
+    replace_section(path, section, '\n\n'.join(blocks))
+
+
+def replace_section(path: Path, section: str, text: str) -> None:
+    """Put the text between the marks of a section, or make it the whole file if it has none."""
+    start, end = f'<!-- benchmark: {section} -->', '<!-- end -->'
     page = path.read_text(encoding='utf-8') if path.is_file() else ''
     if start in page:
         before, rest = page.split(start, 1)

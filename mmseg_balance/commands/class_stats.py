@@ -5,7 +5,7 @@ import os
 import sys
 from pathlib import Path
 
-from mmseg_balance.commands.options import add_cfg_options
+from mmseg_balance.commands.options import add_address, add_cfg_options
 
 WIDTH_OF_FILES = 110
 
@@ -45,6 +45,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--again', action='store_true', help='count even if the file is up to date')
     parser.add_argument('--workers', type=int, help='processes (default: one per core)')
+    parser.add_argument(
+        '--engine',
+        choices=('local', 'ray'),
+        default='local',
+        help='ray: the images are divided over all cores of a Ray cluster',
+    )
+    add_address(parser)
     add_cfg_options(parser)
 
 
@@ -87,6 +94,10 @@ def count(args: argparse.Namespace):
             print(f'{path} is up to date')
             return found
         print(f'{path} is of other labels or options: counting again')
+    if args.engine == 'ray':
+        from mmseg_balance.experiments.scan_on_ray import scan_on_ray
+
+        return scan_on_ray(config, path, args.address)
     shard = shard_of(os.environ)
     found = scan_shard(
         dataset, path, shard, workers=args.workers or cores_of(os.environ), progress=shard[0] == 0

@@ -6,7 +6,7 @@ import signal
 import sys
 from pathlib import Path
 
-from mmseg_balance.commands.options import GROUPS_HELP, add_cfg_options
+from mmseg_balance.commands.options import GROUPS_HELP, add_cfg_options, add_engine_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -53,6 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='how a run is started (default: pytorch with --gpus above 1, or none)',
     )
     parser.add_argument('--gpus', type=int, default=1, help='processes per run')
+    add_engine_options(parser)
     parser.add_argument(
         '--images', type=int, default=24, metavar='N', help='test images whose predictions are kept'
     )

@@ -51,3 +51,23 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         action='store_true',
         help='unpickle checkpoints without restriction: whoever wrote them can then run code here',
     )
+
+
+def add_engine_options(parser: argparse.ArgumentParser) -> None:
+    """Add where and how many runs go on at a time."""
+    parser.add_argument(
+        '--engine', choices=('local', 'ray'), default='local', help='this machine, or a Ray cluster'
+    )
+    parser.add_argument(
+        '--jobs', type=int, default=1, metavar='N', help='runs at a time, for --engine local'
+    )
+    add_address(parser)
+
+
+def add_address(parser: argparse.ArgumentParser) -> None:
+    """Add the address of a Ray cluster."""
+    parser.add_argument(
+        '--address',
+        metavar='HOST:PORT',
+        help='of the Ray cluster; auto: the running one (default: a new one on this machine)',
+    )

@@ -5,8 +5,6 @@ from pathlib import Path
 
 from mmseg_balance.commands.options import GROUPS_HELP, add_cfg_options
 
-ALL = 'all'
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options to a parser, or to the parser of a subcommand."""
@@ -16,7 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         '--losses',
         nargs='+',
-        default=[ALL],
+        default=['all'],
         metavar='LOSS',
         help='names in configs/_base_/losses, or .py files that set loss_decode; all: every file '
         'there (default); differences are taken from the first',

@@ -8,10 +8,10 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
 from mmseg_balance.experiments.collection import collect
+from mmseg_balance.experiments.engines import make_engine
 from mmseg_balance.experiments.execution import execute, make_jobs
 from mmseg_balance.experiments.merging import prepare_base
 from mmseg_balance.experiments.plan import plan_runs
-from mmseg_balance.experiments.processes import Launcher
 from mmseg_balance.experiments.progress import Progress
 from mmseg_balance.experiments.recommendation import all_differences, check_choice, recommend
 from mmseg_balance.experiments.report import write_report
@@ -19,6 +19,7 @@ from mmseg_balance.experiments.results import load_results, read_json, save_resu
 from mmseg_balance.experiments.strips import collect_strips, fixed_images
 from mmseg_balance.experiments.tables import write_tables
 from mmseg_balance.runtime.environment import environment
+from mmseg_balance.runtime.processes import Launcher
 
 CONFIGS = Path(__file__).parents[1] / '.mim' / 'configs'  # as OpenMMLab's packages ship them
 INTERRUPTED = 130  # the shell's exit status after Ctrl-C
@@ -40,6 +41,7 @@ def main(args: argparse.Namespace, command: str) -> int:
     check_choice(args.choose_by, args.groups, test_set)
     jobs = make_jobs(runs, base, args.work_dir, fixed_images(test_set, args.images))
     launcher = Launcher(args.launcher, args.gpus)
+    engine = make_engine(args.engine, args.jobs, args.gpus, args.address)
     call = {
         'command': command,
         'base_hash': jobs[0].base_hash,
@@ -61,8 +63,8 @@ def main(args: argparse.Namespace, command: str) -> int:
         write_files(args.work_dir)
 
     try:
-        with Progress(len(jobs)) as progress:
-            execute(jobs, launcher, args.work_dir, progress, publish)
+        with Progress(len(jobs), slots=engine.slots) as progress:
+            execute(jobs, launcher, args.work_dir, progress, publish, engine)
     except KeyboardInterrupt:
         publish()
         print('stopped; the same command goes on from here')

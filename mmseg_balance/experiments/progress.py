@@ -1,10 +1,12 @@
-"""What the terminal shows: one bar for all runs, one for the run at work, and the time left."""
+"""What the terminal shows: a bar for all runs, one for each at work, and the time left."""
 
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
 
 
@@ -25,17 +27,21 @@ def time_text(seconds: float) -> str:
 class TimeLeft:
     """Expected rest of a comparison: the mean time of this session's runs times what is left.
 
+    Args:
+        runs: number of runs.
+        slots: how many run at a time.
+
     >>> left = TimeLeft(runs=3)
-    >>> left.estimate(elapsed=10., share=0.)  # nothing to go by
-    >>> left.estimate(elapsed=10., share=.5)  # 10 s of this run and two runs of 20 s
+    >>> left.estimate([])  # nothing to go by
+    >>> left.estimate([(10., .5)])  # 10 s of this run and two runs of 20 s
     50.0
     >>> left.done(30.)
-    >>> left.estimate(elapsed=0., share=0.)
+    >>> left.estimate([])
     60.0
     """
 
-    def __init__(self, runs: int) -> None:
-        self.runs_left = runs
+    def __init__(self, runs: int, slots: int = 1) -> None:
+        self.runs_left, self.slots = runs, slots
         self.durations: list[float] = []
 
     def done(self, seconds: float) -> None:
@@ -45,21 +51,31 @@ class TimeLeft:
     def skipped(self) -> None:
         self.runs_left -= 1
 
-    def estimate(self, elapsed: float, share: float) -> float | None:
+    def estimate(self, at_work: Sequence[tuple[float, float]]) -> float | None:
         """Seconds left.
 
         Args:
-            elapsed: seconds that the run at work has taken.
-            share: how much of it is done, 0 to 1.
+            at_work: of each run at work, the seconds that it has taken and the share that is done.
         """
-        if self.durations:
-            mean = sum(self.durations) / len(self.durations)
-        elif share > 0:
-            mean = elapsed / share
-        else:
+        told = [elapsed / share for elapsed, share in at_work if share > 0.0]
+        known = self.durations or told
+        if not known:
             return None
-        rest = elapsed * (1 - share) / share if share > 0.05 else max(mean - elapsed, 0.0)
-        return rest + mean * (self.runs_left - 1)
+        mean = sum(known) / len(known)
+        rest = mean * (self.runs_left - len(at_work))
+        for elapsed, share in at_work:
+            rest += elapsed * (1 - share) / share if share > 0.05 else max(mean - elapsed, 0.0)
+        return rest / max(1, min(self.slots, self.runs_left))
+
+
+@dataclass
+class AtWork:
+    """A run at work."""
+
+    bar: TaskID
+    iterations: int
+    started: float
+    share: float = 0.0
 
 
 class Progress:
@@ -68,15 +84,16 @@ class Progress:
     Args:
         runs: number of runs.
         console: where to; the terminal by default.
+        slots: how many run at a time.
     """
 
     TRAIN_SHARE = 0.95  # of a run's time, until its test is seen
 
-    def __init__(self, runs: int, console: Console | None = None) -> None:
+    def __init__(self, runs: int, console: Console | None = None, slots: int = 1) -> None:
         self.console = console or Console()
-        self.left = TimeLeft(runs)
-        self.runs = runs
-        self.name, self.iterations, self.started, self.share = '', 1, 0.0, 0.0
+        self.left = TimeLeft(runs, slots)
+        self.runs, self.started = runs, 0
+        self.at_work: dict[str, AtWork] = {}
         self.bars = Bars(
             TextColumn('{task.description}'),
             BarColumn(),
@@ -87,7 +104,6 @@ class Progress:
             disable=not self.console.is_terminal,
         )
         self.all = self.bars.add_task('[bold]comparison', total=runs, note='')
-        self.current = None
 
     def __enter__(self) -> 'Progress':
         self.bars.start()
@@ -106,40 +122,50 @@ class Progress:
 
     def skip(self, name: str) -> None:
         self.left.skipped()
+        self.started += 1
         self.say(f'{name}: finished before, kept')
         self.bars.advance(self.all)
 
     def start(self, name: str, iterations: int) -> None:
-        self.name, self.iterations = name, iterations
-        self.started, self.share = time.monotonic(), 0.0
-        number = self.runs - self.left.runs_left + 1
+        self.started += 1
         if not self.console.is_terminal:
-            self.say(f'{name}: run {number} of {self.runs} starts')
-        self.current = self.bars.add_task(name, total=iterations, note='starting')
+            self.say(f'{name}: run {self.started} of {self.runs} starts')
+        bar = self.bars.add_task(name, total=iterations, note='starting')
+        self.at_work[name] = AtWork(bar, iterations, time.monotonic())
 
-    def update(self, step: int) -> None:
-        self.share = self.TRAIN_SHARE * min(step / self.iterations, 1.0)
-        self._show('training' if step else 'starting', step)
+    def update(self, name: str, step: int) -> None:
+        """Shows how far the training of the run is."""
+        run = self.at_work[name]
+        run.share = self.TRAIN_SHARE * min(step / run.iterations, 1.0)
+        self._show(run, 'training' if step else 'starting', step)
 
-    def testing(self) -> None:
-        self.share = self.TRAIN_SHARE
-        self._show('testing', self.iterations)
+    def testing(self, name: str) -> None:
+        run = self.at_work[name]
+        run.share = self.TRAIN_SHARE
+        self._show(run, 'testing', run.iterations)
 
-    def _show(self, note: str, step: int) -> None:
-        self.bars.update(self.current, completed=min(step, self.iterations), note=note)
-        rest = self.left.estimate(time.monotonic() - self.started, self.share)
+    def _show(self, run: AtWork, note: str, step: int) -> None:
+        self.bars.update(run.bar, completed=min(step, run.iterations), note=note)
+        rest = self._rest()
         if rest is not None:
             self.bars.update(self.all, note=f'about {time_text(rest)} left')
 
-    def end(self, ok: bool, error: str) -> None:
-        """Closes the run at work; ``error`` is shown when it failed."""
-        seconds = time.monotonic() - self.started
+    def _rest(self) -> float | None:
+        now = time.monotonic()
+        return self.left.estimate([(now - run.started, run.share) for run in self.at_work.values()])
+
+    def end(self, name: str, ok: bool, error: str) -> None:
+        """Closes a run; ``error`` is shown when it failed."""
+        if name not in self.at_work:
+            self.start(name, 1)
+        run = self.at_work.pop(name)
+        seconds = time.monotonic() - run.started
         self.left.done(seconds)
-        rest = self.left.estimate(0.0, 0.0)
+        rest = self._rest()
         tail = f'; about {time_text(rest)} left' if self.left.runs_left and rest else ''
         if ok:
-            self.say(f'{self.name}: done in {time_text(seconds)}{tail}')
+            self.say(f'{name}: done in {time_text(seconds)}{tail}')
         else:
-            self.say(f'{self.name}: FAILED after {time_text(seconds)}{tail}\n{error}')
-        self.bars.remove_task(self.current)
+            self.say(f'{name}: FAILED after {time_text(seconds)}{tail}\n{error}')
+        self.bars.remove_task(run.bar)
         self.bars.advance(self.all)

@@ -4,6 +4,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from mmengine.config import Config
+
+from mmseg_balance.statistics.auto import build_training_set
 from mmseg_balance.statistics.class_statistics import ClassStatistics
 from mmseg_balance.statistics.label_scan import LabelSource
 
@@ -63,6 +66,11 @@ def scan_shard(
     for part in parts:
         part.unlink(missing_ok=True)
     return whole
+
+
+def scan_config_shard(config: Config, path: Path, shard: tuple[int, int], workers: int) -> None:
+    """:func:`scan_shard` of a config's training set: what a task on another machine does."""
+    scan_shard(build_training_set(config), path, shard, workers=workers, progress=False)
 
 
 def cores_of(environment: Mapping[str, str]) -> int | None:

@@ -278,3 +278,36 @@ def test_measuring_saved_bytes_frees_them():
 
     assert memory.saved_bytes(forward) == 3 * 32
     assert kept[0]() is None
+
+
+def test_peers_that_are_installed_are_measured_and_the_others_named(monkeypatch, capsys):
+    """A stand-in for kornia; MONAI and segmentation_models.pytorch cannot be imported."""
+    import sys
+    from types import ModuleType
+
+    from mmseg_balance.benchmarking.peers import peer_losses
+
+    class Loss(torch.nn.Module):
+        def __init__(self, *arguments, ignore_index, **options):
+            super().__init__()
+            self.ignore_index = ignore_index
+
+        def forward(self, logits, labels):
+            return torch.nn.functional.cross_entropy(logits, labels, ignore_index=self.ignore_index)
+
+    kornia = ModuleType('kornia.losses')
+    kornia.DiceLoss = kornia.FocalLoss = kornia.TverskyLoss = Loss
+    monkeypatch.setitem(sys.modules, 'kornia', ModuleType('kornia'))
+    monkeypatch.setitem(sys.modules, 'kornia.losses', kornia)
+    monkeypatch.setitem(sys.modules, 'monai', None)
+    monkeypatch.setitem(sys.modules, 'monai.losses', None)
+    monkeypatch.setitem(sys.modules, 'segmentation_models_pytorch', None)
+    found = peer_losses()
+    assert list(found) == ['kornia DiceLoss', 'kornia TverskyLoss', 'kornia FocalLoss']
+    said = capsys.readouterr().out
+    assert 'MONAI is left out' in said
+    assert 'SMP is left out' in said
+    logits, labels = torch.randn(1, 3, 4, 4), torch.randint(0, 3, (1, 4, 4))
+    labels[0, 0] = 255
+    expected = torch.nn.functional.cross_entropy(logits, labels, ignore_index=255)
+    assert found['kornia DiceLoss'](logits, labels, ignore_index=255) == expected

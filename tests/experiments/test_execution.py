@@ -14,9 +14,9 @@ from rich.console import Console
 
 from mmseg_balance.experiments.execution import execute, make_jobs
 from mmseg_balance.experiments.plan import Ingredient, Run
-from mmseg_balance.experiments.processes import Launcher, run_process
 from mmseg_balance.experiments.progress import Progress
 from mmseg_balance.experiments.run_folder import RunFolder
+from mmseg_balance.runtime.processes import Launcher, run_process
 
 # Notes its arguments, behaves as the loss in the config says, and leaves a checkpoint.
 TRAIN = """
@@ -138,7 +138,7 @@ def test_a_changed_config_runs_again_and_the_old_run_is_kept(comparison):
 def test_an_interrupted_run_ends_its_training_and_goes_on_from_the_checkpoint(
     comparison, monkeypatch
 ):
-    def interrupted(progress, step):
+    def interrupted(progress, name, step):
         if comparison.folder('Slow').last_checkpoint():
             raise KeyboardInterrupt
 
@@ -176,7 +176,7 @@ def test_what_another_process_is_at_work_on_comes_last(comparison, monkeypatch):
 @pytest.mark.parametrize('stubborn', [False, True])
 def test_no_process_is_left_behind(tmp_path, monkeypatch, stubborn):
     """Children of the process end too, also those that ignore the polite signal."""
-    monkeypatch.setattr('mmseg_balance.experiments.processes.SECONDS_TO_END', 0.5)
+    monkeypatch.setattr('mmseg_balance.runtime.processes.SECONDS_TO_END', 0.5)
     numbers = tmp_path / 'pids'
     child = (
         f'import signal, time; {stubborn} and signal.signal(15, signal.SIG_IGN); '

@@ -3,9 +3,6 @@
 The eager primitives are tested against oracles of their own; here only the two must agree.
 """
 
-import os
-import subprocess
-import sys
 from functools import partial
 
 import pytest
@@ -417,34 +414,3 @@ def test_a_block_holds_all_classes(classes):
         block = overlap_block(classes, interpolated)
         assert block['BLOCK_C'] >= classes
         assert block['BLOCK_P'] >= 4  # the sums take four pixels at a time
-
-
-@pytest.mark.parametrize('capability', ['80', '90'])
-def test_the_kernels_compile_to_machine_code(capability, tmp_path, repository):
-    environment = {
-        **os.environ,
-        'MMSEG_BALANCE_BACKEND': 'triton',
-        'TRITON_CACHE_DIR': str(tmp_path),
-    }
-    environment.pop('TRITON_INTERPRET', None)
-    result = subprocess.run(
-        [sys.executable, '-m', 'tests.support.compile_kernels', capability],
-        cwd=repository,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=400,
-    )
-    assert result.returncode == 0, result.stderr[-3000:]
-    for name in (
-        'nll_forward',
-        'nll_backward',
-        'overlap_forward',
-        'overlap_backward',
-        'cells_backward',
-        'label_sums',
-        'search',
-        'weights',
-    ):
-        assert f'{name}_kernel' in result.stdout

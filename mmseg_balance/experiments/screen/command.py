@@ -10,11 +10,9 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmseg_balance.commands.screen import ALL
 from mmseg_balance.experiments.compare import CONFIGS, INTERRUPTED, calls_so_far, open_data, setting
 from mmseg_balance.experiments.merging import fingerprint, prepare_base
 from mmseg_balance.experiments.plan import Ingredient, plan_runs
-from mmseg_balance.experiments.processes import Launcher
 from mmseg_balance.experiments.recommendation import check_choice
 from mmseg_balance.experiments.results import write_json
 from mmseg_balance.experiments.screen.decisions import find_decisions
@@ -29,7 +27,9 @@ from mmseg_balance.experiments.strips import fixed_images
 from mmseg_balance.runtime.checkpoints import CheckpointError
 from mmseg_balance.runtime.environment import environment
 from mmseg_balance.runtime.launching import use_mixed_precision
+from mmseg_balance.runtime.processes import Launcher
 
+ALL = 'all'  # every loss file
 SHARE_OF_TRAINING = 0.1
 
 

@@ -13,7 +13,6 @@ from pathlib import Path
 
 from mmengine.config import Config
 
-from mmseg_balance.experiments.processes import Launcher, last_words, run_process
 from mmseg_balance.experiments.results import read_json, write_json
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.screen.plan import (
@@ -23,6 +22,7 @@ from mmseg_balance.experiments.screen.plan import (
     run_hash,
 )
 from mmseg_balance.runtime.locks import file_lock
+from mmseg_balance.runtime.processes import Launcher, last_words, run_process
 
 WORKER = 'mmseg_balance.experiments.screen.worker'
 

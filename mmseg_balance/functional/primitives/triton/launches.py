@@ -12,7 +12,7 @@ from torch.autograd import Function
 
 from mmseg_balance.functional.backend import is_compiling
 from mmseg_balance.functional.primitives.triton import kernels
-from mmseg_balance.functional.primitives.triton.tiles import source_arguments
+from mmseg_balance.functional.primitives.triton.tiles import COMPILER, source_arguments
 from mmseg_balance.functional.primitives.triton.upsampling import cells_backward
 
 NLL_BLOCK_P = 512  # 128 threads, four pixels each: 16-byte loads of float32
@@ -125,6 +125,7 @@ def nll_forward(
         ignore_index,
         **source_arguments(logits, labels.shape[1:], align_corners),
         **block,
+        **COMPILER,
     )
     return nll, lse, hits
 
@@ -164,6 +165,7 @@ def nll_backward(
         **source_arguments(logits, labels.shape[1:], None),
         OUT_DENSE_ROWS=_rows_are_dense(out),
         **block,
+        **COMPILER,
     )
     return out
 
@@ -212,6 +214,7 @@ def overlap_forward(
         WITH_NLL=with_nll,
         POWER=_constant(power),
         **block,
+        **COMPILER,
     )
     return sums.sum(1, dtype=torch.float64).float(), lse, nll
 
@@ -264,6 +267,7 @@ def overlap_backward(
         WITH_NLL=nll_slope is not None,
         POWER=_constant(power),
         **block,
+        **COMPILER,
     )
     if align_corners is None:
         return out
@@ -308,7 +312,7 @@ def label_sums(values: Tensor, labels: Tensor, num_classes: int, ignore_index: i
     )
     sums = torch.empty((len(labels), programs, num_classes), device=values.device)
     kernels.label_sums_kernel[programs, len(labels)](
-        values, labels, sums, num_classes, labels[0].numel(), ignore_index, **block
+        values, labels, sums, num_classes, labels[0].numel(), ignore_index, **block, **COMPILER
     )
     return sums.sum(1, dtype=torch.float64).float()
 

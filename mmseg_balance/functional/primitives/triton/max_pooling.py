@@ -18,6 +18,7 @@ from mmseg_balance.functional.primitives.triton.launches import (
     programs_per_row,
     shapes_of,
 )
+from mmseg_balance.functional.primitives.triton.tiles import COMPILER
 
 LARGEST_BITS = tl.constexpr((127 + 96) << 23)  # 2^96: a larger loss counts as that
 NORMAL_BITS = tl.constexpr(1 << 23)  # the smallest normal float
@@ -65,6 +66,7 @@ def _weights(losses: Tensor, inside: Tensor, p: float, ratio: float) -> Tensor:
         CANDIDATES=candidates,
         BLOCK=block,
         PROGRAMS=triton.next_power_of_2(programs),
+        **COMPILER,
     )
     for turn in range(NUM_PASSES):
         search_kernel[programs, pools](*shared, ratio, exponent, turn, FIRST=turn == 0, **constants)
@@ -87,7 +89,7 @@ def _weights_shape(losses, inside, p, ratio):
     return torch.empty_like(losses)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=['turn'])  # else 0, 1 and the others are compiled each
 def search_kernel(
     losses,
     inside,

@@ -12,7 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from mmseg_balance.functional.primitives.triton.kernels import power_of
-from mmseg_balance.functional.primitives.triton.tiles import corners, line_tables
+from mmseg_balance.functional.primitives.triton.tiles import COMPILER, corners, line_tables
 
 CELL_BLOCK = dict(BLOCK_C=32, BLOCK_CELLS=32)
 
@@ -200,6 +200,7 @@ def cells_backward(
         POWER=int(power) if power in (1, 2) else 0,
         num_warps=4,
         **CELL_BLOCK,
+        **COMPILER,
     )
     upper = add_shifted(parts[0], parts[1], -1)
     lower = add_shifted(parts[2], parts[3], -1)

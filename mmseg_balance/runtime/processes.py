@@ -6,7 +6,7 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,6 +72,7 @@ def run_process(
     on_tick: Callable[[], None],
     keep_open: Sequence[int] = (),
     seconds_per_tick: float = 1.0,
+    environment: Mapping[str, str] | None = None,
 ) -> int:
     """Runs a command to its end and returns its exit status; its output goes to ``log``.
 
@@ -83,6 +84,8 @@ def run_process(
         log: file that the output is appended to.
         on_tick: called about every ``seconds_per_tick`` seconds.
         keep_open: descriptors that the process inherits.
+        seconds_per_tick: see ``on_tick``.
+        environment: the process's variables (default: this one's).
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open('ab') as output:
@@ -95,6 +98,7 @@ def run_process(
             stderr=subprocess.STDOUT,
             start_new_session=True,
             pass_fds=tuple(keep_open),
+            env=environment,
         )
         try:
             while True:
