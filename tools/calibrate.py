@@ -1,4 +1,4 @@
-"""Calibrate a checkpoint: fit a temperature, adjust for priors, fold both into its weights."""
+"""Calibrate a checkpoint: fit a change of its logits, and fold it in if it helps elsewhere."""
 
 import argparse
 
@@ -6,37 +6,14 @@ from mmengine.config import Config, DictAction
 from mmengine.fileio import dump
 
 import mmseg_balance  # noqa: F401  first: it makes mmseg importable
-from mmseg_balance.recalibration.recalibrate import FIT_ON, Settings, recalibrate, summary
+from mmseg_balance.recalibration.arguments import add_arguments, settings_of
+from mmseg_balance.recalibration.recalibrate import recalibrate, summary
 from mmseg_balance.runtime.checkpoints import CheckpointError
 
 
 def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config that the checkpoint was trained with')
-    parser.add_argument('checkpoint', help='checkpoint file or URL')
-    parser.add_argument('--out', required=True, help='new checkpoint to write')
-    parser.add_argument(
-        '--fit-on',
-        choices=FIT_ON,
-        default='half',
-        help='fit on every second validation image and measure on the others; or '
-        'on the first half and the second; or both on all (default: half)',
-    )
-    parser.add_argument('--temperature', type=float, help='use this one instead of fitting')
-    parser.add_argument(
-        '--prior-tau',
-        type=float,
-        default=0.0,
-        help='subtract this many times the log of the training priors from the '
-        'logits: more recall of rare classes, less accuracy; 0 for none',
-    )
-    parser.add_argument(
-        '--statistics',
-        default='auto',
-        help="statistics file for the priors; 'auto' scans the training set once",
-    )
-    parser.add_argument('--ignore-index', type=int, help="label to leave out (default: the head's)")
-    parser.add_argument('--report', help='JSON file for the scores before and after')
+    add_arguments(parser)
     parser.add_argument(
         '--cfg-options',
         nargs='+',
@@ -52,21 +29,15 @@ def main(argv: list[str] | None = None) -> None:
     config = Config.fromfile(args.config)
     if args.cfg_options:
         config.merge_from_dict(args.cfg_options)
-    settings = Settings(
-        fit_on=args.fit_on,
-        temperature=args.temperature,
-        prior_tau=args.prior_tau,
-        statistics=args.statistics,
-        ignore_index=args.ignore_index,
-    )
     try:
-        report = recalibrate(config, args.checkpoint, args.out, settings)
+        report = recalibrate(config, args.checkpoint, args.out, settings_of(args))
     except (ValueError, OSError, CheckpointError) as error:
         raise SystemExit(f'error: {error}') from None
     if args.report:
         dump(report, args.report)
     print(summary(report))
-    print(f'Saved {args.out}')
+    if report['written']:
+        print(f'Saved {args.out}')
 
 
 if __name__ == '__main__':

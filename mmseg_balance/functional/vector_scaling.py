@@ -178,9 +178,7 @@ def fit_recall_bias(
     return best
 
 
-def _checked(
-    logits: Tensor, labels: Tensor, free: Sequence[bool] | None
-) -> tuple[Tensor, Tensor]:
+def _checked(logits: Tensor, labels: Tensor, free: Sequence[bool] | None) -> tuple[Tensor, Tensor]:
     """Logits in float64 and the mask of what may change, after looking at the shapes."""
     if logits.dim() != 2 or labels.shape != logits.shape[:1] or not len(labels):
         raise ValueError(
