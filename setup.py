@@ -36,6 +36,7 @@ TEST = [
     'ruff',
     'scikit-image',
     'torchmetrics',
+    'rankseg',  # what the decisions are compared with
     'tensorboard',
     'efficientnet-lite-pytorch',  # what the backbone is compared with
     *PRETRAINED,

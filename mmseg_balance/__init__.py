@@ -24,6 +24,7 @@ if _mmsegmentation_is_installed():
         losses,
         metrics,
         samplers,
+        segmentors,
         transforms,
         visualization,
     )
