@@ -23,6 +23,7 @@ def register_all() -> None:
         losses,
         metrics,
         samplers,
+        segmentors,
         transforms,
         visualization,
     )

@@ -4,7 +4,7 @@ import argparse
 
 GROUPS_HELP = (
     'images that depend on each other, for the intervals: images (none do, default), blocks or '
-    'blocks:LENGTH (consecutive video frames), or a regular expression with a group for the subject'
+    'blocks:LENGTH (consecutive video frames), or subjects:REGEX with a group for the subject'
 )
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from mmseg_balance.experiments.collection import SPLITS
 from mmseg_balance.experiments.differences import UNDECIDED, differences, score_differences, verdict
-from mmseg_balance.experiments.groups import groups_by_name
 from mmseg_balance.experiments.stored_runs import load_runs
+from mmseg_balance.functional.groups import make_groups
 
 CHECKPOINT = 'checkpoint'
 LOWER_IS_BETTER = ('ECE', 'MCE', 'cwECE', 'NLL', 'Brier', 'ignored')
@@ -42,7 +42,7 @@ def check_choice(score: str, groups: str, dataset) -> None:
         raise ValueError(f'--choose-by: no score {score!r}; known: {", ".join(SCORES)}.')
     names = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
     try:
-        groups_by_name(groups, names)
+        make_groups(names, groups)
     except (ValueError, re.error) as error:
         raise ValueError(f'--groups {groups}: {error}') from error
 
@@ -55,7 +55,7 @@ def all_differences(results: dict, work_dir: Path, groups: str) -> list[dict]:
     Args:
         results: With ``runs``, as ``collect`` gives them.
         work_dir: Folder that the paths of the confusion matrices start from.
-        groups: Images that depend on each other, see ``groups_by_name``.
+        groups: Images that depend on each other, see ``make_groups``.
     """
     rows = []
     for split in SPLITS:
@@ -70,7 +70,7 @@ def all_differences(results: dict, work_dir: Path, groups: str) -> list[dict]:
             rows += differences(
                 {m: confusions[m] for m in paired},
                 baseline,
-                groups_by_name(groups, names),
+                make_groups(names, groups),
                 split=split,
                 class_groups=results['groups'],
             )

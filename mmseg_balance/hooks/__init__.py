@@ -10,6 +10,7 @@ from .fused_loss import FusedLossHook
 from .iteration_seed import IterationSeedHook
 from .label_check import LabelCheckHook
 from .loss_schedule import LossScheduleHook
+from .mask_class_weight import MaskClassWeightHook
 from .whole_checkpoint import WholeCheckpointHook
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     'IterationSeedHook',
     'LabelCheckHook',
     'LossScheduleHook',
+    'MaskClassWeightHook',
     'WholeCheckpointHook',
 ]

@@ -6,6 +6,7 @@ from mmseg.registry import HOOKS
 
 from mmseg_balance.hooks.class_performance import ClassPerformanceHook
 from mmseg_balance.runtime.input_checks import check_batch, check_files, check_settings
+from mmseg_balance.runtime.mask_classification import mask_heads, set_mask_class_weights
 from mmseg_balance.runtime.models import decode_heads, head_classes, unwrapped
 
 
@@ -15,7 +16,8 @@ class LabelCheckHook(Hook):
 
     The batches are looked at while they are still on the CPU, so no GPU waits; there a label out of
     range is a sentence with the file's name instead of a device-side assert. Class statistics that
-    losses ask for (``statistics='auto'``) are read or counted here, not in mid-training.
+    losses ask for (``statistics='auto'``) are read or counted here, not in mid-training. Heads that
+    classify masks get C + 1 class weights, as by :class:`MaskClassWeightHook`.
 
     Args:
         num_images: how many training images, evenly spread, to read before the first iteration;
@@ -45,9 +47,11 @@ class LabelCheckHook(Hook):
         for module in model.modules():
             if hasattr(module, 'read_statistics'):
                 module.read_statistics(dataset)
+        set_mask_class_weights(model, dataset)
         check_settings(model, dataset, evaluator)
         _mention_a_sampler_without_reports(runner)
         self._heads = [(head_classes(head), head.ignore_index) for _, head in decode_heads(model)]
+        self._heads += [(head.num_classes, head.ignore_index) for _, head in mask_heads(model)]
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None

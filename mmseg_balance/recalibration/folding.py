@@ -2,10 +2,12 @@
 
 Most decode heads end in a 1x1 convolution, ``conv_seg``. What follows it, bilinear upsampling,
 averaging the windows of slide inference, cutting off padding, is linear with weights that add up
-to 1. So ``z / T + b`` at the end equals ``W / T`` and ``bias / T + b`` in that convolution. Heads
+to 1. So ``s z + b`` at the end equals ``s W`` and ``s bias + b`` in that convolution. Heads
 that refine, merge or gate their logits afterwards break the equality; :func:`check_folding` finds
 out by trying.
 """
+
+import copy
 
 import torch
 from torch import Tensor, nn
@@ -21,30 +23,71 @@ class FoldingError(ValueError):
 
 
 def find_classifier(model: nn.Module) -> tuple[str, nn.Conv2d]:
-    """Name and module of the convolution that makes the logits.
+    """Name and module of the convolution that is most likely to make the logits.
 
     Raises:
-        FoldingError: if the (last) decode head has no such convolution with a bias.
+        FoldingError: if the (last) decode head has no convolution that could.
+    """
+    return next(iter(candidate_classifiers(model).items()))
+
+
+def candidate_classifiers(model: nn.Module) -> dict[str, nn.Conv2d]:
+    """Convolutions that could make the logits, the likeliest first.
+
+    Those of the last decode head with a bias and one output per logit: ``conv_seg`` first, then the
+    others from last to first; then ``conv_seg`` of earlier heads of a cascade, for a last head
+    without such a convolution.
+
+    Raises:
+        FoldingError: there is none.
     """
     head = getattr(model, 'decode_head', None)
-    if isinstance(head, nn.ModuleList):
-        head = head[-1]
-    classifier = getattr(head, 'conv_seg', None)
-    if not isinstance(classifier, nn.Conv2d) or classifier.bias is None:
+    cascade = list(head) if isinstance(head, nn.ModuleList) else [head]
+    names = {part: name for name, part in model.named_modules()}
+    last = cascade[-1]
+    channels = getattr(last, 'out_channels', None)
+    found = [getattr(last, 'conv_seg', None)]
+    found += reversed(list(last.modules()) if isinstance(last, nn.Module) else [])
+    found += [getattr(part, 'conv_seg', None) for part in reversed(cascade[:-1])]
+    usable = {
+        names[part]: part
+        for part in found
+        if isinstance(part, nn.Conv2d)
+        and part.bias is not None
+        and channels in (None, part.out_channels)
+    }
+    if not usable:
         raise FoldingError(
-            f'{type(head).__name__} does not end in a convolution conv_seg with a bias, so no '
-            'temperature can be folded into it; use a head that does, such as FCNHead, PSPHead, '
-            'ASPPHead, UPerHead or SegformerHead.'
+            f'{type(last).__name__} has no convolution with a bias and one output per class, such '
+            'as conv_seg, so no change of the logits can be folded into it; use a head that does, '
+            'such as FCNHead, PSPHead, ASPPHead, UPerHead, OCRHead or SegformerHead.'
         )
-    return next(name for name, part in model.named_modules() if part is classifier), classifier
+    return usable
+
+
+def find_foldable(model: nn.Module, batch: dict) -> tuple[str, nn.Conv2d]:
+    """The first candidate whose change changes the model's output in the same way.
+
+    Raises:
+        FoldingError: none does; says which were tried, with the first's reason.
+    """
+    errors = {}
+    for name, classifier in candidate_classifiers(model).items():
+        try:
+            check_folding(model, copy.deepcopy(batch), classifier)
+        except FoldingError as error:
+            errors[name] = error
+        else:
+            return name, classifier
+    raise FoldingError(f'{next(iter(errors.values()))} Tried: {", ".join(errors)}.')
 
 
 @torch.no_grad()
 def fold(classifier: nn.Conv2d, logit_map: LogitMap) -> None:
     """Make the convolution put out the mapped logits."""
-    classifier.weight.div_(logit_map.temperature)
-    classifier.bias.div_(logit_map.temperature)
-    classifier.bias.add_(classifier.bias.new_tensor(logit_map.bias))
+    scale = classifier.weight.new_tensor(logit_map.scale)
+    classifier.weight.mul_(scale[:, None, None, None])
+    classifier.bias.mul_(scale).add_(classifier.bias.new_tensor(logit_map.bias))
 
 
 @torch.no_grad()
@@ -67,15 +110,20 @@ def predicted_logits(model: nn.Module, batch: dict) -> list:
     return model.postprocess_result(logits, samples)
 
 
-def check_folding(model: nn.Module, batch: dict) -> None:
+def check_folding(model: nn.Module, batch: dict, classifier: nn.Conv2d | None = None) -> None:
     """Fold a trial map, compare the model's output with what it should be, and take it back.
+
+    Args:
+        model: The segmentor.
+        batch: One batch of the loader.
+        classifier: The convolution to try; by default the likeliest.
 
     Raises:
         FoldingError: if the output isn't the mapped output of the unchanged model.
     """
-    _, classifier = find_classifier(model)
-    bias = torch.linspace(-1, 1, classifier.out_channels + 2)[1:-1] + 0.25
-    trial = LogitMap(1.7, tuple(bias.tolist()))
+    if classifier is None:
+        _, classifier = find_classifier(model)
+    trial = _trial_map(classifier.out_channels)
     before = _image_logits(model, batch)
     weight, offset = classifier.weight.detach().clone(), classifier.bias.detach().clone()
     fold(classifier, trial)
@@ -89,10 +137,17 @@ def check_folding(model: nn.Module, batch: dict) -> None:
     allowed = TOLERANCE.get(weight.device.type, TOLERANCE['cuda'])
     if not error <= allowed:
         raise FoldingError(
-            f'scaling conv_seg does not scale the output of {type(model).__name__} (relative error '
+            f'scaling the classifier does not scale the output of {type(model).__name__} (relative error '
             f'{error:.2g}, allowed {allowed:g}): something after it is not linear, as in a '
-            'cascade or a refining head; use a head that puts out what conv_seg gives.'
+            'cascade or a refining head; use a head that puts out what its last convolution gives.'
         )
+
+
+def _trial_map(channels: int) -> LogitMap:
+    """Another scale and another bias for each class."""
+    bias = torch.linspace(-1, 1, channels + 2)[1:-1] + 0.25
+    scale = torch.linspace(0.5, 0.8, channels)
+    return LogitMap(tuple(scale.tolist()), tuple(bias.tolist()))
 
 
 def folding_error(before: list[Tensor], after: list[Tensor], logit_map: LogitMap) -> float:

@@ -1,4 +1,4 @@
-"""The change of logits that a last 1x1 convolution can absorb: divide, then add a constant."""
+"""The change of logits that a last 1x1 convolution can absorb: a scale and a bias per class."""
 
 from dataclasses import dataclass
 
@@ -9,24 +9,53 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class LogitMap:
-    r"""``z -> z / temperature + bias``, per class.
+    r"""``z -> scale * z + bias``, per class.
 
     Args:
-        temperature: T > 0; above 1 it makes a model less confident.
-        bias: One number per logit of the head: C of them, or 1 for a one-channel sigmoid head.
+        scale: One number per logit of the head: C of them, or 1 for a one-channel sigmoid head.
+            The inverse of a temperature: below 1 it makes a model less confident.
+        bias: As many numbers.
 
     Example:
-        >>> LogitMap(2., (0., 1.))(torch.tensor([4., 4.]).view(2, 1, 1)).flatten()
+        >>> LogitMap((.5, .5), (0., 1.))(torch.tensor([4., 4.]).view(2, 1, 1)).flatten()
         tensor([2., 3.])
     """
 
-    temperature: float
+    scale: tuple[float, ...]
     bias: tuple[float, ...]
+
+    @classmethod
+    def of_temperature(cls, temperature: float, bias: tuple[float, ...]) -> 'LogitMap':
+        """``z / temperature + bias``.
+
+        Example:
+            >>> LogitMap.of_temperature(2., (0., 1.))
+            LogitMap(scale=(0.5, 0.5), bias=(0.0, 1.0))
+        """
+        return cls((1 / temperature,) * len(bias), bias)
 
     def __call__(self, logits: Tensor) -> Tensor:
         """Apply to ``(..., C, H, W)``; a sigmoid head's logits come as the two ``(0, z)``."""
-        bias = self.bias if len(self.bias) > 1 else (0.0, *self.bias)
-        return logits / self.temperature + logits.new_tensor(bias)[:, None, None]
+        scale, bias = (logits.new_tensor(part)[:, None, None] for part in self.of_classes())
+        return logits * scale + bias
+
+    def of_classes(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Scales and biases of ``(0, z)`` where there is one channel."""
+        if len(self.bias) > 1:
+            return self.scale, self.bias
+        return (1.0, *self.scale), (0.0, *self.bias)
+
+    def weakened(self, strength: float) -> 'LogitMap':
+        """The map between no change (strength 0) and this one (1).
+
+        Example:
+            >>> LogitMap((3., 1.), (0., 2.)).weakened(.5)
+            LogitMap(scale=(2.0, 1.0), bias=(0.0, 1.0))
+        """
+        return LogitMap(
+            tuple(1 + strength * (scale - 1) for scale in self.scale),
+            tuple(strength * bias for bias in self.bias),
+        )
 
     def threshold(self, threshold: float) -> float:
         """The threshold on a one-channel head's probability that keeps its predictions under T.
@@ -34,11 +63,11 @@ class LogitMap:
         The bias has no part in it: to change predictions is what it is for.
 
         Example:
-            >>> round(LogitMap(2., (0.,)).threshold(.3), 4)
+            >>> round(LogitMap((.5,), (0.,)).threshold(.3), 4)
             0.3956
         """
         logit = torch.logit(torch.tensor(threshold, dtype=torch.float64))
-        return float(torch.sigmoid(logit / self.temperature))
+        return float(torch.sigmoid(logit * self.scale[0]))
 
 
 def prior_bias(priors: np.ndarray, tau: float, out_channels: int) -> tuple[float, ...]:

@@ -16,6 +16,7 @@ from mmengine.structures import BaseDataElement
 from PIL import Image
 from torch import Tensor, nn
 
+from mmseg_balance.runtime.mask_classification import mask_heads
 from mmseg_balance.runtime.models import decode_heads, head_classes
 from mmseg_balance.statistics.label_reader import find_label_loader, is_stock_loader
 from mmseg_balance.statistics.label_scan import unwrap
@@ -39,21 +40,32 @@ def check_settings(model: nn.Module, dataset, evaluator: Evaluator | None) -> No
     Raises:
         InputError: the first contradiction.
     """
-    names = dataset.metainfo.get('classes') or ()
     for name, head in decode_heads(model):
-        if names and head_classes(head) != max(len(names), 2):
-            raise InputError(
-                f'{name} has num_classes={head.num_classes} and the data set '
-                f'{type(dataset).__name__} {len(names)} classes: set num_classes={len(names)}'
-            )
+        _check_classes(name, head, head_classes(head), dataset)
         _check_class_weights(name, head)
-        for metric in evaluator.metrics if evaluator else ():
-            theirs = getattr(metric, 'ignore_index', head.ignore_index)
-            if theirs != head.ignore_index:
-                raise InputError(
-                    f'{name} ignores label {head.ignore_index} and {type(metric).__name__} label '
-                    f'{theirs}: set ignore_index={head.ignore_index} in both'
-                )
+        _check_ignored(name, head, evaluator)
+    for name, head in mask_heads(model):
+        _check_classes(name, head, head.num_classes, dataset)
+        _check_ignored(name, head, evaluator)
+
+
+def _check_classes(name: str, head: nn.Module, num_classes: int, dataset) -> None:
+    names = dataset.metainfo.get('classes') or ()
+    if names and num_classes != max(len(names), 2):
+        raise InputError(
+            f'{name} has num_classes={head.num_classes} and the data set '
+            f'{type(dataset).__name__} {len(names)} classes: set num_classes={len(names)}'
+        )
+
+
+def _check_ignored(name: str, head: nn.Module, evaluator: Evaluator | None) -> None:
+    for metric in evaluator.metrics if evaluator else ():
+        theirs = getattr(metric, 'ignore_index', head.ignore_index)
+        if theirs != head.ignore_index:
+            raise InputError(
+                f'{name} ignores label {head.ignore_index} and {type(metric).__name__} label '
+                f'{theirs}: set ignore_index={head.ignore_index} in both'
+            )
 
 
 def _check_class_weights(name: str, head: nn.Module) -> None:

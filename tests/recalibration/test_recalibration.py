@@ -31,7 +31,8 @@ from mmseg_balance.recalibration.folding import (
     predicted_logits,
 )
 from mmseg_balance.recalibration.logit_map import LogitMap, prior_bias
-from mmseg_balance.recalibration.recalibrate import Settings, recalibrate
+from mmseg_balance.recalibration.recalibrate import recalibrate, summary
+from mmseg_balance.recalibration.settings import Settings
 from mmseg_balance.statistics import ClassStatistics
 
 STOCK_TEST = Path(mmseg.__file__).parent / '.mim' / 'tools' / 'test.py'
@@ -62,15 +63,15 @@ def model_of(config):
 
 
 @torch.no_grad()
-def write_data(root, model, config, images=6):
+def write_data(root, model, config, images=10):
     """Noise images whose labels are drawn from the model's softmax at three times the heat."""
     rng = np.random.default_rng(0)
     for kind in ('images', 'labels'):
         (root / kind / 'val').mkdir(parents=True)
     for index in range(images):
         picture = cv2.resize(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8), SIZE)
-        cv2.imwrite(str(root / 'images' / 'val' / f'{index}.jpg'), picture)
-        cv2.imwrite(str(root / 'labels' / 'val' / f'{index}.png'), picture[..., 0] * 0)
+        cv2.imwrite(str(root / 'images' / 'val' / f'a_{index}.jpg'), picture)
+        cv2.imwrite(str(root / 'labels' / 'val' / f'a_{index}.png'), picture[..., 0] * 0)
     config.val_dataloader.dataset.data_root = str(root)
     config.test_dataloader = config.val_dataloader
     for index, batch in enumerate(Runner.build_dataloader(copy.deepcopy(config.val_dataloader))):
@@ -78,7 +79,7 @@ def write_data(root, model, config, images=6):
         probs = (logits / TRUE_TEMPERATURE).softmax(0).flatten(1).T
         labels = torch.multinomial(probs, 1).reshape(logits.shape[1:]).numpy().astype(np.uint8)
         labels[:3] = 255 if config.model.decode_head.get('out_channels') else 11  # no label
-        cv2.imwrite(str(root / 'labels' / 'val' / f'{index}.png'), labels)
+        cv2.imwrite(str(root / 'labels' / 'val' / f'a_{index}.png'), labels)
 
 
 @pytest.fixture(scope='module')
@@ -116,13 +117,14 @@ def calibrated(trained, tmp_path_factory):
 def test_finds_the_temperature_and_improves_on_images_not_fitted_on(calibrated):
     report, _ = calibrated
     assert report['temperature'] == pytest.approx(TRUE_TEMPERATURE, rel=0.1)
-    assert (report['fitted_images'], report['measured_images']) == (3, 3)
+    assert (report['fitted_images'], report['measured_images']) == (5, 5)
+    assert report['written']
     before, after = report['before'], report['after']
     assert after['ECE'] < 0.2 * before['ECE']
     assert after['NLL'] < 0.8 * before['NLL']
     assert after['cal'] > before['cal']
     assert report['changed'] == 0
-    assert report['pixels'] == 3 * SIZE[0] * SIZE[1]
+    assert report['pixels'] == 5 * SIZE[0] * (SIZE[1] - 3)
     for name in ('acc', 'mIoU', 'mRecall'):
         assert after[name] == before[name]
 
@@ -139,7 +141,9 @@ def test_the_model_puts_out_the_scaled_logits(trained, calibrated, probe):
         ]
         for path in (checkpoint, out)
     )
-    assert folding_error(old, new, LogitMap(report['temperature'], (0.0,) * 11)) < 1e-5
+    assert (
+        folding_error(old, new, LogitMap.of_temperature(report['temperature'], (0.0,) * 11)) < 1e-5
+    )
     assert all(torch.equal(a.argmax(0), b.argmax(0)) for a, b in zip(old, new, strict=True))
 
 
@@ -160,7 +164,7 @@ def test_the_checkpoint_is_plain_weights(trained, calibrated):
 def test_stock_test_script_reports_what_was_promised(trained, calibrated, tmp_path):
     config = copy.deepcopy(trained[0])
     config.custom_imports = dict(imports=['mmseg_balance'], allow_failed_imports=False)
-    config.test_dataloader.dataset.indices = [0, 2, 4]  # the half that was not fitted on
+    config.test_dataloader.dataset.indices = [0, 2, 4, 6, 8]  # the half that was not fitted on
     config.test_evaluator = [
         dict(type='IoUMetric', iou_metrics=['mIoU']),
         dict(type='CalibrationMetric', out_file=str(tmp_path / 'cal.json')),
@@ -187,34 +191,57 @@ def test_stock_test_script_reports_what_was_promised(trained, calibrated, tmp_pa
     assert 'S_rec' in result.stdout + result.stderr
     scores = json.loads((tmp_path / 'cal.json').read_text())['scores']
     scores |= json.loads((tmp_path / 'imb.json').read_text())['scores']
-    assert {name: scores[name] for name in calibrated[0]['after']} == pytest.approx(
-        calibrated[0]['after'], abs=1e-5
+    assert scores['mIoU'] > 0
+    shared = calibrated[0]['after'].keys() & scores.keys()
+    assert {'ECE', 'NLL', 'acc', 'mIoU', 'mRecall'} <= shared
+    assert {name: scores[name] for name in shared} == pytest.approx(
+        {name: calibrated[0]['after'][name] for name in shared}, abs=1e-5
     )
 
 
 def test_a_second_calibration_changes_nothing(trained, calibrated, tmp_path):
-    report = recalibrate(trained[0], calibrated[1], str(tmp_path / 'again.pth'), Settings())
+    out = tmp_path / 'again.pth'
+    report = recalibrate(trained[0], calibrated[1], str(out), Settings())
     assert report['temperature'] == pytest.approx(1, abs=1e-3)
+    assert not report['written']
+    assert 'NLL changes by' in report['reason']
+    assert 'nothing to gain' in summary(report)
+    assert not out.exists()
 
 
-def test_priors_raise_recall_of_rare_classes(trained, tmp_path):
-    config, checkpoint = trained
+@pytest.fixture
+def priors(tmp_path):
+    """(path of statistics, shares of the classes)."""
     pixels = [[10 ** (index % 4 + 1) for index in range(11)]]
-    statistics = tmp_path / 'statistics.npz'
-    ClassStatistics.from_rows(CamVidDataset.METAINFO['classes'], pixels).save(statistics)
-    out = str(tmp_path / 'new.pth')
-    report = recalibrate(
-        config, checkpoint, out, Settings(prior_tau=0.5, statistics=str(statistics), fit_on='all')
-    )
-    priors = np.array(pixels[0]) / np.sum(pixels)
-    np.testing.assert_allclose(report['bias'], -0.5 * np.log(priors))
+    path = tmp_path / 'statistics.npz'
+    ClassStatistics.from_rows(CamVidDataset.METAINFO['classes'], pixels).save(path)
+    return str(path), np.array(pixels[0]) / np.sum(pixels)
+
+
+def test_priors_that_lose_are_not_written(trained, tmp_path, priors):
+    out = tmp_path / 'new.pth'
+    report = recalibrate(*trained, str(out), Settings(prior_tau=5.0, statistics=priors[0]))
+    np.testing.assert_allclose(report['bias'], -5 * np.log(priors[1]))
     assert report['changed'] > 0
-    old, new = (
-        torch.load(path)['state_dict']['decode_head.conv_seg.bias'] for path in (checkpoint, out)
-    )
-    np.testing.assert_allclose(
-        new, old / report['temperature'] - 0.5 * np.log(priors), rtol=1e-4, atol=1e-5
-    )
+    assert report['judge'] == 'mIoU'
+    assert not report['written']
+    assert report['after']['mIoU'] < report['before']['mIoU']
+    assert not out.exists()
+
+
+def test_priors_that_gain_are_written(trained, tmp_path, priors):
+    # A checkpoint that had the priors added to its logits.
+    config, checkpoint = trained
+    content = torch.load(checkpoint)
+    content['state_dict']['decode_head.conv_seg.bias'] += torch.tensor(3 * np.log(priors[1]))
+    old, new = tmp_path / 'old.pth', tmp_path / 'new.pth'
+    torch.save(content, old)
+    settings = Settings(prior_tau=1.0, temperature=3.0, statistics=priors[0])
+    report = recalibrate(config, str(old), str(new), settings)
+    assert report['written']
+    assert report['after']['mIoU'] > report['before']['mIoU']
+    old, new = (torch.load(path)['state_dict']['decode_head.conv_seg.bias'] for path in (old, new))
+    np.testing.assert_allclose(new, old / 3 - np.log(priors[1]), rtol=1e-4, atol=1e-4)
     assert report['folding_error'] < 1e-5
 
 
@@ -296,7 +323,9 @@ def test_heads_without_a_classifier_are_refused(trained):
     model = model_of(trained[0])
     model.decode_head.__class__ = BareHead
     del model.decode_head.conv_seg
-    with pytest.raises(FoldingError, match='BareHead does not end in a convolution conv_seg'):
+    with pytest.raises(
+        FoldingError, match='BareHead has no convolution with a bias and one output'
+    ):
         find_classifier(model)
 
 
@@ -310,8 +339,9 @@ def test_the_last_head_of_a_cascade_is_folded():
     assert found is conv
     inputs = torch.randn(1, 3, 4, 4)
     before = conv(inputs).detach()
-    fold(conv, LogitMap(2.0, (1.0, -1.0)))
-    torch.testing.assert_close(conv(inputs), before / 2 + torch.tensor([1.0, -1.0])[:, None, None])
+    fold(conv, LogitMap((0.5, 3.0), (1.0, -1.0)))
+    scale, bias = (torch.tensor(pair)[:, None, None] for pair in ((0.5, 3.0), (1.0, -1.0)))
+    torch.testing.assert_close(conv(inputs), before * scale + bias)
 
 
 def test_says_why_it_cannot_fit(trained, tmp_path):
@@ -331,6 +361,12 @@ def test_says_why_it_cannot_fit(trained, tmp_path):
     [
         (dict(temperature=0.0), 'temperature is 0.0; it must be positive'),
         (dict(fit_on='third'), "fit_on is 'third'; it must be one of half, first-half, all"),
+        (dict(method='matrix'), "method is 'matrix'; it must be one of temperature, class-temp"),
+        (dict(judge_by='F1'), "judge_by is 'F1'; it must be one of NLL, mIoU"),
+        (dict(accuracy_drop=1.0), r'accuracy_drop is 1.0; it is a fraction in \[0, 1\)'),
+        (dict(method='vector', prior_tau=1.0), "go with the method 'temperature' alone"),
+        (dict(groups='blocks:5'), '10 validation images are 2 group'),
+        (dict(groups='pairs'), "groups is 'pairs'; give 'images'"),
     ],
 )
 def test_refuses_settings(trained, tmp_path, settings, message):

@@ -187,7 +187,7 @@ def test_passes_are_balanced(heads, most, workers, sizes):
     [
         ({}, ['--losses', 'lpm'], "no 'lpm' (did you mean 'lmp'?"),
         ({}, ['--choose-by', 'miou'], "no score 'miou'"),
-        ({}, ['--groups', '(\\d+'], '--groups (\\d+'),
+        ({}, ['--groups', 'subjects:(\\d+'], '--groups subjects:(\\d+'),
         ({}, ['--tune', '--tune-seed', 0], '--tune-seed: 0 is among --seeds'),
         ({}, ['--decisions', 'coin'], "no 'coin'"),
         ({'train_cfg.by_epoch': True}, [], 'counts epochs'),

@@ -139,30 +139,3 @@ def _numbered(keys: Sequence) -> np.ndarray:
     """The number of each key, counted as they first appear."""
     numbers: dict = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], np.int64)
-
-
-def groups_by_name(spec: str, names: Sequence[str]) -> np.ndarray:
-    r"""The groups that a command line asks for.
-
-    Args:
-        spec: ``'images'``, ``'blocks'``, ``'blocks:LENGTH'``, or a regular expression whose groups
-            are the subject.
-        names: ``(images,)`` file names or paths.
-
-    Raises:
-        ValueError: a length that is no number, or a pattern that does not fit the names.
-
-    Example:
-        >>> groups_by_name('blocks:1', ['0001TP_008550.jpg', '0001TP_008580.jpg'])
-        array([0, 1])
-        >>> groups_by_name(r'_(\d+)[LR]', ['Image_11L.jpg', 'Image_11R.jpg'])
-        array([0, 0])
-    """
-    if spec == 'images':
-        return image_groups(names)
-    kind, _, length = spec.partition(':')
-    if kind == 'blocks':
-        if length and not length.isdigit():
-            raise ValueError(f"groups is {spec!r}; write 'blocks:15' for blocks of 15 images.")
-        return block_groups(names, int(length)) if length else block_groups(names)
-    return subject_groups(names, spec)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mmseg_balance.experiments.groups import block_groups, make_groups, subject_groups
+from mmseg_balance.functional.groups import block_groups, make_groups, subject_groups
 
 
 def test_blocks_are_consecutive_within_a_video_and_nearly_equal():

@@ -1,0 +1,5 @@
+"""Wrappers of segmentors for testing."""
+
+from mmseg_balance.segmentors.decision import DecisionSegmentor
+
+__all__ = ['DecisionSegmentor']
