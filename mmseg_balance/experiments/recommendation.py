@@ -47,7 +47,9 @@ def check_choice(score: str, groups: str, dataset) -> None:
         raise ValueError(f'--groups {groups}: {error}') from error
 
 
-def all_differences(results: dict, work_dir: Path, groups: str) -> list[dict]:
+def all_differences(
+    results: dict, work_dir: Path, groups: str, resamples: int = 2000
+) -> list[dict]:
     """Rows of ``differences``: every method from the first and from the checkpoint, dev and test.
 
     The checkpoint has no seed of its own: it stands against every seed of a method.
@@ -56,6 +58,7 @@ def all_differences(results: dict, work_dir: Path, groups: str) -> list[dict]:
         results: With ``runs``, as ``collect`` gives them.
         work_dir: Folder that the paths of the confusion matrices start from.
         groups: Images that depend on each other, see ``make_groups``.
+        resamples: Draws of the groups.
     """
     rows = []
     for split in SPLITS:
@@ -73,6 +76,7 @@ def all_differences(results: dict, work_dir: Path, groups: str) -> list[dict]:
                 make_groups(names, groups),
                 split=split,
                 class_groups=results['groups'],
+                resamples=resamples,
             )
             rows += score_differences({m: scores[m] for m in paired}, baseline, split=split)
     return rows

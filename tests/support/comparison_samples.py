@@ -130,7 +130,7 @@ def write_predictions(folder: Path, classes: list[str], rng: np.random.Generator
 def write_results(work_dir: Path, order=()) -> dict:
     """results.json of all runs in ``work_dir``, as the command writes it."""
     results = collect(work_dir, 'b', order)
-    results['differences'] = all_differences(results, work_dir, 'images')
+    results['differences'] = all_differences(results, work_dir, 'images', resamples=20)
     results['recommended'] = recommend(results, 'mIoU')
     save_results(
         {

@@ -153,8 +153,8 @@ class Passes:
             content = read_json(path, {})
             runs = [HeadRun.from_dict(run).folder for run in content.get('runs', [])]
             keys = list(zip(content.get('hashes', []), runs, strict=True))
-            states = [RunFolder(self.work_dir / run).state for run in runs]
-            if all(state.get('trained') == key[0] for state, key in zip(states, keys, strict=True)):
+            folders = [(RunFolder(self.work_dir / run), hash_) for hash_, run in keys]
+            if all(f.is_finished(h) or f.state.get('trained') == h for f, h in folders):
                 shutil.rmtree(path.parent, ignore_errors=True)  # only scores are left to do
                 continue
             same = {k: content.get(k) for k in self.settings} == self.settings
