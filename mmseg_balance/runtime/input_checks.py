@@ -44,6 +44,7 @@ def check_settings(model: nn.Module, dataset, evaluator: Evaluator | None) -> No
         _check_classes(name, head, head_classes(head), dataset)
         _check_class_weights(name, head)
         _check_ignored(name, head, evaluator)
+        _check_pixel_sampler(name, head)
     for name, head in mask_heads(model):
         _check_classes(name, head, head.num_classes, dataset)
         _check_ignored(name, head, evaluator)
@@ -66,6 +67,16 @@ def _check_ignored(name: str, head: nn.Module, evaluator: Evaluator | None) -> N
                 f'{name} ignores label {head.ignore_index} and {type(metric).__name__} label '
                 f'{theirs}: set ignore_index={head.ignore_index} in both'
             )
+
+
+def _check_pixel_sampler(name: str, head: nn.Module) -> None:
+    # The sampler indexes a softmax over the channels with the label.
+    if getattr(head.sampler, 'thresh', None) is not None and head.out_channels == 1:
+        raise InputError(
+            f'{name} has one output channel, and {type(head.sampler).__name__}(thresh='
+            f'{head.sampler.thresh}) looks up the probability of label 1 in a second one: leave '
+            "thresh out, or use loss_decode=dict(type='OHEMCrossEntropyLoss') without a sampler"
+        )
 
 
 def _check_class_weights(name: str, head: nn.Module) -> None:

@@ -2,10 +2,14 @@
 
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
+from mmcv.transforms import BaseTransform
+from mmseg.registry import TRANSFORMS
 
 from mmseg_balance.runtime.input_checks import InputError, check_batch, check_labels, check_settings
-from tools.bad_inputs import BAD_INPUTS, CHECKS, CLASSES, BadInput, train
+from tools.bad_inputs import BAD_INPUTS, CHECKS, CLASSES, BadInput, relabel, train
 
 
 @pytest.mark.parametrize('bad', BAD_INPUTS, ids=lambda bad: bad.name)
@@ -84,3 +88,66 @@ def test_class_weights_of_a_loss_inside_a_loss_are_seen(loss):
     dataset = SimpleNamespace(metainfo=dict(classes=('a', 'b', 'c')))
     with pytest.raises(InputError, match=r'class_weight of .* has 2 numbers and the head 3'):
         check_settings(model, dataset, None)
+
+
+@TRANSFORMS.register_module()
+class LoadNpy(BaseTransform):
+    """Images and labels from .npy files, as a user's own loaders read them."""
+
+    def transform(self, results: dict) -> dict:
+        image = np.load(results['img_path'])
+        return {**results, 'img': image, 'img_shape': image.shape[:2], 'ori_shape': image.shape[:2]}
+
+
+@TRANSFORMS.register_module()
+class LoadNpyAnnotations(BaseTransform):
+    """Labels."""
+
+    def transform(self, results: dict) -> dict:
+        fields = [*results['seg_fields'], 'gt_seg_map']
+        return {**results, 'gt_seg_map': np.load(results['seg_map_path']), 'seg_fields': fields}
+
+
+def in_npy(root, cfg):
+    for path in [*root.glob('*/*.jpg'), *root.glob('*/*.png')]:
+        np.save(path.with_suffix('.npy'), cv2.imread(str(path), cv2.IMREAD_UNCHANGED))
+        path.unlink()
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    cfg.train_dataloader.dataset.update(img_suffix='.npy', seg_map_suffix='.npy')
+    steps = [dict(type='LoadNpy'), dict(type='LoadNpyAnnotations'), dict(type='PackSegInputs')]
+    cfg.train_dataloader.dataset.pipeline = steps
+
+
+def test_files_of_other_formats_are_read_with_the_pipelines_own_loaders(tmp_path):
+    assert train(BadInput('nothing', in_npy, ''), tmp_path, CHECKS).iter == 3
+
+
+def in_16_bits(root, cfg):
+    path = root / 'labels' / '3.png'
+    labels = cv2.imread(str(path), cv2.IMREAD_UNCHANGED).astype(np.uint16)
+    labels[0, 0] = 258
+    cv2.imwrite(str(path), labels)
+
+
+def test_a_stored_value_beyond_8_bits_does_not_wrap_into_a_class(tmp_path):
+    message = r'labels/3\.png: the stored value 258 .* would be read as 2'
+    with pytest.raises(SystemExit, match=message):
+        train(BadInput('16 bits', in_16_bits, ''), tmp_path, CHECKS)
+
+
+def ohem_on_one_channel(root, cfg):
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.metainfo = dict(classes=['background', 'vessel'], palette=[[0] * 3] * 2)
+    relabel(root, lambda labels: (labels == 1).astype(np.uint8))
+    cfg.model.decode_head.update(
+        num_classes=2,
+        out_channels=1,
+        threshold=0.5,
+        sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=10),
+        loss_decode=dict(type='WeightedCrossEntropyLoss'),
+    )
+
+
+def test_ohem_by_threshold_on_one_channel_is_refused(tmp_path):
+    with pytest.raises(SystemExit, match='one output channel, and OHEMPixelSampler'):
+        train(BadInput('ohem', ohem_on_one_channel, ''), tmp_path, CHECKS)

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
+from mmseg.evaluation import IoUMetric
 from torch import nn
 
 from mmseg_balance.commands.options import add_run_options
@@ -221,3 +223,18 @@ def test_threads_of_gloo_do_not_meet_an_interpreter_that_shuts_down(tmp_path, gr
         if group
         else ['went on', 'handlers ran', 'the interpreter took itself apart']
     )
+
+
+@pytest.mark.parametrize('kind', [OptimWrapper, 'mmengine.OptimWrapper', 'OptimWrapper'])
+def test_mixed_precision_knows_a_type_however_it_is_written(cfg, on, kind):
+    on('cpu')
+    cfg.optim_wrapper.type = kind
+    launching.use_mixed_precision(cfg)
+    assert cfg.optim_wrapper.type == 'BFloat16OptimWrapper'
+
+
+@pytest.mark.parametrize('kind', [IoUMetric, 'mmseg.IoUMetric', 'IoUMetric'])
+def test_predictions_are_written_by_an_iou_metric_however_it_is_written(cfg, kind):
+    cfg.test_evaluator = [dict(type='CalibrationMetric'), dict(type=kind)]
+    launching.save_predictions(cfg, 'there')
+    assert cfg.test_evaluator[1].output_dir == 'there'
