@@ -278,7 +278,7 @@ def test_a_broken_file_says_what_to_do(tmp_path, content):
     path.write_bytes(content)
     with pytest.raises(ValueError, match='remove it and run .*class_stats'):
         ClassStatistics.load(path)
-    with pytest.raises(FileNotFoundError, match='no run with a config.*class_stats CONFIG'):
+    with pytest.raises(FileNotFoundError, match='class_stats CONFIG --out'):
         ClassStatistics.load(tmp_path / 'missing.npz')
 
 
