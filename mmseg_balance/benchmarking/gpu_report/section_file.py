@@ -17,7 +17,7 @@ def run_section(name: str, measure: Callable[[bool], list[dict]]) -> None:
     parser.add_argument('--dry-run', action='store_true')
     args = parser.parse_args()
     device = 'cpu' if args.dry_run else 'cuda'
-    facts = record.environment_of(device, 'wall', seed=0)
+    facts = record.environment(device, 'wall', seed=0)
     torch.manual_seed(0)
     tables = [dict(table, environment=facts) for table in measure(args.dry_run)]
     record.write(args.json, name, tables)
