@@ -263,7 +263,7 @@ def traffic(ttgir: str, classes: int) -> dict:
 
     Example:
         >>> traffic('tt.load %a : tensor<8x64x!tt.ptr<f32>> tt.load %b : tensor<64x!tt.ptr<i64>>'
-        ...         .replace(' tt', '\\ntt'), 2)
+        ...         .replace(' tt', '\ntt'), 2)
         {'passes': 1, 'B / logit': 8.0, 'of the least': 1.0}
     """
     tiles: dict[str, list[int]] = {'load': [], 'store': []}

@@ -15,8 +15,7 @@ from mmseg_balance.experiments import engines
 from mmseg_balance.experiments.engines import LocalEngine, RayEngine, environments, make_engine
 from mmseg_balance.experiments.execution import execute
 from mmseg_balance.experiments.progress import Progress
-from mmseg_balance.runtime.processes import Launcher
-from tests.experiments.test_execution import Comparison, ends
+from tests.experiments.test_execution import Comparison, StandIns, ends
 
 PATIENCE = 60.0
 
@@ -169,7 +168,7 @@ def run(comparison, engine, losses=LOSSES, on_update=lambda name: None) -> str:
             on_update(name)
 
         progress.update = updated
-        execute(jobs, Launcher(comparison.tools), comparison.work_dir, progress, engine=engine)
+        execute(jobs, StandIns(comparison.tools), comparison.work_dir, progress, engine=engine)
     return screen.getvalue()
 
 
