@@ -246,6 +246,16 @@ def position(name: str, value: float, num_steps: float) -> float:
 
 
 def finite(name: str, value: float) -> float:
+    """The value if it is a finite number, else an error that names the argument.
+
+    Raises:
+        TypeError: not a number.
+        ValueError: NaN or infinite.
+
+    Example:
+        >>> finite('start', 0.5)
+        0.5
+    """
     if isinstance(value, bool) or not isinstance(value, Real):
         raise TypeError(f'{name}={value!r} must be a number.')
     if not math.isfinite(value):

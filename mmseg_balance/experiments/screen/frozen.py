@@ -83,7 +83,7 @@ def make_head(
     Args:
         segmentor: From :func:`load_frozen`.
         settings: ``model.decode_head`` with the loss.
-        weights: The checkpoint's, None to initialise it anew.
+        weights: The checkpoint's, None to initialise it from scratch.
         checkpoint: Named in errors.
 
     Raises:
