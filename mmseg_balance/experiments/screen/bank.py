@@ -4,7 +4,7 @@ import time
 import traceback
 
 import torch
-from mmengine.dist import all_reduce, get_world_size
+from mmengine.dist import all_reduce, broadcast, get_world_size
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
@@ -102,6 +102,11 @@ class HeadBank(BaseModel):
             raise FloatingPointError(f'the loss is {loss.item()}; lower the learning rate')
         optim_wrapper.update_params(loss)
         return logged
+
+    def share_buffers(self) -> None:
+        """Give every process the buffers of the first, which are saved: running means differ."""
+        for buffer in self.tasks.buffers():
+            broadcast(buffer)
 
     def check_finite(self) -> None:
         """Give up heads with a weight that is not finite; for devices that a step does not wait for."""

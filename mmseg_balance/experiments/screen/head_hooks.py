@@ -1,5 +1,6 @@
 """Hooks that were written for a network with one head, at work on one head of many."""
 
+from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 
@@ -46,6 +47,8 @@ class HeadHook(Hook):
         try:
             getattr(self.hook, point)(HeadView(runner, self.name, self.hooks), *args, **kwargs)
         except Exception as error:
+            if get_world_size() > 1:  # the other processes would wait for this head
+                raise
             bank.fail(self.name, error)
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:

@@ -101,6 +101,7 @@ class Pass:
         if bank.failed.keys() < todo.keys():
             runner.train()
             bank.check_finite()
+            bank.share_buffers()
         self.errors |= bank.failed
         for name in todo.keys() - bank.failed.keys():
             self._add_seconds(name, 'train', bank.seconds[name])
