@@ -43,6 +43,7 @@ def test_the_example_runs(repository):
         ('losses', ('mmseg',), 'needs MMSegmentation, and mmseg cannot be imported: run pip'),
         ('hooks', ('mmengine', 'mmcv'), 'mmengine and mmcv cannot be imported'),
         ('samplers', ('mmcv',), 'mmcv-lite==2.1.0'),
+        ('segmentors', ('mmseg',), 'mmseg_balance.segmentors needs MMSegmentation'),
         ('statistics', ('mmseg',), 'mmseg_balance.statistics needs MMSegmentation'),
     ],
 )

@@ -17,7 +17,7 @@ class DecisionSegmentor(SegTTAModel):
     (mIoU^I, Dice per image), see :func:`~mmseg_balance.functional.decision.decide_probs`.
 
     Args:
-        module: The segmentor, as ``model`` of its config. With ``tools/test.py --tta`` and this as
+        module: The segmentor, as ``model`` of its config. With ``mmseg-balance test --tta`` and this as
             ``tta_model`` it is filled in, and the views' mean probabilities are decided on.
         decision: ``'iou'``, ``'dice'`` or ``'argmax'``.
         data_preprocessor: As of ``BaseTTAModel``.

@@ -107,19 +107,19 @@ def _losses(
     seconds: float,
     shapes: list[tuple[int, ...]] = (),
 ) -> Section:
-    """``benchmark.py losses``; at the four usual shapes unless others are given."""
+    """``mmseg-balance benchmark losses``; at the four usual shapes unless others are given."""
     output = out / f'{name}.json'
     if dry_run:  # an interpreted kernel takes a second
         shapes = [(1, 4, 16, 16)]
         options = [*options, '--only', 'WeightedCrossEntropyLoss', 'SoftDiceLoss']
-    call = ['tools/benchmark.py', 'losses', '--device', _device(dry_run), '--repeat']
+    call = ['-m', 'mmseg_balance', 'benchmark', 'losses', '--device', _device(dry_run), '--repeat']
     call += ['1' if dry_run else '5', *options, *_shapes(shapes), '--json', str(output)]
     return Section(name, title, [PYTHON, *call], seconds, output)
 
 
 def _metric(out: Path, dry_run: bool) -> Section:
     output = out / 'metric.json'
-    call = ['tools/benchmark.py', 'metric', '--device', _device(dry_run), '--repeat']
+    call = ['-m', 'mmseg_balance', 'benchmark', 'metric', '--device', _device(dry_run), '--repeat']
     call += ['1' if dry_run else '5', *_shapes([(4, 16, 16)] if dry_run else [])]
     call += ['--json', str(output)]
     return Section('metric', 'Calibration metric', [PYTHON, *call], 30, output)
