@@ -136,7 +136,9 @@ start = int(pathlib.Path(marker.read_text()).stem.split('_')[1]) if '--resume' i
 with open(config.parent / 'tries.txt', 'a') as tries:
     tries.write(f'{os.getpid()} {os.getppid()} {start}\\n')
 for step in range(start + 1, 13):
-    time.sleep(0.25 if loss.startswith('Slow') else 0.02)
+    # 'Waits' leaves half a minute for a stop to arrive, and is quick once it has been resumed.
+    slow = 2.5 if loss == 'Waits' and start == 0 else 0.25 if loss.startswith('Slow') else 0.02
+    time.sleep(slow)
     if step % 2 == 0:
         (work_dir / f'iter_{step}.pth').write_text(str(step * len(loss)))
         marker.write_text(str(work_dir / f'iter_{step}.pth'))
@@ -274,15 +276,15 @@ class TestRay:
 
     def test_a_stop_ends_the_trainings_and_the_same_call_goes_on(self, ray_engine, comparison):
         def stop(name):
-            if comparison.folder('SlowA').last_checkpoint():
+            if comparison.folder('Waits').last_checkpoint():
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            run(comparison, ray_engine, losses=('SlowA',), on_update=stop)
-        assert ends(tries(comparison, 'SlowA')[0][0]), 'the training was left behind'
-        said = run(comparison, ray_engine, losses=('SlowA',))
+            run(comparison, ray_engine, losses=('Waits',), on_update=stop)
+        assert ends(tries(comparison, 'Waits')[0][0]), 'the training was left behind'
+        said = run(comparison, ray_engine, losses=('Waits',))
         assert 'goes on from' in said
-        assert comparison.folder('SlowA').finished
+        assert comparison.folder('Waits').finished
 
     def test_a_failure_is_a_result(self, ray_engine):
         found = outcomes(ray_engine, [fail, lambda place: 'fine'])
