@@ -2,6 +2,7 @@
 # make test         environment and all tests
 # make soak         a training killed 20 times, compared with one left alone (10 minutes, CamVid)
 # make gpu-report   kernels, losses and training steps on this machine's GPU (9 minutes)
+# make results      tables, numbers and figures of README and docs from docs/results/*.json
 # make lint         ruff, and that imports run one way
 # make docs         the site, in site/index.html
 # make clean        remove the environment and what quickstart and the tests wrote (not data/)
@@ -16,7 +17,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 # How many tests run side by side; each uses one thread.
 JOBS ?= 2
 
-.PHONY: help install quickstart test soak gpu-report lint docs clean
+.PHONY: help install quickstart test soak gpu-report results lint docs clean
 .DELETE_ON_ERROR:
 
 help:
@@ -52,6 +53,9 @@ soak: $(VENV)/.installed-test
 
 gpu-report: $(VENV)/.installed-test
 	PYTHON=$(abspath $(BIN))/python bash tools/gpu_report.sh --markdown docs/benchmarks.md
+
+results: $(VENV)/.installed
+	$(BIN)/python -m tools.make_results
 
 lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .

@@ -1,0 +1,131 @@
+"""Curves on dev with the spread over seeds, differences with intervals, dev against test."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mmseg_balance.experiments.figures import STYLE
+from mmseg_balance.visualization.style import COLORS, FAINT, INK, MARKERS, new_figure, plain_axes
+from tools.evidence.store import FULL, SCORES, Study, found, has_interval, name_of
+
+CURVES = {
+    'mIoU': ('mIoU on dev, %', 1),
+    'imbalance/mRecall': ('mean recall on dev, %', 100),
+    'cal': ('calibration on dev, %', 100),
+}
+FOREST = ('mIoU', 'mRecall', 'acc', 'cal')
+INK_OF = {'better': COLORS[0], 'worse': COLORS[1]}
+
+
+def makers(study: Study) -> dict[str, tuple[str, Callable[[Study], Figure]]]:
+    """File name of each figure of a study, its alternative text, and what draws it."""
+    found_ = {}
+    if study.kind == FULL and any('curves' in run for run in study.content['runs']):
+        found_[f'curves_{study.name}.png'] = ('Scores on dev while training', curves)
+    if len(study.methods) > 1:
+        found_[f'differences_{study.name}.png'] = ('Differences with 95 % intervals', forest)
+        if any(run['split'] == 'dev' for run in study.content['runs']):
+            found_[f'dev_test_{study.name}.png'] = ('Differences on dev and on test', dev_test)
+    return found_
+
+
+def names_of(study: Study) -> dict[str, str]:
+    return {file: what for file, (what, _) in makers(study).items()}
+
+
+def draw(study: Study, folder: Path) -> list[Path]:
+    """Write the figures of a study; the same study gives the same bytes on one machine."""
+    paths = []
+    with mpl.rc_context(STYLE):
+        for file, (_, make) in makers(study).items():
+            path = folder / file
+            make(study).savefig(path, metadata={'Software': None})
+            paths.append(path)
+    return paths
+
+
+def curves(study: Study) -> Figure:
+    """Mean over seeds, and from the lowest to the highest seed, against the iteration."""
+    figure = new_figure(9, 3.3)
+    for axes, (key, (title, scale)) in zip(figure.subplots(1, 3), CURVES.items(), strict=True):
+        for i, method in enumerate(study.methods):
+            runs = [
+                run['curves'][key]
+                for run in study.content['runs']
+                if run['method'] == method and key in run.get('curves', {})
+            ]
+            if runs:
+                _band(axes, runs, scale, COLORS[i % len(COLORS)], name_of(method))
+        axes.set(xlabel='iteration', title=title)
+        axes.grid(color=FAINT, alpha=0.35, linewidth=0.6)
+        plain_axes(axes)
+    handles = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc='outside lower center', ncols=min(4, len(study.methods)))
+    return figure
+
+
+def _band(axes: Axes, runs: list, scale: float, colour: str, label: str) -> None:
+    values = [dict(map(tuple, run)) for run in runs]
+    steps = sorted(set.intersection(*map(set, values)))
+    y = scale * np.array([[of_run[step] for step in steps] for of_run in values])
+    axes.plot(steps, y.mean(0), color=colour, label=f'{label} ({len(runs)})', linewidth=1.6)
+    axes.fill_between(steps, y.min(0), y.max(0), color=colour, alpha=0.2, linewidth=0)
+
+
+def forest(study: Study) -> Figure:
+    """Difference from the baseline, filled on test and hollow on dev; colour: told from zero."""
+    methods = study.methods[1:]
+    figure = new_figure(10, 1.1 + 0.3 * len(methods))
+    panels = figure.subplots(1, len(FOREST), sharey=True)
+    for axes, score in zip(panels, FOREST, strict=True):
+        for i, method in enumerate(methods):
+            for split, shift in (('dev', 0.15), ('test', -0.15)):
+                _point(axes, study.row(method, score, split), -i + shift, split == 'test')
+        axes.axvline(0, color=INK, linewidth=0.8)
+        axes.set(title=SCORES[score], xlabel='points')
+        axes.grid(axis='x', color=FAINT, alpha=0.35, linewidth=0.6)
+        plain_axes(axes)
+    panels[0].set_yticks([-i for i in range(len(methods))], [*map(name_of, methods)])
+    figure.suptitle(
+        f'Difference from {name_of(study.baseline)}: filled on test, hollow on dev; in colour: '
+        'told from zero',
+        fontsize=9,
+    )
+    return figure
+
+
+def _point(axes: Axes, row: dict | None, y: float, filled: bool) -> None:
+    if row is None:
+        return
+    colour = INK_OF.get(found(row), '#6b6f76')
+    if has_interval(row):
+        axes.plot([100 * row['low'], 100 * row['high']], [y, y], color=colour, linewidth=1.2)
+    axes.plot(100 * row['mean'], y, 'o', color=colour, mfc=colour if filled else 'white', ms=4)
+
+
+def dev_test(study: Study) -> Figure:
+    """What is gained on dev against what is gained on test."""
+    figure = new_figure(9, 3.4)
+    for axes, score in zip(figure.subplots(1, 3), ('mIoU', 'mRecall', 'cal'), strict=True):
+        for i, method in enumerate(study.methods[1:]):
+            dev, test = (study.row(method, score, split) for split in ('dev', 'test'))
+            if dev and test:
+                axes.plot(
+                    100 * dev['mean'],
+                    100 * test['mean'],
+                    MARKERS[i // len(COLORS) % len(MARKERS)],
+                    color=COLORS[i % len(COLORS)],
+                    label=name_of(method),
+                    ms=5,
+                )
+        axes.axline((0, 0), slope=1, color=FAINT, linewidth=0.8)
+        axes.axhline(0, color=FAINT, linewidth=0.8)
+        axes.set(title=SCORES[score], xlabel='difference on dev, points', ylabel='on test')
+        plain_axes(axes)
+    handles = figure.axes[0].get_legend_handles_labels()
+    figure.legend(*handles, loc='outside lower center', ncols=5)
+    return figure

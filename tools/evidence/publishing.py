@@ -1,0 +1,133 @@
+"""From the results.json of a work dir to ``docs/results/NAME.json`` and its confusion matrices."""
+
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmseg_balance.experiments.results import FORMAT, load_results, plain, read_json, write_text
+
+CONFUSIONS = 'confusions'
+FILE_LIMIT, NAME_LIMIT = 300_000, 6_000_000  # bytes
+RUN = ('method', 'loss', 'sampler', 'decision', 'seed', 'split', 'scores', 'per_class', 'settings')
+STATE = ('recipe', 'sha256', 'commits')  # of trainings
+CURVES = ('mIoU', 'imbalance/mRecall', 'imbalance/acc', 'imbalance/mIoU_tail', 'cal')
+DIGITS = 5
+ABSOLUTE = re.compile(r'(?:^|[\s="\'])(/(?:[\w.+-]+/)+[\w.+-]*)')
+
+
+def publish(
+    work_dir: Path,
+    name: str,
+    out: Path,
+    *,
+    title: str = '',
+    note: str = '',
+    commit: str = '',
+    show_as: Mapping[str, str] | None = None,
+) -> Path:
+    """Write what is kept of a finished screening, comparison or set of trainings.
+
+    Args:
+        work_dir: With results.json.
+        name: Of the file.
+        out: Folder of the files, ``docs/results``.
+        title: What the tables are headed with.
+        note: What a reader must know and no field says.
+        commit: Of the code, where the runs themselves do not say.
+        show_as: Folders of this machine and what stands in their place in commands.
+
+    Returns:
+        Path of the JSON.
+
+    Raises:
+        ValueError: unfinished, or a path of this machine is left in it.
+    """
+    results = load_results(work_dir)
+    if not results['runs'] or (not results['differences'] and _methods(results) > 1):
+        raise ValueError(f'{work_dir}: not finished, there are no runs or no differences.')
+    runs = [_run(run, work_dir) for run in results['runs']]
+    _keep_confusions(runs, work_dir, out / CONFUSIONS / name)
+    commits = sorted({c for run in runs for c in run.get('commits', [])}) or [commit or 'unknown']
+    content = {
+        'format': FORMAT,
+        'verb': results.get('verb', 'compare'),
+        'title': title or name,
+        'command': ' and '.join(call['command'] for call in results['calls']),
+        'note': note,
+        'commit': ', '.join(commits),
+        **{key: results[key] for key in ('setting', 'environment', 'classes', 'groups')},
+        'trials': results.get('trials', []),
+        'runs': runs,
+        'differences': results['differences'],
+        'recommended': results['recommended'],
+        'unfinished': [f'{run["method"]}, seed {run["seed"]}' for run in results['unfinished']],
+    }
+    text = as_text(_rounded(plain(content)))
+    for old, new in (show_as or {}).items():
+        text = text.replace(old, new)
+    left = ABSOLUTE.findall(text)
+    if left:
+        raise ValueError(f'{left[0]} is a path of this machine; give --show-as {left[0]}=NAME.')
+    write_text(out / f'{name}.json', text)
+    return out / f'{name}.json'
+
+
+def as_text(content: dict) -> str:
+    """JSON with a line for each key, and for each entry of a long list."""
+    lines = []
+    for key, value in content.items():
+        if isinstance(value, list) and value and isinstance(value[0], dict):
+            entries = ',\n  '.join(_compact(entry) for entry in value)
+            lines.append(f' {json.dumps(key)}: [\n  {entries}\n ]')
+        else:
+            lines.append(f' {json.dumps(key)}: {_compact(value)}')
+    return '{\n' + ',\n'.join(lines) + '\n}\n'
+
+
+def _compact(value) -> str:
+    return json.dumps(value, allow_nan=False, ensure_ascii=False)
+
+
+def _methods(results: Mapping) -> int:
+    return len({run['method'] for run in results['runs']})
+
+
+def _run(run: dict, work_dir: Path) -> dict:
+    kept = {key: run[key] for key in RUN}
+    kept['seconds'] = run['seconds']
+    kept['confusion'] = run['confusion']
+    state = read_json(work_dir / run['folder'] / 'state.json', {})
+    kept |= {key: state[key] for key in STATE if key in state}
+    curves = {key: run['curves'][key] for key in CURVES if key in run.get('curves', {})}
+    return {**kept, 'curves': curves} if curves else kept
+
+
+def _keep_confusions(runs: list[dict], work_dir: Path, out: Path) -> None:
+    """Copy what is small enough beside the JSON; of the others say where they were."""
+    sources = [work_dir / run['confusion'] for run in runs]
+    sizes = [source.stat().st_size for source in sources]
+    if out.exists():
+        shutil.rmtree(out)
+    if max(sizes) > FILE_LIMIT or sum(sizes) > NAME_LIMIT:
+        print(
+            f'confusion matrices are not kept: {sum(sizes) / 1e6:.1f} MB, the largest '
+            f'{max(sizes) / 1e3:.0f} kB; the JSON has their paths and the command.'
+        )
+        return
+    out.mkdir(parents=True)
+    for run, source in zip(runs, sources, strict=True):
+        method = run['method'].lower().replace(' ', '')
+        seed = 'as_trained' if run['seed'] is None else f'seed{run["seed"]}'
+        target = out / f'{method}_{seed}_{run["split"]}.npz'
+        shutil.copyfile(source, target)
+        run['confusion'] = target.relative_to(out.parents[1]).as_posix()
+
+
+def _rounded(value):
+    if isinstance(value, float):
+        return round(value, DIGITS)
+    if isinstance(value, dict):
+        return {key: _rounded(v) for key, v in value.items()}
+    return [_rounded(v) for v in value] if isinstance(value, list) else value

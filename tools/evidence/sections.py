@@ -1,0 +1,264 @@
+"""The blocks of the pages, each a function of all studies that returns Markdown."""
+
+from collections.abc import Callable, Sequence
+
+from mmseg_balance.experiments.recommendation import CHECKPOINT, direction
+from tools.evidence.claims import claims_table
+from tools.evidence.ranking import rank_agreements, ranks_over_data
+from tools.evidence.store import (
+    FULL,
+    HEADS,
+    SCORES,
+    Study,
+    found,
+    has_interval,
+    marked,
+    name_of,
+    of_kind,
+    points,
+)
+
+NOTHING = '*Not measured yet.*'
+SIDE_BY_SIDE = ('mIoU', 'mRecall', 'acc', 'cal')
+HEADLINE = ('mIoU', 'mRecall', 'acc', 'cal')
+LEGEND = (
+    'Means over seeds on test, in %; in brackets the difference from the first row in points, with '
+    'its 95 % interval. Bold: told from zero (Holm-adjusted p < 0.05); all others cannot be told from '
+    'the first row. Without an interval: one seed.'
+)
+# The protocol's runs: methods with the baseline, and seeds.
+PLAN = (
+    ('t1_camvid', 'T1 on CamVid, 3000 iterations', 6, 5),
+    ('t1_ccp', 'T1 on CCP', 4, 3),
+    ('t2_camvid', 'T2 on CamVid', 3, 3),
+    ('t1_camvid_12k', 'T1 on CamVid, four times as long', 2, 2),
+    ('screen_camvid', 'screening of T1 on CamVid', 14, 5),
+    ('screen_ccp', 'screening of T1 on CCP', 14, 5),
+    ('screen_chase_db1', 'screening of T1 on CHASE_DB1', 14, 5),
+    ('screen_street_scenes', 'screening of T1 on StreetScenes', 14, 5),
+    ('screen_t2_camvid', 'screening of T2 on CamVid', 14, 5),
+    ('screen_t2_ccp', 'screening of T2 on CCP', 14, 5),
+    ('street_scenes_977', 'the recommendation on StreetScenes rendered with seed 977', 2, 3),
+)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [' | '.join(row) for row in (head, ['---'] * len(head), *rows)]
+    return '\n'.join(f'| {line} |' for line in lines)
+
+
+def headline(studies: Sequence[Study]) -> str:
+    """Full trainings on test, a table each: the baseline's scores and differences from them."""
+    return _each(of_kind(studies, FULL), lambda study: test_table(study, HEADLINE))
+
+
+def trainings(studies: Sequence[Study]) -> str:
+    """As the headline, with all scores, and dev beside test."""
+    return _each(of_kind(studies, FULL), _whole)
+
+
+def screenings(studies: Sequence[Study]) -> str:
+    """The same of screenings."""
+    return _each(of_kind(studies, HEADS), _whole)
+
+
+def _whole(study: Study) -> str:
+    return f'{test_table(study, SCORES)}\n\nDev beside test:\n\n{dev_and_test(study)}'
+
+
+def _each(studies: Sequence[Study], made: Callable[[Study], str]) -> str:
+    parts = [f'**{study.title}** ({provenance(study)})\n\n{made(study)}' for study in studies]
+    return '\n\n'.join([*parts, LEGEND]) if parts else NOTHING
+
+
+def provenance(study: Study) -> str:
+    """Where the numbers come from, in a line."""
+    at, seeds = study.setting, {m: len(s) for m, s in study.seeds.items() if m != CHECKPOINT}
+    few, many = min(seeds.values()), max(seeds.values())
+    number = f'{many} seed{"s" * (many > 1)}' if few == many else f'{few} to {many} seeds'
+    return f'{at["data"]}, {at["test_images"]} test images, {at["length"]}, {number}'
+
+
+def test_table(study: Study, scores: Sequence[str]) -> str:
+    """Means of the baseline, then of every method with its difference."""
+    rows = []
+    for method in _with_checkpoint(study):
+        cells = []
+        for score in scores:
+            mean = study.cell(method, score).mean
+            text = 'n/a' if mean is None else f'{mean:.1f}'
+            row = study.row(method, score)
+            cells.append(text if row is None else f'{text} ({marked(row)})')
+        rows.append([name_of(method), str(len(study.seeds[method])) or '–', *cells])
+    head = ['method', 'seeds', *(SCORES[score] for score in scores)]
+    return table(head, rows)
+
+
+def dev_and_test(study: Study) -> str:
+    """Differences from the baseline on both splits."""
+    rows = []
+    for method in _with_checkpoint(study)[1:]:
+        cells = [
+            marked(study.row(method, score, split))
+            for score in SIDE_BY_SIDE
+            for split in ('dev', 'test')
+        ]
+        rows.append([name_of(method), *cells])
+    head = [f'{SCORES[score]}, {split}' for score in SIDE_BY_SIDE for split in ('dev', 'test')]
+    return table(['method', *head], rows) if rows else 'The baseline alone has been trained.'
+
+
+def _with_checkpoint(study: Study) -> list[str]:
+    return [*study.methods, *([CHECKPOINT] if CHECKPOINT in study.seeds else [])]
+
+
+def advice(studies: Sequence[Study]) -> str:
+    """What is better than the baseline on test, for each score; by the rule of ``found``."""
+    full = of_kind(studies, FULL)
+    if not full:
+        return NOTHING
+    rows = []
+    for score in HEADLINE:
+        for study in full:
+            better = ranked(study, score)
+            first, second = [*map(_with_cost, better[:2]), *['–'] * 2][:2]
+            rest = [m for m in study.methods[1:] if m not in [row['method'] for row in better]]
+            rows.append([
+                SCORES[score], study.title, first, second, ', '.join(map(name_of, rest)) or '–'
+            ])  # fmt: skip
+    head = ['for a better', 'on', 'first', 'second', 'not shown to help']
+    text = [table(head, rows), '', ADVICE_RULE]
+    return '\n'.join([*text, *disagreements(full)])
+
+
+ADVICE_RULE = (
+    'A method stands under first or second only if its difference from cross entropy on test, full '
+    'trainings, is told from zero (95 % interval, Holm-adjusted p < 0.05). One seed, or an interval '
+    'that holds zero, is not shown to help.'
+)
+
+
+def ranked(study: Study, score: str) -> list[dict]:
+    """Rows of the methods that are better on test, best first."""
+    rows = [study.row(method, score) for method in study.methods[1:]]
+    better = [row for row in rows if found(row) == 'better']
+    return sorted(better, key=lambda row: -direction(score) * row['mean'])
+
+
+def _with_cost(row: dict) -> str:
+    return f'{name_of(row["method"])} {points(row)}'
+
+
+def disagreements(studies: Sequence[Study]) -> list[str]:
+    """Methods that are better in one study and worse in another."""
+    lines = []
+    for score in HEADLINE:
+        said: dict[str, dict[str, list[str]]] = {}
+        for study in studies:
+            for method in study.methods[1:]:
+                verdict = found(study.row(method, score))
+                said.setdefault(method, {}).setdefault(verdict, []).append(study.title)
+        for method, by in said.items():
+            if 'better' in by and 'worse' in by:
+                lines += ['', f'Data sets disagree on {name_of(method)}: {SCORES[score]} is better on '
+                          f'{", ".join(by["better"])} and worse on {", ".join(by["worse"])}.']  # fmt: skip
+    return lines
+
+
+def against(studies: Sequence[Study]) -> str:
+    """What the methods lose, and which gain nothing that can be told."""
+    lines = []
+    for study in studies:
+        nothing = []
+        for method in study.methods[1:]:
+            rows = [study.row(method, score) for score in SCORES]
+            worse = [row for row in rows if found(row) == 'worse']
+            if worse:
+                losses = ', '.join(f'{SCORES[row["score"]]} {points(row)}' for row in worse)
+                lines.append(f'- {study.title}: {name_of(method)} is worse in {losses}.')
+            if any(map(has_interval, rows)) and 'better' not in map(found, rows):
+                nothing.append(name_of(method))
+        if nothing:
+            lines.append(f'- {study.title}: no score is shown to gain from {", ".join(nothing)}.')
+    return '\n'.join(lines) or 'Nothing has an interval yet.'
+
+
+def not_run(studies: Sequence[Study]) -> str:
+    """The protocol's runs and how many of them there are."""
+    by_name = {study.name: study for study in studies}
+    rows = []
+    for name, what, methods, seeds in PLAN:
+        study = by_name.get(name)
+        if study is None:
+            have = 'none'
+        else:
+            have = ', '.join(f'{name_of(m)} {len(study.seeds[m])}' for m in study.methods)
+            if all(len(study.seeds[m]) == len(study.seeds[study.baseline]) for m in study.methods):
+                have = f'{len(study.methods)} × {len(study.seeds[study.baseline])}'
+        rows.append([what, f'{methods} × {seeds}', have])
+    return table(['runs', 'planned: methods × seeds', 'done'], rows)
+
+
+def details(studies: Sequence[Study]) -> str:
+    """All of a study: IoU of every class, what was chosen on dev, where it comes from."""
+    return '\n\n'.join(map(_details, studies)) or NOTHING
+
+
+def _details(study: Study) -> str:
+    content, at, has = study.content, study.setting, study.content['environment']
+    versions = ', '.join(
+        f'{k} {v}' for k, v in has.items() if k not in ('machine', 'cores', 'date')
+    )
+    chosen = (content.get('recommended') or {}).get('text', [])
+    parts = [
+        f'## {study.title}',
+        f'{provenance(study)}; config `{at["config"]}`; {at["train_images"]} training and '
+        f'{at.get("dev_images", "?")} dev images; groups of images: `{at.get("groups", "images")}`; '
+        f'{at.get("tuned") or "no"} trials of tuning for each method. {content.get("note", "")}'.strip(),
+        f'*Made by* `{content["command"]}` at commit {content.get("commit", "unknown")}, '
+        f'{has["date"][:10]}, {has["machine"]}, {has["cores"]} cores; {versions}.',
+        ' '.join(chosen),
+        'IoU of each class on test, in %, mean over seeds:',
+        class_table(study),
+    ]
+    return '\n\n'.join(part for part in parts if part)
+
+
+def class_table(study: Study) -> str:
+    """IoU of each class, mean over seeds."""
+    rows = []
+    for method in study.methods:
+        runs = [r for r in study.content['runs'] if (r['method'], r['split']) == (method, 'test')]
+        cells = []
+        for values in zip(*(run['per_class']['IoU'] for run in runs), strict=True):
+            known = [value for value in values if value is not None]
+            cells.append(f'{100 * sum(known) / len(known):.1f}' if known else 'n/a')
+        rows.append([name_of(method), *cells])
+    return table(['method', *study.content['classes']], rows)
+
+
+def figures(studies: Sequence[Study]) -> str:
+    """The figures that ``figures.draw`` makes."""
+    from tools.evidence.figures import names_of
+
+    lines = [
+        f'![{what}, {study.title}](images/{file})'
+        for study in studies
+        for file, what in names_of(study).items()
+    ]
+    return '\n\n'.join(lines) or NOTHING
+
+
+BLOCKS: dict[str, Callable[[Sequence[Study]], str]] = {
+    'headline': headline,
+    'advice': advice,
+    'trainings': trainings,
+    'screenings': screenings,
+    'against': against,
+    'claims': claims_table,
+    'ranks': ranks_over_data,
+    'agreement': rank_agreements,
+    'not-run': not_run,
+    'details': details,
+    'figures': figures,
+}

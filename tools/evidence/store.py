@@ -1,0 +1,180 @@
+"""All of ``docs/results/*.json``, and what the tables ask of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from mmseg_balance.experiments.differences import UNDECIDED, verdict
+from mmseg_balance.experiments.recommendation import CHECKPOINT, direction
+from mmseg_balance.experiments.results import FORMAT, read_json
+from mmseg_balance.experiments.summary import Cell, mean_of, methods_of
+
+SCORES = {
+    'mIoU': 'mIoU',
+    'mRecall': 'mean recall',
+    'mIoU_tail': 'mIoU of rare classes',
+    'mIoU_I': 'mIoU per image',
+    'acc': 'accuracy',
+    'cal': 'calibration',
+}
+FULL, HEADS = 'train', 'screen'
+NAMES = {
+    'ce': 'cross entropy',
+    'wce': 'weighted cross entropy',
+    'recall': 'recall loss',
+    'soft_dice': 'soft Dice',
+    'soft_iou': 'soft IoU',
+    'lmp': 'loss max-pooling',
+    'focal': 'focal loss',
+    'lovasz': 'Lovász-softmax',
+    'ohem': 'OHEM',
+    'logit_adjusted': 'logit adjustment',
+    'soft_dice_ce': 'soft Dice + cross entropy',
+    'recall_dice': 'recall loss + soft Dice',
+    'lmp_dice': 'loss max-pooling + soft Dice',
+    'dlnce': 'soft Dice, then cross entropy',
+    CHECKPOINT: 'the checkpoint as it was',
+}
+
+
+@dataclass(frozen=True)
+class Study:
+    """The runs of one JSON: a set of trainings, or a screening.
+
+    Args:
+        name: Of its file, without the suffix.
+        content: Of its file.
+    """
+
+    name: str
+    content: dict
+
+    @property
+    def kind(self) -> str:
+        return HEADS if self.content['verb'] == 'screen' else FULL
+
+    @property
+    def title(self) -> str:
+        return self.content.get('title') or self.name
+
+    @property
+    def setting(self) -> dict:
+        return self.content['setting']
+
+    @cached_property
+    def methods(self) -> list[str]:
+        """The baseline first."""
+        found = [method.name for method in methods_of(self.content)]
+        return [name for name in found if name != CHECKPOINT]
+
+    @property
+    def baseline(self) -> str:
+        return self.methods[0]
+
+    @cached_property
+    def seeds(self) -> dict[str, list[int]]:
+        return {method.name: method.seeds for method in methods_of(self.content)}
+
+    def scores(self, method: str, score: str, split: str) -> dict[int, float]:
+        """By seed, those that are defined."""
+        return {
+            run['seed']: run['scores'][score]
+            for run in self.content['runs']
+            if (run['method'], run['split']) == (method, split)
+            and run['scores'].get(score) is not None
+        }
+
+    def cell(self, method: str, score: str, split: str = 'test') -> Cell:
+        """Mean and standard deviation over seeds, in percent."""
+        by_name = {found.name: found for found in methods_of(self.content, split)}
+        return mean_of(by_name.get(method), score)
+
+    @cached_property
+    def _rows(self) -> dict[tuple, dict]:
+        keys = ('method', 'baseline', 'score', 'split')
+        return {tuple(row[k] for k in keys): row for row in self.content['differences']}
+
+    def row(
+        self, method: str, score: str, split: str = 'test', baseline: str | None = None
+    ) -> dict | None:
+        """The difference of a method from the baseline, None where there is none."""
+        row = self._rows.get((method, baseline or self.baseline, score, split))
+        return None if row is None or row['mean'] is None else row
+
+
+def load_studies(folder: Path) -> list[Study]:
+    """Trainings first, then screenings, each in the order of names.
+
+    Raises:
+        ValueError: a file is of another format.
+    """
+    studies = [Study(path.stem, read_json(path, {})) for path in sorted(folder.glob('*.json'))]
+    for study in studies:
+        if study.content.get('format') != FORMAT:
+            raise ValueError(f'{folder / study.name}.json: not of format {FORMAT}.')
+    return sorted(studies, key=lambda study: (study.kind != FULL, study.name))
+
+
+def of_kind(studies: Sequence[Study], kind: str) -> list[Study]:
+    return [study for study in studies if study.kind == kind]
+
+
+def name_of(method: str) -> str:
+    """As the pages call a method.
+
+    >>> name_of('ce'), name_of('ce + balance_batch_ccp')
+    ('cross entropy', 'cross entropy, balance_batch_ccp')
+    """
+    loss, _, rest = method.partition(' + ')
+    return NAMES.get(loss.lower(), loss) + (f', {rest}' if rest else '')
+
+
+def has_interval(row: dict | None) -> bool:
+    return row is not None and row['low'] is not None and row['p_holm'] is not None
+
+
+def found(row: dict | None) -> str:
+    """``'better'``, ``'worse'``, ``'undecided'``, or ``'unknown'`` where there is no interval.
+
+    The rule of every table: better and worse are told by the p value of the paired difference on
+    the split, adjusted over the methods (Holm), below 0.05; the 95 % interval then excludes 0.
+
+    >>> row = dict(score='ECE', mean=.1, low=.05, high=.15, p_holm=.01)
+    >>> found(row), found({**row, 'p_holm': .2}), found({**row, 'low': None})
+    ('worse', 'undecided', 'unknown')
+    """
+    if not has_interval(row):
+        return 'unknown'
+    said = verdict(row)
+    if said == UNDECIDED:
+        return 'undecided'
+    return 'better' if (said == 'higher') == (direction(row['score']) > 0) else 'worse'
+
+
+def points(row: dict | None) -> str:
+    """A difference in points with its interval.
+
+    >>> points(dict(mean=.0704, low=.059, high=.081, p_holm=.01))
+    '+7.0 [+5.9, +8.1]'
+    """
+    if row is None:
+        return 'n/a'
+    mean = signed(row['mean'])
+    return f'{mean} [{signed(row["low"])}, {signed(row["high"])}]' if has_interval(row) else mean
+
+
+def signed(fraction: float) -> str:
+    """In points with a sign, no minus before zero.
+
+    >>> signed(.012), signed(-.00004), signed(-.021)
+    ('+1.2', '0.0', '−2.1')
+    """
+    value = round(100 * fraction, 1)
+    return f'{value:+.1f}'.replace('-', '−') if value else '0.0'
+
+
+def marked(row: dict | None) -> str:
+    """A difference, bold where it is told from zero."""
+    text = points(row)
+    return f'**{text}**' if found(row) in ('better', 'worse') else text
