@@ -62,9 +62,13 @@ def evidence_of(readme: str) -> str:
     return after[: after.index(f'\n{end}')]
 
 
-def numbers_of_nothing(text: str) -> list[str]:
-    """Decimal numbers of the prose around the blocks that stand in none of them."""
-    blocks = ' '.join(match[0] for match in BLOCK.finditer(text))
-    known = {number.lstrip('+−') for number in NUMBER.findall(blocks)}
+def numbers_in_blocks(texts: Sequence[str]) -> set[str]:
+    """All decimal numbers of the blocks, without their signs."""
+    blocks = ' '.join(match[0] for text in texts for match in BLOCK.finditer(text))
+    return {number.lstrip('+−') for number in NUMBER.findall(blocks)}
+
+
+def numbers_of_nothing(text: str, known: set[str]) -> list[str]:
+    """Decimal numbers of the prose around the blocks that are not known."""
     prose = BLOCK.sub('', text)
     return [number for number in NUMBER.findall(prose) if number.lstrip('+−') not in known]

@@ -1,0 +1,222 @@
+"""What stands in README and docs/results*.md is made from docs/results/*.json, and is up to date."""
+
+import doctest
+import json
+import re
+
+import numpy as np
+import pytest
+
+from mmseg_balance.experiments.differences import differences
+from mmseg_balance.functional.groups import make_groups
+from mmseg_balance.functional.per_image import per_image_scores
+from mmseg_balance.metrics.confusion_file import load_confusions
+from tools.evidence import claims, pages, publishing, ranking, sections, store, zoo
+from tools.evidence.figures import draw, names_of
+from tools.evidence.store import Study
+
+METHODS = ('ce', 'recall', 'wce', 'lmp')
+GAIN = {'ce': 0.0, 'recall': 0.02, 'wce': -0.03, 'lmp': 0.0}
+
+
+def study(name='t', kind='train', gain=GAIN, seeds=5, config='configs/c.py', title=''):
+    """Runs whose scores differ from the baseline's by a known amount, and a little by seed."""
+    runs, rows = [], []
+    for split in ('dev', 'test'):
+        for method in METHODS:
+            for seed in range(seeds):
+                of_seed = 0.001 * (seed - seeds // 2)
+                scores = dict.fromkeys(store.SCORES, 0.5 + gain[method] + of_seed)
+                run = {
+                    'method': method,
+                    'seed': seed,
+                    'split': split,
+                    'scores': scores,
+                    'per_class': {'IoU': [0.5, None]},
+                    'recipe': f'configs/deeplabv3_{method}_camvid.py',
+                    'sha256': f'abcdef{seed}' + 57 * '0',
+                    'seconds': {},
+                }
+                if split == 'test':
+                    run['curves'] = {'mIoU': [[10, 30 + seed], [20, 40 + seed]]}
+                runs.append(run)
+            rows += (
+                []
+                if method == 'ce'
+                else [row(method, s, split, gain[method], seeds) for s in store.SCORES]
+            )
+    setting = dict(config=config, length='10 iterations', data='CamVid', train_images=4,
+                   dev_images=2, test_images=3, groups='images')  # fmt: skip
+    environment = dict(machine='a CPU', cores=2, date='2026-01-01', torch='2.13')
+    content = dict(format=2, verb=kind, title=title or name, command='c', setting=setting,
+                   environment=environment, classes=['a', 'b'], runs=runs, differences=rows)  # fmt: skip
+    return Study(name, content)
+
+
+def row(method, score, split, mean, seeds):
+    told = abs(mean) > 0.01
+    known = seeds > 1
+    return dict(
+        method=method,
+        baseline='ce',
+        score=score,
+        split=split,
+        mean=mean,
+        low=mean - 0.01 if known else None,
+        high=mean + 0.01 if known else None,
+        p_holm=(0.001 if told else 0.4) if known else None,
+    )
+
+
+def test_pages_are_what_make_results_makes(repository):
+    for path, text in pages.made(repository):
+        assert path.read_text(encoding='utf-8') == text, f'{path}: run make results'
+
+
+def test_figures_of_every_study_are_there(repository):
+    for found in store.load_studies(repository / 'docs' / 'results'):
+        for name in names_of(found):
+            assert (repository / 'docs' / 'images' / name).is_file(), 'run make results'
+
+
+def test_every_number_of_readme_s_evidence_is_measured_or_a_paper_s(repository):
+    texts = [(repository / page).read_text(encoding='utf-8') for page in pages.PAGES]
+    known = pages.numbers_in_blocks(texts)
+    assert pages.numbers_of_nothing(pages.evidence_of(texts[0]), known) == []
+    assert pages.numbers_of_nothing('Recall loss gains 73.25 points.', known) == ['73.25']
+
+
+def test_an_edited_number_is_found(repository):
+    _path, text = next(pages.made(repository))
+    studies = store.load_studies(repository / 'docs' / 'results')
+    edited = text.replace(sections.headline(studies)[:40], '99.9 points', 1)
+    assert edited != text
+    assert pages.with_blocks(edited, studies) == text
+
+
+def test_a_block_without_end_or_name_is_refused():
+    with pytest.raises(ValueError, match='no block .tables.'):
+        pages.with_blocks('<!-- results: tables -->\n<!-- /results -->', [])
+    with pytest.raises(ValueError, match='has no <!-- /results -->'):
+        pages.with_blocks('<!-- results: headline -->\n', [])
+
+
+def test_kept_scores_follow_from_the_kept_confusion_matrices(repository):
+    folder = repository / 'docs' / 'results'
+    for found in store.load_studies(folder):
+        for run in found.content['runs']:
+            if not run.get('confusion', '').startswith(publishing.CONFUSIONS):
+                continue
+            confusions, _ = load_confusions(folder / run['confusion'])
+            scores = per_image_scores(confusions, found.content['groups'])
+            for name, value in scores.items():
+                assert run['scores'][name] == pytest.approx(value, abs=1e-5), run['confusion']
+
+
+def test_kept_differences_follow_from_the_kept_confusion_matrices(repository):
+    """Of the first two methods of every study; the draws are the same, so the numbers are."""
+    folder = repository / 'docs' / 'results'
+    for found in store.load_studies(folder):
+        pair = found.methods[:2]
+        runs, names = {}, []
+        for run in found.content['runs']:
+            kept = run.get('confusion', '').startswith(publishing.CONFUSIONS)
+            if kept and run['method'] in pair and run['split'] == 'test':
+                confusions, names = load_confusions(folder / run['confusion'])
+                runs.setdefault(run['method'], {})[run['seed']] = confusions
+        if len(runs) < 2:
+            continue
+        groups = make_groups(names, found.setting['groups'])
+        for made in differences(runs, pair[0], groups, class_groups=found.content['groups']):
+            kept = found.row(made['method'], made['score'])
+            for key in ('mean', 'low', 'high'):
+                value = np.nan if kept[key] is None else kept[key]
+                assert value == pytest.approx(made[key], abs=1e-5, nan_ok=True)
+
+
+def test_advice_has_only_what_is_told_from_the_baseline_on_test():
+    text = sections.advice([study()])
+    line = next(line for line in text.splitlines() if line.startswith('| mIoU |'))
+    assert line == (
+        '| mIoU | t | recall loss +2.0 [+1.0, +3.0] | – | weighted cross entropy, loss max-pooling |'
+    )
+    one_seed = sections.advice([study(seeds=1)])
+    assert (
+        '| mIoU | t | – | – | recall loss, weighted cross entropy, loss max-pooling |' in one_seed
+    )
+
+
+def test_data_sets_that_disagree_are_named():
+    other = study('u', gain={**GAIN, 'recall': -0.02})
+    text = sections.advice([study(), other])
+    assert 'Data sets disagree on recall loss: mIoU is better on t and worse on u.' in text
+
+
+def test_what_cannot_be_told_is_not_bold():
+    text = sections.trainings([study()])
+    assert '52.0 (**+2.0 [+1.0, +3.0]**)' in text
+    assert '(0.0 [−1.0, +1.0])' in text
+
+
+def test_losses_of_a_method_are_listed():
+    text = sections.against([study()])
+    assert '- t: weighted cross entropy is worse in mIoU −3.0 [−4.0, −2.0]' in text
+    assert 'no score is shown to gain from weighted cross entropy, loss max-pooling.' in text
+
+
+@pytest.mark.parametrize(
+    ('claim', 'seeds', 'verdict'),
+    [
+        (claims.Claim('A', 'gains', '+1', 'recall', 'mIoU'), 5, claims.HELD),
+        (claims.Claim('A', 'gains', '+1', 'wce', 'mIoU'), 5, claims.NOT_HELD),
+        (claims.Claim('A', 'loses', '-1', 'wce', 'mIoU', expected='worse'), 5, claims.HELD),
+        (claims.Claim('A', 'gains', '+1', 'lmp', 'mIoU'), 5, claims.UNDECIDED),
+        (claims.Claim('A', 'gains', '+1', 'lmp', 'mIoU'), 1, claims.NO_INTERVAL),
+        (claims.Claim('A', 'gains', '+1', 'focal', 'mIoU'), 5, claims.NOT_MEASURED),
+        (claims.Claim('A', 'keeps', '-1.9', 'lmp', 'mIoU', bound=-1.9), 5, claims.HELD),
+        (claims.Claim('A', 'keeps', '-0.5', 'lmp', 'mIoU', bound=-0.5), 5, claims.UNDECIDED),
+        (claims.Claim('A', 'keeps', '-1.9', 'wce', 'mIoU', bound=-1.9), 5, claims.NOT_HELD),
+    ],
+)
+def test_claims_are_judged_by_the_written_rule(claim, seeds, verdict):
+    assert claims.judged(claim, study(seeds=seeds))[0] == verdict
+
+
+def test_agreement_of_screening_and_training_of_one_config():
+    heads = study('s', 'screen')
+    text = ranking.rank_agreements([study(), heads])
+    assert re.search(r'\| mIoU \| \+1\.00 \|', text)
+    assert 'Needs a screening' in ranking.rank_agreements([study(config='d.py'), heads])
+
+
+def test_mean_ranks_need_two_data_sets():
+    assert 'Needs full trainings on two' in ranking.ranks_over_data([study()])
+    text = ranking.ranks_over_data([study(), study('u')])
+    assert '| mIoU | 2.5 | 1.0 | 4.0 | 2.5 |' in text
+
+
+def test_the_zoo_has_recipe_scores_and_hashes():
+    text = zoo.metafile([study()])
+    assert 'Config: configs/deeplabv3_recall_camvid.py' in text
+    assert '- abcdef40\n' in text
+    assert 'mIoU: 52.0\n' in text
+
+
+def test_figures_are_drawn_twice_alike(tmp_path):
+    first = [path.read_bytes() for path in draw(study(), tmp_path)]
+    assert len(first) == 3
+    assert first == [path.read_bytes() for path in draw(study(), tmp_path)]
+
+
+def test_json_has_a_line_for_each_run_and_no_path_of_the_machine(tmp_path):
+    content = {'a': 1, 'runs': [{'x': 1.0}, {'x': 2.0}]}
+    text = publishing.as_text(content)
+    assert json.loads(text) == content
+    assert len(text.splitlines()) == 7
+    assert publishing.ABSOLUTE.findall('python x --work-dir /home/me/w a/b') == ['/home/me/w']
+
+
+def test_examples_of_the_tools():
+    tried = doctest.testmod(store)
+    assert tried.attempted
+    assert not tried.failed
