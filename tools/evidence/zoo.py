@@ -11,6 +11,7 @@ HEAD = """\
 # Made by `make results` from docs/results: the recipes that were trained, with scores on test.
 # No weights are published; the checkpoints' hashes say which training a score is of.
 """
+COLLECTION = {'Name': 'mmseg_balance', 'License': 'Apache License 2.0', 'README': 'README.md'}
 METRICS = ('mIoU', 'mRecall', 'acc', 'cal')
 
 
@@ -22,7 +23,8 @@ def metafile(studies: Sequence[Study]) -> str:
         for method in study.methods
         if any(run.get('recipe') for run in _runs(study, method))
     ]
-    return HEAD + yaml.safe_dump({'Models': models}, sort_keys=False, allow_unicode=True, width=100)
+    content = {'Collections': [COLLECTION], 'Models': models}
+    return HEAD + yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
 
 
 def _runs(study: Study, method: str) -> list[dict]:
@@ -36,7 +38,7 @@ def _model(study: Study, method: str) -> dict:
     cells = {score: study.cell(method, score) for score in METRICS}
     return {
         'Name': Path(recipe).stem,
-        'In Collection': 'mmseg_balance',
+        'In Collection': COLLECTION['Name'],
         'Config': recipe,
         'Metadata': {
             'Training Data': setting['data'],
