@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> int:
     try:
         if args.trainings:
             args.work_dir = args.work_dir or Path('work_dirs', 'trainings', args.name)
-            command = shlex.join(['python', '-m', 'tools.collect_results', *(argv or sys.argv[1:])])
+            command = command_of(args)
             init_default_scope('mmseg')
             trainings = find_trainings(args.trainings)
             score_all(trainings, args.work_dir)
@@ -71,6 +71,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if not (args.trainings or args.work_dir):
         parser.error('give --work-dir of a screening or comparison, or --trainings')
     return args
+
+
+def command_of(args: argparse.Namespace) -> str:
+    """The command that the scores are from, without what only words the pages."""
+    start = ['python', '-m', 'tools.collect_results', args.name, '--groups', args.groups]
+    return shlex.join([*start, '--choose-by', args.choose_by, '--trainings', *args.trainings])
 
 
 def score_all(trainings: list[Training], work_dir: Path) -> None:

@@ -72,7 +72,13 @@ def _band(axes: Axes, runs: list, scale: float, colour: str, label: str) -> None
     values = [dict(map(tuple, run)) for run in runs]
     steps = sorted(set.intersection(*map(set, values)))
     y = scale * np.array([[of_run[step] for step in steps] for of_run in values])
-    axes.plot(steps, y.mean(0), color=colour, label=f'{label} ({len(runs)})', linewidth=1.6)
+    axes.plot(
+        steps,
+        y.mean(0),
+        color=colour,
+        label=f'{label}, {len(runs)} seed{"s" * (len(runs) > 1)}',
+        linewidth=1.6,
+    )
     axes.fill_between(steps, y.min(0), y.max(0), color=colour, alpha=0.2, linewidth=0)
 
 

@@ -127,7 +127,7 @@ def name_of(method: str) -> str:
     ('cross entropy', 'cross entropy, balance_batch_ccp')
     """
     loss, _, rest = method.partition(' + ')
-    return NAMES.get(loss.lower(), loss) + (f', {rest}' if rest else '')
+    return NAMES.get(loss.lower(), loss.replace('_', ' ')) + (f', {rest}' if rest else '')
 
 
 def has_interval(row: dict | None) -> bool:

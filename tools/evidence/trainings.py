@@ -258,7 +258,7 @@ def gather(
     }
     results = collect(work_dir, 'trainings', methods)
     results['differences'] = all_differences(results, work_dir, groups)
-    results['recommended'] = recommend(results, choose_by)
+    results['recommended'] = recommend(results, choose_by) if len(methods) > 1 else None
     facts = {
         'verb': 'train',
         'setting': {
