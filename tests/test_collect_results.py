@@ -1,5 +1,6 @@
 """Finished trainings are scored on dev and test once, and kept with all that a reader needs."""
 
+import copy
 import json
 from hashlib import sha256
 
@@ -22,6 +23,7 @@ def write_training(root, method, seed, *, last=40, logged=None, **changes):
     """What a training leaves, without the training: its weights are random."""
     cfg = screen_config(root, **changes)
     cfg.model.decode_head.loss_decode = dict(type=LOSSES[method])
+    cfg.test_dataloader = copy.deepcopy(cfg.val_dataloader)
     cfg.val_dataloader.dataset.indices = 4
     cfg.randomness = dict(seed=seed)
     folder = root / method / f'seed{seed}'
