@@ -131,7 +131,13 @@ def test_configs_and_tools_are_in_the_wheel(repository, wheel):
     names = set(wheel.namelist())
     configs = files_of(repository / 'configs', '.py')
     assert {f'mmseg_balance/.mim/configs/{name}' for name in configs} <= names
-    for name in ('tools/train.py', 'tools/test.py', 'tools/dist_train.sh', 'model-index.yml'):
+    for name in (
+        'tools/train.py',
+        'tools/test.py',
+        'tools/dist_train.sh',
+        'model-index.yml',
+        'metafile.yml',
+    ):
         assert f'mmseg_balance/.mim/{name}' in names
     assert not [name for name in names if 'tests/' in name or name.endswith('soak.py')]
 

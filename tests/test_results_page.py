@@ -11,6 +11,7 @@ from mmseg_balance.experiments.differences import differences
 from mmseg_balance.functional.groups import make_groups
 from mmseg_balance.functional.per_image import per_image_scores
 from mmseg_balance.metrics.confusion_file import load_confusions
+from tests.support.comparison_samples import write_results, write_run
 from tools.evidence import claims, pages, publishing, ranking, sections, store, zoo
 from tools.evidence.figures import draw, names_of
 from tools.evidence.store import Study
@@ -140,12 +141,22 @@ def test_advice_has_only_what_is_told_from_the_baseline_on_test():
     text = sections.advice([study()])
     line = next(line for line in text.splitlines() if line.startswith('| mIoU |'))
     assert line == (
-        '| mIoU | t | recall loss +2.0 [+1.0, +3.0] | – | weighted cross entropy, loss max-pooling |'
+        '| mIoU | t | recall loss +2.0 [+1.0, +3.0] | – | '
+        'weighted cross entropy (worse), loss max-pooling |'
     )
     one_seed = sections.advice([study(seeds=1)])
     assert (
         '| mIoU | t | – | – | recall loss, weighted cross entropy, loss max-pooling |' in one_seed
     )
+
+
+def test_advice_names_what_a_method_costs():
+    mixed = study()
+    for found in mixed.content['differences']:
+        if (found['method'], found['score']) == ('recall', 'acc'):
+            found.update(mean=-0.015, low=-0.02, high=-0.01)
+    text = sections.advice([mixed])
+    assert '| mIoU | t | recall loss +2.0 [+1.0, +3.0]; costs accuracy −1.5 | – |' in text
 
 
 def test_data_sets_that_disagree_are_named():
@@ -222,3 +233,18 @@ def test_examples_of_the_tools():
     tried = doctest.testmod(store)
     assert tried.attempted
     assert not tried.failed
+
+
+def test_a_sampler_is_compared_with_its_own_loss(tmp_path):
+    for method in ('ce', 'dice', 'dice + balance'):
+        for seed in (0, 1):
+            write_run(tmp_path, method, seed)
+    results = write_results(tmp_path, ('ce', 'dice', 'dice + balance'))
+    rows = publishing.from_own_loss(results, tmp_path)
+    assert {(row['method'], row['baseline']) for row in rows} == {('dice + balance', 'dice')}
+    (row,) = [row for row in rows if (row['score'], row['split']) == ('mIoU', 'test')]
+    means = [
+        np.mean([r['scores']['mIoU'] for r in results['runs'] if r['method'] == method])
+        for method in ('dice', 'dice + balance')
+    ]
+    assert row['mean'] == pytest.approx(means[1] - means[0])

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from mmseg_balance.experiments.recommendation import CHECKPOINT, all_differences
 from mmseg_balance.experiments.results import FORMAT, load_results, plain, read_json, write_text
 
 CONFUSIONS = 'confusions'
@@ -60,7 +61,7 @@ def publish(
         **{key: results[key] for key in ('setting', 'environment', 'classes', 'groups')},
         'trials': results.get('trials', []),
         'runs': runs,
-        'differences': results['differences'],
+        'differences': [*results['differences'], *from_own_loss(results, work_dir)],
         'recommended': results['recommended'],
         'unfinished': [f'{run["method"]}, seed {run["seed"]}' for run in results['unfinished']],
     }
@@ -72,6 +73,24 @@ def publish(
         raise ValueError(f'{left[0]} is a path of this machine; give --show-as {left[0]}=NAME.')
     write_text(out / f'{name}.json', text)
     return out / f'{name}.json'
+
+
+def from_own_loss(results: Mapping, work_dir: Path) -> list[dict]:
+    """Differences of ``LOSS + SAMPLER`` and ``LOSS + DECISION`` from the loss alone.
+
+    The results have them for the baseline's loss.
+    """
+    methods = list(dict.fromkeys(run['method'] for run in results['runs']))
+    rows = []
+    for method in methods:
+        loss = method.partition(' + ')[0]
+        if loss not in (method, methods[0], CHECKPOINT) and loss in methods:
+            runs = [
+                run for name in (loss, method) for run in results['runs'] if run['method'] == name
+            ]
+            groups = results['setting'].get('groups', 'images')
+            rows += all_differences({**results, 'runs': runs}, work_dir, groups)
+    return rows
 
 
 def as_text(content: dict) -> str:

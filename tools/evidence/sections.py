@@ -17,6 +17,7 @@ from tools.evidence.store import (
     name_of,
     of_kind,
     points,
+    signed,
 )
 
 NOTHING = '*Not measured yet.*'
@@ -122,11 +123,10 @@ def advice(studies: Sequence[Study]) -> str:
     for score in HEADLINE:
         for study in full:
             better = ranked(study, score)
-            first, second = [*map(_with_cost, better[:2]), *['–'] * 2][:2]
-            rest = [m for m in study.methods[1:] if m not in [row['method'] for row in better]]
-            rows.append([
-                SCORES[score], study.title, first, second, ', '.join(map(name_of, rest)) or '–'
-            ])  # fmt: skip
+            first, second = [*(_with_cost(study, row) for row in better[:2]), '–', '–'][:2]
+            helping = [row['method'] for row in better]
+            rest = [_or_worse(study, m, score) for m in study.methods[1:] if m not in helping]
+            rows.append([SCORES[score], study.title, first, second, ', '.join(rest) or '–'])
     head = ['for a better', 'on', 'first', 'second', 'not shown to help']
     text = [table(head, rows), '', ADVICE_RULE]
     return '\n'.join([*text, *disagreements(full)])
@@ -139,6 +139,11 @@ ADVICE_RULE = (
 )
 
 
+def _or_worse(study: Study, method: str, score: str) -> str:
+    worse = found(study.row(method, score)) == 'worse'
+    return f'{name_of(method)} (worse)' if worse else name_of(method)
+
+
 def ranked(study: Study, score: str) -> list[dict]:
     """Rows of the methods that are better on test, best first."""
     rows = [study.row(method, score) for method in study.methods[1:]]
@@ -146,8 +151,16 @@ def ranked(study: Study, score: str) -> list[dict]:
     return sorted(better, key=lambda row: -direction(score) * row['mean'])
 
 
-def _with_cost(row: dict) -> str:
-    return f'{name_of(row["method"])} {points(row)}'
+def _with_cost(study: Study, row: dict) -> str:
+    """A method, its gain, and what it loses for that."""
+    others = [study.row(row['method'], score) for score in HEADLINE]
+    losses = [
+        f'{SCORES[other["score"]]} {signed(other["mean"])}'
+        for other in others
+        if found(other) == 'worse'
+    ]
+    cost = f'; costs {", ".join(losses)}' if losses else ''
+    return f'{name_of(row["method"])} {points(row)}{cost}'
 
 
 def disagreements(studies: Sequence[Study]) -> list[str]:
