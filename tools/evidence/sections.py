@@ -65,7 +65,10 @@ def screenings(studies: Sequence[Study]) -> str:
 
 
 def _whole(study: Study) -> str:
-    return f'{test_table(study, SCORES)}\n\nDev beside test:\n\n{dev_and_test(study)}'
+    tested = test_table(study, list(SCORES))
+    if len(study.methods) == 1:
+        return tested
+    return f'{tested}\n\nDev beside test:\n\n{dev_and_test(study)}'
 
 
 def _each(studies: Sequence[Study], made: Callable[[Study], str]) -> str:
@@ -107,7 +110,7 @@ def dev_and_test(study: Study) -> str:
         ]
         rows.append([name_of(method), *cells])
     head = [f'{SCORES[score]}, {split}' for score in SIDE_BY_SIDE for split in ('dev', 'test')]
-    return table(['method', *head], rows) if rows else 'The baseline alone has been trained.'
+    return table(['method', *head], rows)
 
 
 def _with_checkpoint(study: Study) -> list[str]:
