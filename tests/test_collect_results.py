@@ -13,7 +13,7 @@ from mmseg.registry import MODELS
 from mmseg_balance.metrics.confusion_file import load_confusions
 from tests.support.tiny_screen import screen_config
 from tools import collect_results
-from tools.evidence import trainings
+from tools.evidence import publishing, trainings
 from tools.evidence.store import Study
 
 LOSSES = {'ce': 'CrossEntropyLoss', 'recall': 'RecallLoss'}
@@ -147,3 +147,12 @@ def test_a_path_of_this_machine_is_refused(tmp_path, collect, capsys):
     assert collect('ce', show=False) == 2
     assert 'is a path of this machine' in capsys.readouterr().err
     assert not (tmp_path / 'out' / 'tiny.json').exists()
+
+
+def test_large_matrices_stay_where_they_are(four, collect, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(publishing, 'FILE_LIMIT', 100)
+    assert collect('ce') == 0
+    assert 'not kept' in capsys.readouterr().out
+    runs = json.loads((tmp_path / 'out' / 'tiny.json').read_text())['runs']
+    assert all((tmp_path / 'work' / run['confusion']).is_file() for run in runs)
+    assert not (tmp_path / 'out' / 'confusions').exists()

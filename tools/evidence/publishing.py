@@ -49,7 +49,7 @@ def publish(
     if not results['runs'] or (not results['differences'] and _methods(results) > 1):
         raise ValueError(f'{work_dir}: not finished, there are no runs or no differences.')
     runs = [_run(run, work_dir) for run in results['runs']]
-    _keep_confusions(runs, work_dir, out / CONFUSIONS / name)
+    copies = _small_confusions(runs, work_dir, out / CONFUSIONS / name)
     commits = sorted({c for run in runs for c in run.get('commits', [])}) or [commit or 'unknown']
     content = {
         'format': FORMAT,
@@ -71,6 +71,10 @@ def publish(
     left = ABSOLUTE.findall(text)
     if left:
         raise ValueError(f'{left[0]} is a path of this machine; give --show-as {left[0]}=NAME.')
+    shutil.rmtree(out / CONFUSIONS / name, ignore_errors=True)
+    for source, target in copies:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target)
     write_text(out / f'{name}.json', text)
     return out / f'{name}.json'
 
@@ -123,25 +127,24 @@ def _run(run: dict, work_dir: Path) -> dict:
     return {**kept, 'curves': curves} if curves else kept
 
 
-def _keep_confusions(runs: list[dict], work_dir: Path, out: Path) -> None:
-    """Copy what is small enough beside the JSON; of the others say where they were."""
+def _small_confusions(runs: list[dict], work_dir: Path, out: Path) -> list[tuple[Path, Path]]:
+    """What to copy beside the JSON; where it is too large, the runs keep the paths they had."""
     sources = [work_dir / run['confusion'] for run in runs]
     sizes = [source.stat().st_size for source in sources]
-    if out.exists():
-        shutil.rmtree(out)
     if max(sizes) > FILE_LIMIT or sum(sizes) > NAME_LIMIT:
         print(
             f'confusion matrices are not kept: {sum(sizes) / 1e6:.1f} MB, the largest '
             f'{max(sizes) / 1e3:.0f} kB; the JSON has their paths and the command.'
         )
-        return
-    out.mkdir(parents=True)
+        return []
+    copies = []
     for run, source in zip(runs, sources, strict=True):
         method = run['method'].lower().replace(' ', '')
         seed = 'as_trained' if run['seed'] is None else f'seed{run["seed"]}'
         target = out / f'{method}_{seed}_{run["split"]}.npz'
-        shutil.copyfile(source, target)
+        copies.append((source, target))
         run['confusion'] = target.relative_to(out.parents[1]).as_posix()
+    return copies
 
 
 def _rounded(value):
