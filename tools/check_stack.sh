@@ -57,7 +57,7 @@ install_onedl() {
 
 # mmdet's own requirements are left out but for what it imports: they would bring a second OpenCV.
 install_maskformer() {
-    install -e '.[lite]' "${instead[@]}" pytest shapely pycocotools terminaltables &&
+    install -e '.[lite]' "${instead[@]}" pytest shapely pycocotools terminaltables six &&
     install --no-deps mmdet==3.3.0
 }
 
