@@ -25,7 +25,7 @@ log=$work/log
 step() {
     echo "$stack: $1"
     shift
-    "$@" >"$log" 2>&1 || { tail -n 30 "$log"; echo "$stack: FAILED"; exit 1; }
+    "$@" >"$log" 2>&1 || { tail -n 60 "$log"; echo "$stack: FAILED"; exit 1; }
 }
 
 # The tested versions, without those of the packages named on the command line.
@@ -57,7 +57,7 @@ install_onedl() {
 
 # mmdet's own requirements are left out but for what it imports: they would bring a second OpenCV.
 install_maskformer() {
-    install -e '.[lite]' "${instead[@]}" pytest shapely pycocotools terminaltables &&
+    install -e '.[lite]' "${instead[@]}" pytest shapely pycocotools terminaltables six &&
     install --no-deps mmdet==3.3.0
 }
 
@@ -94,7 +94,7 @@ smoke() {
 
 check() {
     if [ "$stack" = maskformer ]; then
-        MMSEG_BALANCE_REQUIRE_DATA=1 "$python" -m pytest -q tests/runtime/test_mask_classification.py
+        MMSEG_BALANCE_REQUIRE_DATA=1 "$python" -m pytest -q -p no:warnings --tb=short tests/runtime/test_mask_classification.py
     else
         smoke
     fi
