@@ -216,39 +216,15 @@ def is_test(run: dict) -> bool:
     return run['split'] == 'test'
 
 
-def picture(results: dict, folder: Path, method: str, path: Path) -> None:
-    """Write a strip for each of a few images: input, truth, cross entropy, the method.
+def shown_images(predictions: Path, pixels: Sequence[int]) -> list[str]:
+    """Names of the images to show, chosen by truth alone: most rare classes, most of their pixels."""
+    rare = rare_classes(pixels)
 
-    The images are chosen by their truth alone: most rare classes, then most of their pixels.
-    """
-    first, second = (
-        folder / run['folder'] / 'predictions'
-        for name in (BASELINE, method)
-        for run in results['runs']
-        if is_test(run) and run['method'] == name
-    )
-    meta = read_json(first / 'meta.json')
-    rare = rare_classes(results['pixels'])
-    names = sorted(
-        meta['images'],
-        key=lambda name: rare_content(read_labels(first / f'{name}_truth.png'), rare),
-        reverse=True,
-    )[:SHOWN_IMAGES]
-    colours = np.asarray(meta['palette'], np.uint8)
-    figure = new_figure(14, 2.05 * len(names) + 0.4)
-    headings = ('input', 'truth', NAMES[BASELINE], NAMES[method])
-    for axes, name in zip(figure.subplots(len(names), 4, squeeze=False), names, strict=True):
-        maps = (first / f'{name}_truth.png', first / f'{name}.png', second / f'{name}.png')
-        with Image.open(meta['images'][name]) as image:
-            panels = [np.asarray(image.convert('RGB')), *(colours[read_labels(p)] for p in maps)]
-        for one, panel, heading in zip(axes, panels, headings, strict=True):
-            one.imshow(panel, interpolation='nearest')
-            one.axis('off')
-            if name == names[0]:
-                one.set_title(heading, size=11)
-    patches = [Patch(color=colours[c] / 255, label=meta['classes'][c]) for c in rare]
-    figure.legend(handles=patches, loc='outside lower center', ncols=len(rare), frameon=False)
-    figure.savefig(path)
+    def content(name: str) -> tuple[int, int]:
+        return rare_content(read_labels(predictions / f'{name}_truth.png'), rare)
+
+    names = read_json(predictions / 'meta.json')['images']
+    return sorted(names, key=content, reverse=True)[:SHOWN_IMAGES]
 
 
 def rare_content(labels: np.ndarray, rare: Sequence[int]) -> tuple[int, int]:
@@ -259,6 +235,37 @@ def rare_content(labels: np.ndarray, rare: Sequence[int]) -> tuple[int, int]:
     """
     counts = np.bincount(labels.ravel(), minlength=256)[list(rare)]
     return int((counts > 0).sum()), int(counts.sum())
+
+
+def draw(results: dict, folder: Path, method: str, path: Path) -> None:
+    """Write a picture with a row for each image: input, truth, cross entropy, the method."""
+    folders = {
+        run['method']: folder / run['folder'] / 'predictions'
+        for run in results['runs']
+        if is_test(run)
+    }
+    first, second = folders[BASELINE], folders[method]
+    meta = read_json(first / 'meta.json')
+    names = shown_images(first, results['pixels'])
+    colours = np.asarray(meta['palette'], np.uint8)
+    headings = ('input', 'truth', NAMES[BASELINE], NAMES[method])
+    figure = new_figure(14, 1.9 * len(names) + 0.6)
+    for axes, name in zip(figure.subplots(len(names), 4, squeeze=False), names, strict=True):
+        maps = (first / f'{name}_truth.png', first / f'{name}.png', second / f'{name}.png')
+        with Image.open(meta['images'][name]) as image:
+            panels = [np.asarray(image.convert('RGB')), *(colours[read_labels(p)] for p in maps)]
+        for one, panel, heading in zip(axes, panels, headings, strict=True):
+            one.imshow(panel, interpolation='nearest')
+            one.axis('off')
+            if name == names[0]:
+                one.set_title(heading, size=12)
+    legend = [
+        Patch(color=colours[c] / 255, label=meta['classes'][c])
+        for c in rare_classes(results['pixels'])
+    ]
+    figure.legend(handles=legend, loc='outside lower center', ncols=len(legend), frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
 
 
 def main() -> None:
@@ -272,7 +279,7 @@ def main() -> None:
     results = load_results(folder)
     method = shown_method(results)
     strip = work_dir / f'ce_and_{method}.png'
-    picture(results, folder, method, strip)
+    draw(results, folder, method, strip)
     console.print(table(results, method))
     console.print(
         f'{conclusion(results, method)}\n'
