@@ -29,7 +29,7 @@ from mmseg_balance.visualization.style import new_figure
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'configs/deeplabv3_ce_street_scenes_dev_400.py'
 BASELINE = 'ce'
-LOSSES = (BASELINE, 'recall', 'soft_dice_ce', 'lmp')
+LOSSES = (BASELINE, 'wce', 'soft_dice_ce', 'recall_dice')
 HEAD_ITERATIONS = 150
 CHOOSE_BY = 'mIoU'
 KEPT_IMAGES = 40  # test images, evenly spaced, whose predictions are written
@@ -38,9 +38,9 @@ RARE = 0.02  # a class with a smaller share of the pixels is rare
 STEP = re.compile(r'Iter\((?:train|test)\) *\[ *(\d+)/(\d+)\](?:.* loss: ([\d.]+))?')
 NAMES = {
     'ce': 'cross entropy',
-    'recall': 'recall loss',
+    'wce': 'weighted cross entropy',
     'soft_dice_ce': 'soft Dice + cross entropy',
-    'lmp': 'loss max-pooling',
+    'recall_dice': 'recall loss + soft Dice',
 }
 
 console = Console()
@@ -152,8 +152,9 @@ def table(results: dict, method: str) -> Table:
     first, second = methods[BASELINE], methods[method]
     recommended = method == results['recommended']['method']
     said = 'recommended' if recommended else 'next on dev, not recommended'
-    result = Table(title=f'{results["setting"]["test_images"]} test images, in %')
-    result.add_column('')
+    number = results['setting']['test_images']
+    result = Table(title=f'{number} test images, in % (in brackets: share of the pixels)')
+    result.add_column('', no_wrap=True)
     for heading in (NAMES[BASELINE], f'{NAMES[method]}\n({said})', 'difference'):
         result.add_column(heading, justify='right')
     for title, key in (
@@ -167,7 +168,7 @@ def table(results: dict, method: str) -> Table:
     for score in ('recall', 'IoU'):
         result.add_section()
         for index in rare_classes(results['pixels']):
-            title = f'{score} of {results["classes"][index]} ({100 * share[index]:.2f} % of pixels)'
+            title = f'{score}: {results["classes"][index]} ({100 * share[index]:.2f} %)'
             result.add_row(title, *_cells(*_of_class(score, index, first, second)))
     return result
 
@@ -198,17 +199,17 @@ def conclusion(results: dict, method: str) -> str:
     """What dev and test say of the method, in sentences; also when it is nothing."""
     found = {run['method']: run['scores'][CHOOSE_BY] for run in results['runs'] if is_test(run)}
     gain = 100 * (found[method] - found[BASELINE])
-    name, how = NAMES[method], 'chosen by mIoU on 32 dev images'
+    name, how = NAMES[method], f'chosen by mIoU on {results["setting"]["dev_images"]} dev images'
+    name = name[0].upper() + name[1:]
     if method != results['recommended']['method']:
         return f'On dev nothing beats cross entropy in mIoU ({how}): keep cross entropy.'
     if gain <= 0:
         return (
-            f'{name.capitalize()} is {how}, and on the test images its mIoU is not above that of '
+            f'{name} is {how}, and on the test images its mIoU is not above that of '
             f'cross entropy ({gain:+.1f} points): nothing beats cross entropy here.'
         )
     return (
-        f'{name.capitalize()} is {how}; on the test images it has {gain:+.1f} points of mIoU over '
-        'cross entropy.'
+        f'{name} is {how}; on the test images it has {gain:+.1f} points of mIoU over cross entropy.'
     )
 
 
@@ -247,9 +248,11 @@ def draw(results: dict, folder: Path, method: str, path: Path) -> None:
     first, second = folders[BASELINE], folders[method]
     meta = read_json(first / 'meta.json')
     names = shown_images(first, results['pixels'])
+    rare = rare_classes(results['pixels'])
     colours = np.asarray(meta['palette'], np.uint8)
+    colours[[c for c in range(len(colours)) if c not in rare]] //= 2  # so that the rare stand out
     headings = ('input', 'truth', NAMES[BASELINE], NAMES[method])
-    figure = new_figure(14, 1.9 * len(names) + 0.6)
+    figure = new_figure(14, 1.72 * len(names) + 0.6)
     for axes, name in zip(figure.subplots(len(names), 4, squeeze=False), names, strict=True):
         maps = (first / f'{name}_truth.png', first / f'{name}.png', second / f'{name}.png')
         with Image.open(meta['images'][name]) as image:
@@ -259,11 +262,10 @@ def draw(results: dict, folder: Path, method: str, path: Path) -> None:
             one.axis('off')
             if name == names[0]:
                 one.set_title(heading, size=12)
-    legend = [
-        Patch(color=colours[c] / 255, label=meta['classes'][c])
-        for c in rare_classes(results['pixels'])
-    ]
-    figure.legend(handles=legend, loc='outside lower center', ncols=len(legend), frameon=False)
+    legend = [Patch(color=colours[c] / 255, label=meta['classes'][c]) for c in rare]
+    figure.legend(
+        handles=legend, loc='outside lower center', ncols=max(len(legend), 1), frameon=False
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
@@ -281,15 +283,20 @@ def main() -> None:
     strip = work_dir / f'ce_and_{method}.png'
     draw(results, folder, method, strip)
     console.print(table(results, method))
+    program = [sys.executable, '-m', 'mmseg_balance']
+    again = [*program, *screen_command(checkpoint, folder)]
+    kept = str(work_dir / f'{method}.pth')
     console.print(
         f'{conclusion(results, method)}\n'
-        'One seed and a training of a minute or two: an example of the way, not evidence '
-        '(docs/results.md).\n\n'
+        f'Both heads were trained on for {HEAD_ITERATIONS} iterations on the same backbone. One seed, a short '
+        'training: an example of the way, not evidence (docs/results.md).\n\n'
         f'Picture: {strip}\n'
         f'Page:    {folder / "report.html"} (all losses, all classes, figures)\n\n'
         'What next:\n'
-        f'  a longer training, more losses   {sys.executable} -m mmseg_balance screen CONFIG '
-        'CHECKPOINT --losses all --seeds 0 1 2\n'
+        f'  keep that head as a checkpoint   {shlex.join([*again, "--keep", method, kept])}\n'
+        f'  is there calibration to gain?    {shlex.join([*program, "calibrate", CONFIG, kept])} '
+        '--out NEW.pth\n'
+        '  more losses, more seeds          the first command with --losses all --seeds 0 1 2\n'
         '  your own config                  three lines, see README\n',
         highlight=False,
         soft_wrap=True,
