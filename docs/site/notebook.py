@@ -21,7 +21,7 @@ SECONDS_PER_CELL = 1800
 
 
 def on_files(files: Files, config) -> Files:
-    body, resources = MarkdownExporter().from_notebook_node(executed())
+    body, resources = MarkdownExporter().from_notebook_node(without_noise(executed()))
     files.append(File.generated(config, PAGE, content=body))
     for name, content in resources['outputs'].items():
         files.append(File.generated(config, name, content=content))
@@ -49,12 +49,19 @@ def executed() -> nbformat.NotebookNode:
         client.execute()
     except CellExecutionError as error:
         raise PluginError(f'{SOURCE}: {error}') from error
-    for cell in (cell for cell in notebook.cells if cell.cell_type == 'code'):
-        # Warnings of other libraries, with the paths of the machine that built the site.
-        cell.outputs = [out for out in cell.outputs if out.get('name') != 'stderr']
     notebook.metadata['fingerprint'] = digest
     KEPT.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, KEPT)
+    return notebook
+
+
+def without_noise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook without the warnings of other libraries, and without progress bars."""
+    for cell in (cell for cell in notebook.cells if cell.cell_type == 'code'):
+        cell.outputs = [out for out in cell.outputs if out.get('name') != 'stderr']
+        for out in (out for out in cell.outputs if out.output_type == 'stream'):
+            lines = out.text.splitlines(keepends=True)  # also at a carriage return
+            out.text = ''.join(line for line in lines if 'elapsed' not in line and line.strip())
     return notebook
 
 
