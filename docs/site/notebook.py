@@ -4,6 +4,7 @@ What was run is kept in work_dirs/notebook until the notebook, the package or th
 """
 
 import hashlib
+import re
 from pathlib import Path
 
 import nbformat
@@ -18,6 +19,7 @@ PAGE = 'notebook.md'
 KEPT = Path('work_dirs/notebook/executed.ipynb')
 DEPENDS_ON = ('mmseg_balance/**/*.py', 'configs/**/*.py')
 SECONDS_PER_CELL = 1800
+NOISE = re.compile(r', elapsed: |- mmengine - |^Loads checkpoint')
 
 
 def on_files(files: Files, config) -> Files:
@@ -56,12 +58,19 @@ def executed() -> nbformat.NotebookNode:
 
 
 def without_noise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """The notebook without the warnings of other libraries, and without progress bars."""
+    """The notebook without the warnings and log lines of other libraries, and without progress bars.
+
+    A progress bar is an output for each of its steps.
+    """
     for cell in (cell for cell in notebook.cells if cell.cell_type == 'code'):
-        cell.outputs = [out for out in cell.outputs if out.get('name') != 'stderr']
         for out in (out for out in cell.outputs if out.output_type == 'stream'):
             lines = out.text.splitlines(keepends=True)  # also at a carriage return
-            out.text = ''.join(line for line in lines if 'elapsed' not in line and line.strip())
+            out.text = ''.join(line for line in lines if line.strip() and not NOISE.search(line))
+        cell.outputs = [
+            out
+            for out in cell.outputs
+            if out.output_type != 'stream' or (out.name == 'stdout' and out.text)
+        ]
     return notebook
 
 
