@@ -1,4 +1,4 @@
-# make quickstart   environment, data, a small training, its test and a table
+# make quickstart   environment, data, a small training; then which loss helps its rare classes?
 # make test         environment and all tests
 # make soak         a training killed 20 times, compared with one left alone (10 minutes, CamVid)
 # make gpu-report   kernels, losses and training steps on this machine's GPU (9 minutes)

@@ -1,8 +1,8 @@
 """The losses and calibration sums in plain PyTorch: no MMSegmentation, no MMEngine, no OpenCV.
 
-    pip install mmseg_balance pillow
-    python plain_pytorch.py                           # noise with a rare class
-    python plain_pytorch.py data/street_scenes        # the data set that make quickstart renders
+    pip install -e . pillow                             # in a clone
+    python examples/plain_pytorch.py                    # noise with a rare class
+    python examples/plain_pytorch.py data/street_scenes # the data set that make quickstart renders
 
 Trains a small U-Net with cross entropy and soft Dice, then prints IoU and calibration.
 """

@@ -8,6 +8,7 @@ import pytest
 griffe = pytest.importorskip('griffe', reason='the extra docs is not installed')
 exceptions = pytest.importorskip('mkdocs.exceptions', reason='the extra docs is not installed')
 pytest.importorskip('latex2mathml', reason='the extra docs is not installed')
+pytest.importorskip('nbclient', reason='the extra docs is not installed')
 
 
 @pytest.fixture
@@ -98,3 +99,19 @@ def test_equations_become_mathml(site):
         equations.on_page_content(r'<span class="arithmatex">\(\frac\)</span>', page)
     with pytest.raises(exceptions.PluginError, match=r'page\.md: .*unheard'):
         equations.on_page_content(r'<span class="arithmatex">\(\unheard x\)</span>', page)
+
+
+def test_the_notebook_shows_no_progress_bars_and_warnings(site):
+    module = site('notebook')
+    cell = module.nbformat.v4.new_code_cell(
+        outputs=[
+            module.nbformat.v4.new_output('stream', name='stderr', text='a warning'),
+            module.nbformat.v4.new_output(
+                'stream',
+                text='Rendering\n[  ] 0/2, elapsed: 0s\r[> ] 1/2, elapsed: 1s\n\nmIoU 0.5\n',
+            ),
+        ]
+    )
+    notebook = module.without_noise(module.nbformat.v4.new_notebook(cells=[cell]))
+    (out,) = notebook.cells[0].outputs
+    assert out.text == 'Rendering\nmIoU 0.5\n'

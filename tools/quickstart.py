@@ -1,4 +1,4 @@
-"""Render a small data set, train and test DeepLabV3 with loss max-pooling on it, show the result.
+"""Train cross entropy on rendered street scenes, screen other losses, show what the best one does.
 
 What an earlier call has finished is not done again.
 """
@@ -6,25 +6,42 @@ What an earlier call has finished is not done again.
 import argparse
 import os
 import re
+import shlex
 import subprocess
 import sys
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
-import torch
+from matplotlib.patches import Patch
 from mmengine.config import Config
+from PIL import Image
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from mmseg_balance.functional.confusion import confusion_matrix
+from mmseg_balance.experiments.results import load_results, read_json
+from mmseg_balance.experiments.strips import read_labels
+from mmseg_balance.experiments.summary import Method, methods_of
+from mmseg_balance.visualization.style import new_figure
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = 'configs/deeplabv3_lmp_street_scenes.py'
-TWIN = 'configs/deeplabv3_ce_street_scenes.py'
+CONFIG = 'configs/deeplabv3_ce_street_scenes_dev_400.py'
+BASELINE = 'ce'
+LOSSES = (BASELINE, 'wce', 'soft_dice_ce', 'recall_dice')
+HEAD_ITERATIONS = 150
+CHOOSE_BY = 'mIoU'
+KEPT_IMAGES = 40  # test images, evenly spaced, whose predictions are written
+SHOWN_IMAGES = 3
+RARE = 0.02  # a class with a smaller share of the pixels is rare
 STEP = re.compile(r'Iter\((?:train|test)\) *\[ *(\d+)/(\d+)\](?:.* loss: ([\d.]+))?')
+NAMES = {
+    'ce': 'cross entropy',
+    'wce': 'weighted cross entropy',
+    'soft_dice_ce': 'soft Dice + cross entropy',
+    'recall_dice': 'recall loss + soft Dice',
+}
 
 console = Console()
 
@@ -70,88 +87,187 @@ def run(title: str, log: Path, *command: str) -> None:
         raise SystemExit(f'{"".join(tail)}\nerror: {title.lower()} failed; all it said is in {log}')
 
 
-def train(work_dir: Path, cfg: Config) -> Path:
+def train(work_dir: Path) -> Path:
     """Train to the end, or go on with a training that was interrupted; the last checkpoint."""
-    checkpoint = work_dir / f'iter_{cfg.train_cfg.max_iters}.pth'
+    folder = work_dir / 'cross_entropy'
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / f'iter_{Config.fromfile(CONFIG).train_cfg.max_iters}.pth'
     if checkpoint.exists():
         console.print(f'Trained already: {checkpoint}')
     else:
-        run(
-            'Training',
-            work_dir / 'train.log',
-            'train',
-            CONFIG,
-            '--work-dir',
-            str(work_dir),
-            '--resume',
-        )
+        command = ('train', CONFIG, '--work-dir', str(folder), '--resume')
+        run('Training cross entropy', folder / 'train.log', *command)
     return checkpoint
 
 
-def test(work_dir: Path, checkpoint: Path, cfg: Config) -> list[Path]:
-    """Predict the validation images, painted and as label maps; the painted ones."""
-    painted = work_dir / 'pictures' / 'vis_data' / 'vis_image'
-    num_images = len(list(image_folder(cfg).glob('*')))
-    if not painted.is_dir() or len(list(painted.iterdir())) < num_images:
-        run(
-            'Testing',
-            work_dir / 'test.log',
-            'test',
-            CONFIG,
-            str(checkpoint),
-            '--work-dir',
-            str(work_dir),
-            '--out',
-            str(work_dir / 'predictions'),
-            '--show-dir',
-            str(work_dir / 'pictures'),
-            '--cfg-options',
-            'default_hooks.logger.interval=1',
-        )
-    return sorted(painted.iterdir())
+def screen_command(checkpoint: Path, folder: Path) -> list[str]:
+    """What is asked of `mmseg-balance`, as a user would type it."""
+    return [
+        *('screen', CONFIG, str(checkpoint), '--losses', *LOSSES),
+        *('--iters', str(HEAD_ITERATIONS), '--choose-by', CHOOSE_BY),
+        *('--images', str(KEPT_IMAGES), '--work-dir', str(folder)),
+    ]
 
 
-def image_folder(cfg: Config) -> Path:
-    dataset = cfg.test_dataloader.dataset
-    return ROOT / dataset.data_root / dataset.data_prefix.img_path
+def screen(work_dir: Path, checkpoint: Path) -> Path:
+    """Train only the decode head on with every loss; the folder of the results."""
+    folder = work_dir / 'screen'
+    command = screen_command(checkpoint, folder)
+    if is_screened(folder, command):
+        console.print(f'Screened already: {folder}')
+        return folder
+    console.print(f'Screening: mmseg-balance {shlex.join(command)}', highlight=False)
+    status = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-m', 'mmseg_balance', *command], cwd=ROOT, check=False
+    ).returncode
+    if status:
+        raise SystemExit(f'error: screening ended with status {status}; logs: {folder / "logs"}')
+    return folder
 
 
-def score(predictions: Path, labels: Path, num_classes: int) -> torch.Tensor:
-    """The confusion matrix of the written predictions: rows are labels, columns predictions."""
-    total = torch.zeros(num_classes, num_classes, dtype=torch.int64)
-    for path in sorted(labels.glob('*.png')):
-        label, prediction = (
-            torch.from_numpy(cv2.imread(str(folder / path.name), cv2.IMREAD_UNCHANGED))
-            for folder in (labels, predictions)
-        )
-        total += confusion_matrix(prediction, label, num_classes)
-    return total
+def is_screened(folder: Path, command: Sequence[str]) -> bool:
+    """Whether this very screening has come to its end in the folder."""
+    results = read_json(folder / 'results.json') or {}
+    asked = any(call['command'].endswith(shlex.join(command)) for call in results.get('calls', []))
+    methods = {run['method'] for run in results.get('runs', []) if run['split'] == 'test'}
+    return asked and {*LOSSES} <= methods and bool(results.get('differences'))
 
 
-def table(confusion: torch.Tensor, classes: tuple[str, ...]) -> Table:
-    """Class by class, the commonest first: its share of the pixels and its scores."""
-    hit, labelled, predicted = confusion.diag(), confusion.sum(1), confusion.sum(0)
-    share = (100 * labelled / labelled.sum()).tolist()
-    scores = {
-        name: (100 * hit / total.clamp(min=1)).tolist()
-        for name, total in (
-            ('IoU', labelled + predicted - hit),
-            ('recall', labelled),
-            ('precision', predicted),
-        )
-    }
-    result = Table(title='Validation images, in %')
-    for heading in ('class', 'pixels', *scores):
-        result.add_column(heading, justify='left' if heading == 'class' else 'right')
-    for index in np.argsort(share)[::-1]:
-        result.add_row(
-            classes[index],
-            f'{share[index]:.2f}',
-            *(f'{column[index]:.1f}' for column in scores.values()),
-        )
-    result.add_section()
-    result.add_row('mean', '', *(f'{np.mean(column):.1f}' for column in scores.values()))
+def shown_method(results: dict) -> str:
+    """The recommended method; where that is cross entropy, the one that comes next on dev."""
+    method = results['recommended']['method']
+    if method != BASELINE:
+        return method
+    dev = {run['method']: run['scores'][CHOOSE_BY] for run in results['runs'] if is_dev(run)}
+    return max(dev, key=dev.get)
+
+
+def is_dev(run: dict) -> bool:
+    return run['split'] == 'dev' and run['method'] in LOSSES and run['method'] != BASELINE
+
+
+def table(results: dict, method: str) -> Table:
+    """Cross entropy and one method side by side: all classes, then recall and IoU of the rare."""
+    methods = {found.name: found for found in methods_of(results)}
+    first, second = methods[BASELINE], methods[method]
+    recommended = method == results['recommended']['method']
+    said = 'recommended' if recommended else 'next on dev, not recommended'
+    number = results['setting']['test_images']
+    result = Table(title=f'{number} test images, in % (in brackets: share of the pixels)')
+    result.add_column('', no_wrap=True)
+    for heading in (NAMES[BASELINE], f'{NAMES[method]}\n({said})', 'difference'):
+        result.add_column(heading, justify='right')
+    for title, key in (
+        ('accuracy', 'acc'),
+        ('mIoU', 'mIoU'),
+        ('mean recall', 'mRecall'),
+        ('calibration score', 'cal'),
+    ):
+        result.add_row(title, *_cells(*(one.runs[0]['scores'][key] for one in (first, second))))
+    share = np.asarray(results['pixels']) / sum(results['pixels'])
+    for score in ('recall', 'IoU'):
+        result.add_section()
+        for index in rare_classes(results['pixels']):
+            title = f'{score}: {results["classes"][index]} ({100 * share[index]:.2f} %)'
+            result.add_row(title, *_cells(*_of_class(score, index, first, second)))
     return result
+
+
+def rare_classes(pixels: Sequence[int]) -> list[int]:
+    """Classes below ``RARE``, the rarest last; without those that have no pixel.
+
+    >>> rare_classes([1000, 0, 2, 10])
+    [3, 2]
+    """
+    total = sum(pixels)
+    rare = [index for index, count in enumerate(pixels) if 0 < count < RARE * total]
+    return sorted(rare, key=lambda index: -pixels[index])
+
+
+def _of_class(score: str, index: int, *methods: Method) -> list[float]:
+    return [one.per_class(score)[index] for one in methods]
+
+
+def _cells(before: float, after: float) -> list[str]:
+    difference = 100 * (after - before)
+    colour = 'green' if difference > 0.05 else 'red' if difference < -0.05 else ''
+    text = f'{difference:+.1f}'
+    return [f'{100 * before:.1f}', f'{100 * after:.1f}', f'[{colour}]{text}[/]' if colour else text]
+
+
+def conclusion(results: dict, method: str) -> str:
+    """What dev and test say of the method, in sentences; also when it is nothing."""
+    found = {run['method']: run['scores'][CHOOSE_BY] for run in results['runs'] if is_test(run)}
+    gain = 100 * (found[method] - found[BASELINE])
+    name, how = NAMES[method], f'chosen by mIoU on {results["setting"]["dev_images"]} dev images'
+    name = name[0].upper() + name[1:]
+    if method != results['recommended']['method']:
+        return f'On dev nothing beats cross entropy in mIoU ({how}): keep cross entropy.'
+    if gain <= 0:
+        return (
+            f'{name} is {how}, and on the test images its mIoU is not above that of '
+            f'cross entropy ({gain:+.1f} points): nothing beats cross entropy here.'
+        )
+    return (
+        f'{name} is {how}; on the test images it has {gain:+.1f} points of mIoU over cross entropy.'
+    )
+
+
+def is_test(run: dict) -> bool:
+    return run['split'] == 'test'
+
+
+def shown_images(predictions: Path, pixels: Sequence[int]) -> list[str]:
+    """Names of the images to show, chosen by truth alone: most rare classes, most of their pixels."""
+    rare = rare_classes(pixels)
+
+    def content(name: str) -> tuple[int, int]:
+        return rare_content(read_labels(predictions / f'{name}_truth.png'), rare)
+
+    names = read_json(predictions / 'meta.json')['images']
+    return sorted(names, key=content, reverse=True)[:SHOWN_IMAGES]
+
+
+def rare_content(labels: np.ndarray, rare: Sequence[int]) -> tuple[int, int]:
+    """How many rare classes an image has, and how many of their pixels.
+
+    >>> rare_content(np.array([[0, 3, 3, 2]]), [3, 2, 4])
+    (2, 3)
+    """
+    counts = np.bincount(labels.ravel(), minlength=256)[list(rare)]
+    return int((counts > 0).sum()), int(counts.sum())
+
+
+def draw(results: dict, folder: Path, method: str, path: Path) -> None:
+    """Write a picture with a row for each image: input, truth, cross entropy, the method."""
+    folders = {
+        run['method']: folder / run['folder'] / 'predictions'
+        for run in results['runs']
+        if is_test(run)
+    }
+    first, second = folders[BASELINE], folders[method]
+    meta = read_json(first / 'meta.json')
+    names = shown_images(first, results['pixels'])
+    rare = rare_classes(results['pixels'])
+    colours = np.asarray(meta['palette'], np.uint8)
+    colours[[c for c in range(len(colours)) if c not in rare]] //= 2  # so that the rare stand out
+    headings = ('input', 'truth', NAMES[BASELINE], NAMES[method])
+    figure = new_figure(14, 1.72 * len(names) + 0.6)
+    for axes, name in zip(figure.subplots(len(names), 4, squeeze=False), names, strict=True):
+        maps = (first / f'{name}_truth.png', first / f'{name}.png', second / f'{name}.png')
+        with Image.open(meta['images'][name]) as image:
+            panels = [np.asarray(image.convert('RGB')), *(colours[read_labels(p)] for p in maps)]
+        for one, panel, heading in zip(axes, panels, headings, strict=True):
+            one.imshow(panel, interpolation='nearest')
+            one.axis('off')
+            if name == names[0]:
+                one.set_title(heading, size=12)
+    legend = [Patch(color=colours[c] / 255, label=meta['classes'][c]) for c in rare]
+    figure.legend(
+        handles=legend, loc='outside lower center', ncols=max(len(legend), 1), frameon=False
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
 
 
 def main() -> None:
@@ -160,27 +276,28 @@ def main() -> None:
     args = parser.parse_args()
     os.chdir(ROOT)
     work_dir = Path(args.work_dir)
-    work_dir.mkdir(parents=True, exist_ok=True)
-
-    cfg = Config.fromfile(CONFIG)
-    dataset = cfg.test_dataloader.dataset
-    from mmseg_balance.datasets import StreetScenesDataset
-
-    StreetScenesDataset(dataset.data_root)
-    checkpoint = train(work_dir, cfg)
-    pictures = test(work_dir, checkpoint, cfg)
-    labels = ROOT / dataset.data_root / dataset.data_prefix.seg_map_path
-    classes = StreetScenesDataset.METAINFO['classes']
-    console.print(table(score(work_dir / 'predictions', labels, len(classes)), classes))
+    checkpoint = train(work_dir)
+    folder = screen(work_dir, checkpoint)
+    results = load_results(folder)
+    method = shown_method(results)
+    strip = work_dir / f'ce_and_{method}.png'
+    draw(results, folder, method, strip)
+    console.print(table(results, method))
+    program = [sys.executable, '-m', 'mmseg_balance']
+    again = [*program, *screen_command(checkpoint, folder)]
+    kept = str(work_dir / f'{method}.pth')
     console.print(
-        f'Checkpoint: {checkpoint}\n'
-        f'Pictures:   {pictures[0].parent} ({len(pictures)}, labels left, predictions right)\n'
-        f'Logs:       {work_dir}\n\n'
+        f'{conclusion(results, method)}\n'
+        f'Both heads were trained on for {HEAD_ITERATIONS} iterations on the same backbone. One seed, a short '
+        'training: an example of the way, not evidence (docs/results.md).\n\n'
+        f'Picture: {strip}\n'
+        f'Page:    {folder / "report.html"} (all losses, all classes, figures)\n\n'
         'What next:\n'
-        f'  the same with plain cross entropy   {sys.executable} -m mmseg_balance train {TWIN}\n'
-        '  another loss                        change the losses line of the config: '
-        'configs/_base_/losses lists them\n'
-        '  your own config                     three lines, see README\n',
+        f'  keep that head as a checkpoint   {shlex.join([*again, "--keep", method, kept])}\n'
+        f'  is there calibration to gain?    {shlex.join([*program, "calibrate", CONFIG, kept])} '
+        '--out NEW.pth\n'
+        '  more losses, more seeds          the first command with --losses all --seeds 0 1 2\n'
+        '  your own config                  three lines, see README\n',
         highlight=False,
         soft_wrap=True,
     )

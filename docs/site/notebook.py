@@ -4,6 +4,7 @@ What was run is kept in work_dirs/notebook until the notebook, the package or th
 """
 
 import hashlib
+import re
 from pathlib import Path
 
 import nbformat
@@ -18,10 +19,11 @@ PAGE = 'notebook.md'
 KEPT = Path('work_dirs/notebook/executed.ipynb')
 DEPENDS_ON = ('mmseg_balance/**/*.py', 'configs/**/*.py')
 SECONDS_PER_CELL = 1800
+NOISE = re.compile(r', elapsed: |- mmengine - |^Loads checkpoint')
 
 
 def on_files(files: Files, config) -> Files:
-    body, resources = MarkdownExporter().from_notebook_node(executed())
+    body, resources = MarkdownExporter().from_notebook_node(without_noise(executed()))
     files.append(File.generated(config, PAGE, content=body))
     for name, content in resources['outputs'].items():
         files.append(File.generated(config, name, content=content))
@@ -49,12 +51,26 @@ def executed() -> nbformat.NotebookNode:
         client.execute()
     except CellExecutionError as error:
         raise PluginError(f'{SOURCE}: {error}') from error
-    for cell in (cell for cell in notebook.cells if cell.cell_type == 'code'):
-        # Warnings of other libraries, with the paths of the machine that built the site.
-        cell.outputs = [out for out in cell.outputs if out.get('name') != 'stderr']
     notebook.metadata['fingerprint'] = digest
     KEPT.parent.mkdir(parents=True, exist_ok=True)
     nbformat.write(notebook, KEPT)
+    return notebook
+
+
+def without_noise(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """The notebook without the warnings and log lines of other libraries, and without progress bars.
+
+    A progress bar is an output for each of its steps.
+    """
+    for cell in (cell for cell in notebook.cells if cell.cell_type == 'code'):
+        for out in (out for out in cell.outputs if out.output_type == 'stream'):
+            lines = out.text.splitlines(keepends=True)  # also at a carriage return
+            out.text = ''.join(line for line in lines if line.strip() and not NOISE.search(line))
+        cell.outputs = [
+            out
+            for out in cell.outputs
+            if out.output_type != 'stream' or (out.name == 'stdout' and out.text)
+        ]
     return notebook
 
 
