@@ -59,7 +59,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         '--engine', choices=('local', 'ray'), default='local', help='this machine, or a Ray cluster'
     )
     parser.add_argument(
-        '--jobs', type=int, default=1, metavar='N', help='runs at a time, for --engine local'
+        '--jobs', type=int, default=1, metavar='N', help='processes at a time, for --engine local'
     )
     add_address(parser)
 
