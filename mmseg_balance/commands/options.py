@@ -71,3 +71,20 @@ def add_address(parser: argparse.ArgumentParser) -> None:
         metavar='HOST:PORT',
         help='of the Ray cluster; auto: the running one (default: a new one on this machine)',
     )
+
+
+def add_tune_options(parser: argparse.ArgumentParser) -> None:
+    """Add how many settings of every method are tried, and with which seed."""
+    parser.add_argument(
+        '--tune',
+        nargs='?',
+        type=int,
+        const=3,
+        default=0,
+        metavar='N',
+        help='first try N settings of every method on dev (default: 3): those that the loss file '
+        'declares as search, filled up with learning rates',
+    )
+    parser.add_argument(
+        '--tune-seed', type=int, default=1000, metavar='SEED', help='seed of the tuning'
+    )

@@ -3,7 +3,12 @@
 import argparse
 from pathlib import Path
 
-from mmseg_balance.commands.options import GROUPS_HELP, add_cfg_options, add_engine_options
+from mmseg_balance.commands.options import (
+    GROUPS_HELP,
+    add_cfg_options,
+    add_engine_options,
+    add_tune_options,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,16 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='score on dev that the recommendation goes by (default: mIoU)',
     )
     add('--groups', default='images', metavar='GROUPS', help=GROUPS_HELP)
-    add(
-        '--tune',
-        nargs='?',
-        type=int,
-        const=3,
-        default=0,
-        metavar='N',
-        help='first try N settings of every method on dev (default: 3 learning rates)',
-    )
-    add('--tune-seed', type=int, default=1000, metavar='SEED', help='seed of the tuning')
+    add_tune_options(parser)
     add(
         '--keep',
         nargs=2,

@@ -20,11 +20,11 @@ from mmseg_balance.experiments.screen.decisions import find_decisions
 from mmseg_balance.experiments.screen.frozen import load_frozen, make_head
 from mmseg_balance.experiments.screen.keep import keep_head
 from mmseg_balance.experiments.screen.passes import HeadJob, Passes, make_jobs
-from mmseg_balance.experiments.screen.plan import CHECKPOINT, HeadRun, plan_trials
+from mmseg_balance.experiments.screen.plan import CHECKPOINT, HeadRun
 from mmseg_balance.experiments.screen.progress import ScreenProgress
 from mmseg_balance.experiments.screen.report import write_results
-from mmseg_balance.experiments.screen.tuning import best_settings
 from mmseg_balance.experiments.strips import fixed_images
+from mmseg_balance.experiments.tuning import plan_trials, tuned
 from mmseg_balance.runtime.checkpoints import CheckpointError
 from mmseg_balance.runtime.environment import environment
 from mmseg_balance.runtime.launching import use_mixed_precision
@@ -83,7 +83,7 @@ class Screening:
         args.work_dir.mkdir(parents=True, exist_ok=True)
         config = args.work_dir / f'base_{self.base_hash}.py'
         self.base.dump(str(config))
-        trials = plan_trials(self.runs, args.tune, args.tune_seed) if args.tune else []
+        trials = [HeadRun(run) for run in plan_trials(self.runs, args.tune, args.tune_seed)]
         trial_jobs = self._jobs(trials)
         first = self.runs[0]
         as_trained = HeadRun(
@@ -114,8 +114,8 @@ class Screening:
                 if not args.report_only:
                     progress.skip(sum(job.finished for job in trial_jobs))
                     passes.run(trial_jobs, lambda: None)
-                best = best_settings(trial_jobs, args.choose_by)
-                heads = [as_trained] + [HeadRun(r, best.get(r.method, {})) for r in self.runs]
+                best = tuned(self.runs, trial_jobs, args.choose_by)
+                heads = [as_trained, *map(HeadRun, best)]
                 jobs += self._jobs(heads)
                 if not args.report_only:
                     progress.skip(sum(job.finished for job in jobs))

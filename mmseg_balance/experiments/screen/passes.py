@@ -12,6 +12,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmseg_balance.experiments.engines import Engine, Place
+from mmseg_balance.experiments.plan import Run
 from mmseg_balance.experiments.results import read_json, write_json
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.screen.plan import (
@@ -43,6 +44,10 @@ class HeadJob:
     decisions: Sequence[str]
 
     @property
+    def run(self) -> Run:
+        return self.head_run.run
+
+    @property
     def finished(self) -> bool:
         """Whether it is trained, and scored with every rule."""
         return self.folder.is_finished(self.hash) and all(
@@ -56,7 +61,7 @@ class HeadJob:
         """Equal for heads that see the same batches."""
         run = self.head_run.run
         alone = self.hash if self.alone or not self.head_run.trained else ''
-        return (run.sampler.key, run.seed, self.head_run.trial is None, alone)
+        return (run.sampler.key, run.seed, run.trial is None, alone)
 
 
 def make_jobs(
@@ -259,9 +264,7 @@ def run_pass(
         log = work_dir / 'logs' / f'{name}.log'
         command = launcher.module_command(WORKER, folder)
         for _ in range(2):  # a worker that was killed goes on from its checkpoint
-            status = run_process(
-                command, log, place.check, [lock], environment=place.environment
-            )
+            status = run_process(command, log, place.check, [lock], environment=place.environment)
             if status >= 0:
                 break
         if status != 0:
@@ -285,8 +288,8 @@ def _prepare(job: HeadJob, settings: dict, work_dir: Path) -> list[str]:
         loss=run.loss.name if trained else '',
         sampler=run.sampler.name,
         seed=run.seed if trained else None,
-        settings=dict(job.head_run.settings),
-        trial=job.head_run.trial,
+        settings=dict(run.settings),
+        trial=run.trial,
         hash=job.hash,
         base_hash=settings['base_hash'],
         iterations=settings['iterations'] if trained else 0,

@@ -8,11 +8,9 @@ import torch
 from mmengine.config import Config
 
 from mmseg_balance.experiments.differences import ROW
-from mmseg_balance.experiments.plan import Ingredient
 from mmseg_balance.experiments.results import load_results
 from mmseg_balance.experiments.screen import command, decisions, worker
 from mmseg_balance.experiments.screen.passes import group_jobs
-from mmseg_balance.experiments.screen.plan import settings_to_try
 from mmseg_balance.metrics.confusion_file import load_confusions
 from tests.support.tiny_screen import parse, workers_in_this_process, write_screen
 
@@ -149,18 +147,6 @@ def test_every_method_is_tuned_with_as_many_settings(tiny, tmp_path):
         best = max(tried, key=lambda trial: trial['scores']['mIoU'])
         (run,) = (r for r in results['runs'] if (r['method'], r['split']) == (method, 'test'))
         assert run['settings'] == best['settings']
-
-
-def test_settings_are_the_declared_ones_then_learning_rates(tmp_path):
-    path = tmp_path / 'loss.py'
-    path.write_text(
-        "loss_decode = []\nsearch = {'loss_decode.0.p': [1, 2], 'loss_decode.0.q': [3]}"
-    )
-    loss = Ingredient('loss', path)
-    p, q = 'loss_decode.0.p', 'loss_decode.0.q'
-    assert settings_to_try(loss, 3) == [{p: 1, q: 3}, {p: 2, q: 3}, {p: 1, q: 3, 'lr': 0.3}]
-    with pytest.raises(ValueError, match='declares 2 settings and --tune tries 1'):
-        settings_to_try(loss, 1)
 
 
 class _Job:
