@@ -244,3 +244,13 @@ class TestOwnDataRecipe:
         with torch.device('meta'):
             model = MODELS.build(load(path).model)
         assert type(model.decode_head.loss_decode).__name__ == 'LMPLoss'
+
+    def test_a_stock_config_to_screen(self, tmp_path, repository):
+        blocks = (repository / 'docs' / 'screen.md').read_text().split('```python\n')[1:]
+        path = tmp_path / 'segformer_camvid.py'
+        path.write_text(blocks[0].split('```')[0])
+        config = load(path)
+        assert config.model.decode_head.loss_decode.type == 'CrossEntropyLoss'
+        splits = [config[f'{x}_dataloader'].dataset.split for x in ('train', 'val', 'test')]
+        assert splits == ['train', 'dev', 'test']
+        assert MODELS.build(config.model).decode_head.num_classes == 11

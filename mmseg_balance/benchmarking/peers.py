@@ -1,5 +1,10 @@
 """Losses of kornia, MONAI and segmentation_models.pytorch, for the comparison with ours."""
 
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
 from torch import Tensor, nn, where
 
 
@@ -59,11 +64,36 @@ def _monai() -> dict[str, nn.Module]:
 
 
 def _smp() -> dict[str, nn.Module]:
-    from segmentation_models_pytorch import losses
-
+    losses = folder_of_package('segmentation_models_pytorch', 'losses')
     ignoring = ('DiceLoss', 'TverskyLoss', 'LovaszLoss', 'FocalLoss')
     built = {
         name: Called(getattr(losses, name)('multiclass', ignore_index=255), True)
         for name in ignoring
     }
     return {**built, 'JaccardLoss': Called(losses.JaccardLoss('multiclass'))}
+
+
+def folder_of_package(package: str, folder: str) -> ModuleType:
+    """A folder of modules of an installed package, without what the package itself imports.
+
+    The losses of segmentation_models.pytorch need PyTorch alone, and its ``__init__`` torchvision
+    and timm: ``pip install --no-deps segmentation-models-pytorch`` is enough here.
+
+    Raises:
+        ImportError: the package is not installed, or has no such folder.
+    """
+    found = importlib.util.find_spec(package)
+    if found is None or not found.submodule_search_locations:
+        raise ImportError(f'No module named {package!r}', name=package)
+    name, path = f'{package}_{folder}', Path(found.submodule_search_locations[0], folder)
+    spec = importlib.util.spec_from_file_location(
+        name, path / '__init__.py', submodule_search_locations=[str(path)]
+    )
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # its modules import each other
+    try:
+        spec.loader.exec_module(module)
+    except FileNotFoundError as error:
+        del sys.modules[name]
+        raise ImportError(f'{package} has no folder {folder!r}', name=package) from error
+    return module

@@ -1,4 +1,4 @@
-"""Measure losses, calibration metric, statistics and samplers against what else one would run."""
+"""Measure losses, metric, statistics, samplers and runs against what else one would do."""
 
 import argparse
 from pathlib import Path
@@ -10,6 +10,7 @@ TABLES = {
     'metric': Verb('mmseg_balance.benchmarking.metric', 'CalibrationMetric against torchmetrics'),
     'statistics': Verb('mmseg_balance.benchmarking.statistics', 'the scan of the labels'),
     'sampler': Verb('mmseg_balance.benchmarking.sampler', 'batches of the samplers'),
+    'jobs': Verb('mmseg_balance.experiments.speed_up', 'runs of a comparison at the same time'),
 }
 ON_A_GPU = ('losses', 'metric')
 

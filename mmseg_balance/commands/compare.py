@@ -6,7 +6,12 @@ import signal
 import sys
 from pathlib import Path
 
-from mmseg_balance.commands.options import GROUPS_HELP, add_cfg_options, add_engine_options
+from mmseg_balance.commands.options import (
+    GROUPS_HELP,
+    add_cfg_options,
+    add_engine_options,
+    add_tune_options,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -54,6 +59,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--gpus', type=int, default=1, help='processes per run')
     add_engine_options(parser)
+    add_tune_options(parser)
     parser.add_argument(
         '--images', type=int, default=24, metavar='N', help='test images whose predictions are kept'
     )

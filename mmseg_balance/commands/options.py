@@ -59,7 +59,7 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         '--engine', choices=('local', 'ray'), default='local', help='this machine, or a Ray cluster'
     )
     parser.add_argument(
-        '--jobs', type=int, default=1, metavar='N', help='runs at a time, for --engine local'
+        '--jobs', type=int, default=1, metavar='N', help='processes at a time, for --engine local'
     )
     add_address(parser)
 
@@ -70,4 +70,21 @@ def add_address(parser: argparse.ArgumentParser) -> None:
         '--address',
         metavar='HOST:PORT',
         help='of the Ray cluster; auto: the running one (default: a new one on this machine)',
+    )
+
+
+def add_tune_options(parser: argparse.ArgumentParser) -> None:
+    """Add how many settings of every method are tried, and with which seed."""
+    parser.add_argument(
+        '--tune',
+        nargs='?',
+        type=int,
+        const=3,
+        default=0,
+        metavar='N',
+        help='first try N settings of every method on dev (default: 3): those that the loss file '
+        'declares as search, filled up with learning rates',
+    )
+    parser.add_argument(
+        '--tune-seed', type=int, default=1000, metavar='SEED', help='seed of the tuning'
     )

@@ -3,7 +3,12 @@
 import argparse
 from pathlib import Path
 
-from mmseg_balance.commands.options import GROUPS_HELP, add_cfg_options
+from mmseg_balance.commands.options import (
+    GROUPS_HELP,
+    add_cfg_options,
+    add_engine_options,
+    add_tune_options,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,23 +53,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='score on dev that the recommendation goes by (default: mIoU)',
     )
     add('--groups', default='images', metavar='GROUPS', help=GROUPS_HELP)
-    add(
-        '--tune',
-        nargs='?',
-        type=int,
-        const=3,
-        default=0,
-        metavar='N',
-        help='first try N settings of every method on dev (default: 3 learning rates)',
-    )
-    add('--tune-seed', type=int, default=1000, metavar='SEED', help='seed of the tuning')
+    add_tune_options(parser)
     add(
         '--keep',
         nargs=2,
         metavar=('METHOD', 'OUT.pth'),
         help='write the network with the head of this method as a checkpoint',
     )
-    add('--jobs', type=int, default=1, metavar='N', help='processes at once')
     add('--heads', type=int, default=16, metavar='N', help='most heads in a process (memory)')
     add('--amp', action='store_true', help='train the heads in mixed precision')
     add(
@@ -76,10 +71,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         '--launcher',
         choices=('none', 'pytorch', 'slurm'),
-        default='none',
-        help='how a process is started',
+        help='how a process is started (default: pytorch with --gpus above 1, or none)',
     )
     add('--gpus', type=int, default=1, help='processes that train one group of heads together')
+    add_engine_options(parser)
     add('--images', type=int, default=12, metavar='N', help='test images shown in the report')
     add('--strips', type=int, default=6, metavar='N', help='of these, how many are shown')
     add(

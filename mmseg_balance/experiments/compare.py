@@ -1,6 +1,7 @@
 """The whole of a comparison: plan, runs, results.json, tables, report."""
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmengine.config import Config
@@ -9,15 +10,16 @@ from mmseg.registry import DATASETS
 
 from mmseg_balance.experiments.collection import collect
 from mmseg_balance.experiments.engines import make_engine
-from mmseg_balance.experiments.execution import execute, make_jobs
+from mmseg_balance.experiments.execution import Job, execute, make_jobs
 from mmseg_balance.experiments.merging import prepare_base
-from mmseg_balance.experiments.plan import plan_runs
+from mmseg_balance.experiments.plan import Run, plan_runs
 from mmseg_balance.experiments.progress import Progress
 from mmseg_balance.experiments.recommendation import all_differences, check_choice, recommend
 from mmseg_balance.experiments.report import write_report
 from mmseg_balance.experiments.results import load_results, read_json, save_results
 from mmseg_balance.experiments.strips import collect_strips, fixed_images
 from mmseg_balance.experiments.tables import write_tables
+from mmseg_balance.experiments.tuning import plan_trials, trial_results, tuned
 from mmseg_balance.runtime.environment import environment
 from mmseg_balance.runtime.processes import Launcher
 
@@ -39,7 +41,13 @@ def main(args: argparse.Namespace, command: str) -> int:
     runs = plan_runs(args.losses, args.samplers, args.seeds, roots)
     train_set, test_set = (open_data(base, split) for split in ('train', 'test'))
     check_choice(args.choose_by, args.groups, test_set)
-    jobs = make_jobs(runs, base, args.work_dir, fixed_images(test_set, args.images))
+    images = fixed_images(test_set, args.images)
+
+    def jobs_of(some: Sequence[Run]) -> list[Job]:
+        return make_jobs(some, base, args.work_dir, images)
+
+    jobs, trials = jobs_of(runs), jobs_of(plan_trials(runs, args.tune, args.tune_seed))
+    check_dev(trials)
     launcher = Launcher(args.launcher, args.gpus)
     engine = make_engine(args.engine, args.jobs, args.gpus, args.address)
     call = {
@@ -53,17 +61,21 @@ def main(args: argparse.Namespace, command: str) -> int:
             **setting(args.config, base, train_set, test_set),
             'choose_by': args.choose_by,
             'groups': args.groups,
+            'tuned': args.tune,
         },
         'environment': environment(),
         'calls': calls_so_far(args.work_dir, call),
     }
 
     def publish(final: bool = False) -> None:
-        save_results({**gather(args, facts['calls'], final), **facts}, args.work_dir)
+        save_results({**gather(args, facts['calls'], trials, final), **facts}, args.work_dir)
         write_files(args.work_dir)
 
     try:
-        with Progress(len(jobs), slots=engine.slots) as progress:
+        with Progress(len(trials) + len(jobs), slots=engine.slots) as progress:
+            execute(trials, launcher, args.work_dir, progress, engine=engine)
+            if trials:
+                jobs = jobs_of(tuned(runs, trials, args.choose_by))
             execute(jobs, launcher, args.work_dir, progress, publish, engine)
     except KeyboardInterrupt:
         publish()
@@ -71,7 +83,16 @@ def main(args: argparse.Namespace, command: str) -> int:
         return INTERRUPTED
     publish(final=True)
     print(f'report: {args.work_dir / "report.html"}')
-    return int(any(not job.folder.is_finished(job.hash) for job in jobs))
+    return int(any(not job.finished for job in (*trials, *jobs)))
+
+
+def check_dev(trials: Sequence[Job]) -> None:
+    """Raise ValueError where trials could only be scored on test."""
+    if any(trial.dev is None for trial in trials):
+        raise ValueError(
+            '--tune needs images to choose by: val_dataloader and test_dataloader have the same '
+            'data set; give val_dataloader a split of its own.'
+        )
 
 
 def open_data(config: Config, split: str):
@@ -111,11 +132,11 @@ def calls_so_far(work_dir: Path, call: dict) -> list[dict]:
     return calls
 
 
-def gather(args: argparse.Namespace, calls: list[dict], final: bool) -> dict:
+def gather(args: argparse.Namespace, calls: list[dict], trials: Sequence[Job], final: bool) -> dict:
     """The runs, their differences once all are there, and the pictures, for results.json."""
     order = list(dict.fromkeys(method for call in calls for method in call['methods']))
     results = collect(args.work_dir, calls[0]['base_hash'], order)
-    results['trials'] = []
+    results['trials'] = trial_results(trials)
     results['differences'] = all_differences(results, args.work_dir, args.groups) if final else []
     results['recommended'] = recommend(results, args.choose_by)
     return {**results, 'strips': collect_strips(results, args.work_dir, args.strips)}

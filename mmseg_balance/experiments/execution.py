@@ -40,7 +40,11 @@ class Job:
 
     @property
     def name(self) -> str:
-        return f'{self.run.method}, seed {self.run.seed}'
+        return self.run.name
+
+    @property
+    def finished(self) -> bool:
+        return self.folder.is_finished(self.hash)
 
 
 def make_jobs(runs: Sequence[Run], base: Config, work_dir: Path, images: list[str]) -> list[Job]:
@@ -75,7 +79,7 @@ def execute(
     engine = engine or LocalEngine()
     waiting = []
     for job in jobs:
-        if job.folder.is_finished(job.hash):
+        if job.finished:
             progress.skip(job.name)
         else:
             waiting.append(job)
@@ -173,7 +177,7 @@ def run_job(
     with job.folder.lock(wait) as lock:
         if lock is None:
             return 'taken'
-        if job.folder.is_finished(job.hash):
+        if job.finished:
             return 'kept' if job.folder.state.get('session') != session else 'done'
         _prepare(job, work_dir, session)
         at = Stage(job, launcher, lock, place)
@@ -200,6 +204,8 @@ def _prepare(job: Job, work_dir: Path, session: str) -> None:
         loss=run.loss.name,
         sampler=run.sampler.name,
         seed=run.seed,
+        settings=dict(run.settings),
+        trial=run.trial,
         hash=job.hash,
         base_hash=job.base_hash,
         iterations=job.iterations,
@@ -281,9 +287,8 @@ def _test(at: Stage) -> bool:
             trained=False,
         )
         return False
-    stages = {'test': folder.config}
-    if at.job.dev is not None:
-        stages['dev'] = folder.dev_config
+    configs = {'test': folder.config, 'dev': folder.dev_config if at.job.dev else None}
+    stages = {split: configs[split] for split in at.job.run.splits if configs[split]}
     return all(
         at.run(
             stage, at.launcher.command('test', config, checkpoint, '--work-dir', folder.test_dir)

@@ -13,6 +13,7 @@ from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.statistics import mix_after_loading
 
 MEASURES = ('ImbalanceMetric', 'CalibrationMetric')
+LR = 'lr'  # the setting that is a factor of the learning rate
 # Hooks that act on the config's own loss or sampler, and leave with it.
 LOSS_HOOKS, SAMPLER_HOOKS = ('LossScheduleHook',), ('ClassPerformanceHook',)
 CUSTOM_IMPORTS = ('mmseg_balance', 'mmseg_balance.experiments.prediction_hook')
@@ -67,14 +68,19 @@ def shorten(config: Config, iters: int) -> None:
 
 
 def merge_run(base: Config, run: Run) -> Config:
-    """Puts the run's loss, sampler and seed into a copy of the base config.
+    """Puts the run's loss, sampler, settings and seed into a copy of the base config.
 
     Everything else (length, data, model, augmentation) stays as it is, and the seed fixes the
     initial weights and the order of the images: the runs differ in what is compared alone.
+
+    Raises:
+        ValueError: a file of the run does not set what it must, or a setting leads nowhere.
     """
     config = Config(deepcopy(base._cfg_dict), filename=base.filename)
     _set_loss(config, run.loss)
     _set_sampler(config, run.sampler)
+    for name, value in run.settings.items():
+        _change(config, name, value, run.loss.path)
     config.randomness = {**config.get('randomness', {}), 'seed': run.seed}
     checkpoint = config.get('default_hooks', {}).get('checkpoint')
     if checkpoint is not None:
@@ -113,6 +119,25 @@ def _set_sampler(config: Config, sampler: Ingredient) -> None:
             config.train_dataloader.dataset, [source.paste]
         )
     _replace_hooks(config, source, SAMPLER_HOOKS)
+
+
+def _change(config: Config, name: str, value: Any, path: Path) -> None:
+    """Set what a setting's name leads to, in every head of a cascade."""
+    if name == LR:
+        config.optim_wrapper.optimizer.lr *= value
+        return
+    heads = config.model.decode_head
+    *parents, last = name.split('.')
+    for node in heads if isinstance(heads, list) else [heads]:
+        try:
+            for key in parents:
+                node = node[int(key)] if isinstance(node, list | tuple) else node[key]
+            node[int(last) if isinstance(node, list) else last] = value
+        except (KeyError, IndexError, ValueError, TypeError) as error:
+            raise ValueError(
+                f'{path}: search names {name!r}, and the head has no such place; the names start '
+                "with 'loss_decode.0.'."
+            ) from error
 
 
 def _replace_hooks(config: Config, source: Config, leave: tuple[str, ...]) -> None:

@@ -1,9 +1,10 @@
 """The matrix of runs: losses x samplers x seeds, each with a name, a file and a folder."""
 
 import difflib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 AS_CONFIGURED = 'config'
 
@@ -26,11 +27,22 @@ class Ingredient:
 
 @dataclass(frozen=True)
 class Run:
-    """One training: a loss, a sampler and a seed."""
+    """One training: a loss, a sampler and a seed.
+
+    Args:
+        loss: the loss.
+        sampler: the sampler.
+        seed: of weights, order of images and augmentation.
+        settings: changes of the config by name: ``lr`` is a factor of the learning rate, other
+            names lead into the decode head, ``loss_decode.0.gamma``.
+        trial: number of the setting that is tried on dev alone; None for a run that is reported.
+    """
 
     loss: Ingredient
     sampler: Ingredient
     seed: int
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    trial: int | None = None
 
     @property
     def method(self) -> str:
@@ -47,9 +59,23 @@ class Run:
         return f'{self.loss.name} + {self.sampler.name}'
 
     @property
+    def name(self) -> str:
+        """Name of the run alone."""
+        which = f'seed {self.seed}' if self.trial is None else f'setting {self.trial}'
+        return f'{self.method}, {which}'
+
+    @property
     def folder(self) -> Path:
         """Folder of the run, relative to the comparison's own."""
-        return Path('runs', self.method.lower().replace(' ', ''), f'seed{self.seed}')
+        method = self.method.lower().replace(' ', '')
+        if self.trial is None:
+            return Path('runs', method, f'seed{self.seed}')
+        return Path('trials', method, f'setting{self.trial}')
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """What it is scored on."""
+        return ('dev', 'test') if self.trial is None else ('dev',)
 
 
 def find_ingredient(name: str, kind: str, roots: Sequence[Path]) -> Ingredient:

@@ -311,3 +311,24 @@ def test_peers_that_are_installed_are_measured_and_the_others_named(monkeypatch,
     labels[0, 0] = 255
     expected = torch.nn.functional.cross_entropy(logits, labels, ignore_index=255)
     assert found['kornia DiceLoss'](logits, labels, ignore_index=255) == expected
+
+
+def test_losses_of_a_package_that_cannot_be_imported_itself(tmp_path, monkeypatch):
+    """segmentation_models.pytorch imports torchvision; its losses need PyTorch alone."""
+    import importlib
+
+    from mmseg_balance.benchmarking.peers import folder_of_package
+
+    package = tmp_path / 'needs_much'
+    (package / 'losses').mkdir(parents=True)
+    (package / '__init__.py').write_text('import not_there')
+    (package / 'losses' / '__init__.py').write_text('from .dice import DICE')
+    (package / 'losses' / 'dice.py').write_text('DICE = 3')
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ImportError, match='not_there'):
+        importlib.import_module('needs_much')
+    assert folder_of_package('needs_much', 'losses').DICE == 3
+    with pytest.raises(ImportError, match="no folder 'encoders'"):
+        folder_of_package('needs_much', 'encoders')
+    with pytest.raises(ImportError, match="No module named 'not_there_either'"):
+        folder_of_package('not_there_either', 'losses')

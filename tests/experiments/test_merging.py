@@ -223,3 +223,15 @@ def test_fingerprints_tell_configs_apart(base, loss):
     assert fingerprint(base) != fingerprint(other)
     assert fingerprint(base, without_loss=True) == fingerprint(other, without_loss=True)
     assert fingerprint(base, without_loss=True) != fingerprint(longer, without_loss=True)
+
+
+def test_settings_change_the_learning_rate_and_every_head(base, write):
+    path = write('loss.py', "loss_decode = [dict(type='A', gamma=2.0)]")
+    loss = Ingredient('loss', path)
+    base.model.decode_head = [base.model.decode_head, dict(type='Other')]
+    base.optim_wrapper = dict(optimizer=dict(lr=0.01))
+    config = merge_run(base, Run(loss, OWN, 0, {'lr': 3.0, 'loss_decode.0.gamma': 1.0}))
+    assert config.optim_wrapper.optimizer.lr == pytest.approx(0.03)
+    assert [head.loss_decode[0].gamma for head in config.model.decode_head] == [1.0, 1.0]
+    with pytest.raises(ValueError, match=r"search names 'loss_decode.1.gamma', and the head"):
+        merge_run(base, Run(loss, OWN, 0, {'loss_decode.1.gamma': 1.0}))

@@ -69,7 +69,7 @@ def workers_in_this_process(monkeypatch) -> list[Path]:
     """Runs workers here instead of in processes of their own; returns the folders they were given."""
     folders = []
 
-    def run_process(command, log, on_tick, keep_open=()) -> int:
+    def run_process(command, log, on_tick, keep_open=(), environment=None) -> int:
         folders.append(Path(command[-1]))
         status = worker.main([command[-1]])
         on_tick()

@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
 from mmseg_balance.experiments.compare import CONFIGS, INTERRUPTED, calls_so_far, open_data, setting
+from mmseg_balance.experiments.engines import make_engine
 from mmseg_balance.experiments.merging import fingerprint, prepare_base
 from mmseg_balance.experiments.plan import Ingredient, plan_runs
 from mmseg_balance.experiments.recommendation import check_choice
@@ -18,12 +19,12 @@ from mmseg_balance.experiments.results import write_json
 from mmseg_balance.experiments.screen.decisions import find_decisions
 from mmseg_balance.experiments.screen.frozen import load_frozen, make_head
 from mmseg_balance.experiments.screen.keep import keep_head
-from mmseg_balance.experiments.screen.passes import HeadJob, Passes, make_jobs, share_cores
-from mmseg_balance.experiments.screen.plan import CHECKPOINT, HeadRun, plan_trials
+from mmseg_balance.experiments.screen.passes import HeadJob, Passes, make_jobs
+from mmseg_balance.experiments.screen.plan import CHECKPOINT, HeadRun
 from mmseg_balance.experiments.screen.progress import ScreenProgress
 from mmseg_balance.experiments.screen.report import write_results
-from mmseg_balance.experiments.screen.tuning import best_settings
 from mmseg_balance.experiments.strips import fixed_images
+from mmseg_balance.experiments.tuning import plan_trials, tuned
 from mmseg_balance.runtime.checkpoints import CheckpointError
 from mmseg_balance.runtime.environment import environment
 from mmseg_balance.runtime.launching import use_mixed_precision
@@ -40,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
     """
     if args.work_dir is None:
         args.work_dir = Path('work_dirs', 'screen', Path(args.config).stem)
+    if args.launcher is None:
+        args.launcher = 'pytorch' if args.gpus > 1 else 'none'
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill ends like Ctrl-C
     try:
         return Screening(args).run()
@@ -58,6 +61,7 @@ class Screening:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         init_default_scope('mmseg')
+        self.engine = make_engine(args.engine, args.jobs, args.gpus, args.address)
         self.base = screened_config(args)
         self.decisions = find_decisions(args.decisions)
         roots = config_roots(args.config)
@@ -79,7 +83,7 @@ class Screening:
         args.work_dir.mkdir(parents=True, exist_ok=True)
         config = args.work_dir / f'base_{self.base_hash}.py'
         self.base.dump(str(config))
-        trials = plan_trials(self.runs, args.tune, args.tune_seed) if args.tune else []
+        trials = [HeadRun(run) for run in plan_trials(self.runs, args.tune, args.tune_seed)]
         trial_jobs = self._jobs(trials)
         first = self.runs[0]
         as_trained = HeadRun(
@@ -91,7 +95,6 @@ class Screening:
             self._announce(len(trials) + len(heads) - 1)
         settings = self._settings(config)
         write_json(args.work_dir / 'call.json', settings)
-        share_cores(args.jobs)
         jobs: list[HeadJob] = []
 
         def publish() -> None:
@@ -103,7 +106,7 @@ class Screening:
                     args.work_dir,
                     Launcher(args.launcher, args.gpus),
                     settings,
-                    args.jobs,
+                    self.engine,
                     args.heads,
                     progress.show,
                     progress.say,
@@ -111,8 +114,8 @@ class Screening:
                 if not args.report_only:
                     progress.skip(sum(job.finished for job in trial_jobs))
                     passes.run(trial_jobs, lambda: None)
-                best = best_settings(trial_jobs, args.choose_by)
-                heads = [as_trained] + [HeadRun(r, best.get(r.method, {})) for r in self.runs]
+                best = tuned(self.runs, trial_jobs, args.choose_by)
+                heads = [as_trained, *map(HeadRun, best)]
                 jobs += self._jobs(heads)
                 if not args.report_only:
                     progress.skip(sum(job.finished for job in jobs))
@@ -174,7 +177,7 @@ class Screening:
     def _announce(self, heads: int) -> None:
         """Say what it will take, before it starts."""
         args = self.args
-        processes = args.jobs * args.gpus
+        processes = self.engine.slots * args.gpus
         numbers = self.head_parameters * 4 * 4  # weights, gradients, two moments; float32
         at_once = min(args.heads, heads)
         print(

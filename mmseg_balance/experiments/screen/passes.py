@@ -1,18 +1,18 @@
-"""Heads that see the same batches, grouped; a worker process for each group, several at once."""
+"""Heads that see the same batches, grouped; a worker process for each group, where an engine says."""
 
 import contextlib
 import hashlib
 import math
-import os
 import shutil
-import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mmengine.config import Config
 
+from mmseg_balance.experiments.engines import Engine, Place
+from mmseg_balance.experiments.plan import Run
 from mmseg_balance.experiments.results import read_json, write_json
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.screen.plan import (
@@ -25,6 +25,7 @@ from mmseg_balance.runtime.locks import file_lock
 from mmseg_balance.runtime.processes import Launcher, last_words, run_process
 
 WORKER = 'mmseg_balance.experiments.screen.worker'
+PROGRESS = 'progress.json'  # how far a worker is
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,10 @@ class HeadJob:
     decisions: Sequence[str]
 
     @property
+    def run(self) -> Run:
+        return self.head_run.run
+
+    @property
     def finished(self) -> bool:
         """Whether it is trained, and scored with every rule."""
         return self.folder.is_finished(self.hash) and all(
@@ -56,7 +61,7 @@ class HeadJob:
         """Equal for heads that see the same batches."""
         run = self.head_run.run
         alone = self.hash if self.alone or not self.head_run.trained else ''
-        return (run.sampler.key, run.seed, self.head_run.trial is None, alone)
+        return (run.sampler.key, run.seed, run.trial is None, alone)
 
 
 def make_jobs(
@@ -103,15 +108,16 @@ def group_jobs(jobs: Sequence[HeadJob], most: int, workers: int) -> list[list[He
 
 
 class Passes:
-    """Starts and watches the worker processes.
+    """Hands passes to an engine, and shows how far they are by what they leave on disk.
 
     Args:
         work_dir: Of the screening.
         launcher: How a worker is started.
         settings: What every worker is told: config, checkpoint, head, decisions, images.
-        workers: Processes at once.
+        engine: Where passes run.
         heads: Most heads in a pass.
         show: Called often with a pass's name, stage, amount done and total, or with its end.
+        say: Takes a line for the user.
     """
 
     def __init__(
@@ -119,25 +125,28 @@ class Passes:
         work_dir: Path,
         launcher: Launcher,
         settings: dict,
-        workers: int,
+        engine: Engine,
         heads: int,
         show: Callable[..., None],
         say: Callable[[str], None],
     ) -> None:
         self.work_dir, self.launcher, self.settings = work_dir, launcher, settings
-        self.workers, self.heads, self.show, self.say = workers, heads, show, say
-        self._stop = threading.Event()
+        self.engine, self.heads, self.show, self.say = engine, heads, show, say
 
     def run(self, jobs: Sequence[HeadJob], publish: Callable[[], None]) -> None:
         """Bring every job to its end; a failed one is noted in its folder, the others go on.
 
         A pass that could not even be started with all of its heads is tried again head by head.
+
+        Args:
+            jobs: The heads.
+            publish: Called when passes have ended and others go on, to report on what there is.
         """
         waiting = [job for job in jobs if not job.finished]
         passes = self._interrupted(waiting)
         taken = {id(job) for part in passes for job in part}
         passes += group_jobs(
-            [job for job in waiting if id(job) not in taken], self.heads, self.workers
+            [job for job in waiting if id(job) not in taken], self.heads, self.engine.slots
         )
         failed = self._run_all(passes, publish)
         again = [[job] for part in failed if len(part) > 1 for job in part]
@@ -163,96 +172,128 @@ class Passes:
                 found.append([by_hash[key] for key in keys])
         return found
 
-    def _run_all(self, passes: list[list[HeadJob]], publish: Callable[[], None]) -> list:
-        failed = []
-        with ThreadPoolExecutor(self.workers) as pool:
-            futures = {pool.submit(self._run_pass, part): part for part in passes}
-            left = set(futures)
-            try:
-                while left:
-                    done, left = wait(left, timeout=0.5)
-                    for future in done:
-                        if not future.result():
-                            failed.append(futures[future])
-                    # One report for all that ended; the last one is the caller's.
-                    if done and left and any(len(futures[f]) for f in done):
-                        publish()
-            except BaseException:
-                self._stop.set()
-                for future in left:
-                    future.cancel()
-                raise
+    def _run_all(
+        self, passes: list[list[HeadJob]], publish: Callable[[], None]
+    ) -> list[list[HeadJob]]:
+        """Run the passes; returns those that failed as a whole."""
+        left, failed, ended = dict(enumerate(passes)), [], []
+
+        def look() -> None:
+            for jobs in left.values():
+                self._look_at(jobs)
+            if ended and left:  # one report for all that ended; the last one is the caller's
+                publish()
+            ended.clear()
+
+        def end(number: int, outcome: tuple[bool, list[str]] | BaseException) -> None:
+            jobs = left.pop(number)
+            ended.append(number)
+            if not self._end(jobs, outcome):
+                failed.append(jobs)
+
+        for jobs in passes:
+            with contextlib.suppress(FileNotFoundError):  # of an earlier call
+                (self.work_dir / 'passes' / pass_name(jobs) / PROGRESS).unlink()
+        call = partial(run_pass, self.work_dir, self.settings, self.launcher)
+        self.engine.run([partial(call, jobs) for jobs in passes], look, end)
         return failed
 
-    def _run_pass(self, jobs: list[HeadJob]) -> bool:
-        """Whether the worker came to its end."""
-        name = hashlib.sha256(''.join(job.hash for job in jobs).encode()).hexdigest()[:12]
-        folder = self.work_dir / 'passes' / name
-        with file_lock(self.work_dir / 'passes' / f'.{name}.lock') as lock:
-            if all(job.finished for job in jobs):  # another process has done it meanwhile
-                self.show(name, 'end', len(jobs), 0)
-                return True
-            self._prepare(folder, jobs)
-            log = self.work_dir / 'logs' / f'{name}.log'
-            command = self.launcher.module_command(WORKER, folder)
-            for _ in range(2):  # a worker that was killed goes on from its checkpoint
-                status = run_process(command, log, lambda: self._tick(name, folder, jobs), [lock])
-                if status >= 0:
-                    break
-            if status != 0:
-                for job in jobs:
-                    job.folder.update_state(
-                        error=f'the worker ended with status {status}:\n{last_words(log)}'
-                    )
-            shutil.rmtree(folder, ignore_errors=True)
-        self.show(name, 'end', len(jobs), 0)
-        for job in jobs:
-            if not job.finished:
-                self.say(f'{job.head_run.name}: FAILED\n{job.folder.state.get("error", "")}')
-        return status == 0
-
-    def _tick(self, name: str, folder: Path, jobs: list[HeadJob]) -> None:
-        if self._stop.is_set():
-            raise KeyboardInterrupt
-        progress = read_json(folder / 'progress.json')
+    def _look_at(self, jobs: Sequence[HeadJob]) -> None:
+        name = pass_name(jobs)
+        progress = read_json(self.work_dir / 'passes' / name / PROGRESS)
         if progress:
             self.show(name, progress['stage'], len(jobs), progress['done'] / progress['total'])
 
-    def _prepare(self, folder: Path, jobs: list[HeadJob]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+    def _end(
+        self, jobs: Sequence[HeadJob], outcome: tuple[bool, list[str]] | BaseException
+    ) -> bool:
+        """Show the end of a pass; whether its worker came to its end."""
+        if isinstance(outcome, Exception):
+            for job in jobs:
+                job.folder.update_state(error=f'{type(outcome).__name__}: {outcome}')
+            outcome = False, []
+        elif isinstance(outcome, BaseException):
+            raise outcome
+        ok, notes = outcome
+        self.show(pass_name(jobs), 'end', len(jobs), 0)
+        for note in notes:
+            self.say(note)
         for job in jobs:
-            state = job.folder.state
-            if state.get('hash') not in (None, job.hash):
-                target = job.folder.set_aside(self.work_dir / 'replaced')
-                self.say(f'{job.head_run.name}: its config changed; the old run is now {target}')
-            job.folder.path.mkdir(parents=True, exist_ok=True)
-            run = job.head_run.run
-            job.folder.update_state(
-                method=job.head_run.method,
-                loss=run.loss.name if job.head_run.trained else '',
-                sampler=run.sampler.name,
-                seed=run.seed if job.head_run.trained else None,
-                settings=dict(job.head_run.settings),
-                trial=job.head_run.trial,
-                hash=job.hash,
-                base_hash=self.settings['base_hash'],
-                iterations=self.settings['iterations'] if job.head_run.trained else 0,
-                decisions=self.settings['decisions'],
-                error='',
-            )
-        with contextlib.suppress(FileNotFoundError):
-            (folder / 'progress.json').unlink()
+            if not job.finished:
+                self.say(f'{job.head_run.name}: FAILED\n{job.folder.state.get("error", "")}')
+        return ok
+
+
+def pass_name(jobs: Sequence[HeadJob]) -> str:
+    """Name of a pass's folder, log and lock."""
+    return hashlib.sha256(''.join(job.hash for job in jobs).encode()).hexdigest()[:12]
+
+
+def run_pass(
+    work_dir: Path, settings: dict, launcher: Launcher, jobs: Sequence[HeadJob], place: Place
+) -> tuple[bool, list[str]]:
+    """Train and score the heads of a pass, from where an earlier try left it.
+
+    Args:
+        work_dir: Of the screening.
+        settings: See :class:`Passes`.
+        launcher: How its worker is started.
+        jobs: The heads.
+        place: Of the engine.
+
+    Returns:
+        Whether the worker came to its end, and lines for the user.
+    """
+    name, notes = pass_name(jobs), []
+    folder = work_dir / 'passes' / name
+    # A worker that outlives the process that started it holds the lock until it ends.
+    with file_lock(work_dir / 'passes' / f'.{name}.lock') as lock:
+        if all(job.finished for job in jobs):  # another process has done it meanwhile
+            return True, notes
+        for job in jobs:
+            notes += _prepare(job, settings, work_dir)
         write_json(
             folder / 'pass.json',
             {
-                **self.settings,
-                'work_dir': str(self.work_dir),
+                **settings,
+                'work_dir': str(work_dir),
                 'runs': [job.head_run.to_dict() for job in jobs],
                 'hashes': [job.hash for job in jobs],
             },
         )
+        log = work_dir / 'logs' / f'{name}.log'
+        command = launcher.module_command(WORKER, folder)
+        for _ in range(2):  # a worker that was killed goes on from its checkpoint
+            status = run_process(command, log, place.check, [lock], environment=place.environment)
+            if status >= 0:
+                break
+        if status != 0:
+            error = f'the worker ended with status {status}:\n{last_words(log)}'
+            for job in jobs:
+                job.folder.update_state(error=error)
+        shutil.rmtree(folder, ignore_errors=True)
+    return status == 0, notes
 
 
-def share_cores(workers: int) -> None:
-    """Give every worker its share of the cores, unless the user has said how many."""
-    os.environ.setdefault('OMP_NUM_THREADS', str(max(1, (os.cpu_count() or 1) // workers)))
+def _prepare(job: HeadJob, settings: dict, work_dir: Path) -> list[str]:
+    """Write what is known of a head; one with another config is set aside first."""
+    notes = []
+    if job.folder.state.get('hash') not in (None, job.hash):
+        target = job.folder.set_aside(work_dir / 'replaced')
+        notes.append(f'{job.head_run.name}: its config changed; the old run is now {target}')
+    job.folder.path.mkdir(parents=True, exist_ok=True)
+    run, trained = job.head_run.run, job.head_run.trained
+    job.folder.update_state(
+        method=job.head_run.method,
+        loss=run.loss.name if trained else '',
+        sampler=run.sampler.name,
+        seed=run.seed if trained else None,
+        settings=dict(run.settings),
+        trial=run.trial,
+        hash=job.hash,
+        base_hash=settings['base_hash'],
+        iterations=settings['iterations'] if trained else 0,
+        decisions=settings['decisions'],
+        error='',
+    )
+    return notes

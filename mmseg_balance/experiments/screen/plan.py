@@ -1,8 +1,6 @@
 """What a screening trains: heads with their method, seed and settings, each with a folder."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import product
+from dataclasses import dataclass
 from pathlib import Path
 
 from mmengine.config import Config
@@ -11,9 +9,7 @@ from mmseg_balance.experiments.merging import LOSS_HOOKS, SAMPLER_HOOKS, fingerp
 from mmseg_balance.experiments.plan import Ingredient, Run
 
 CHECKPOINT = 'checkpoint'  # the method that is the network as it was trained
-LR = 'lr'
 HEAD_FILE = 'head.pth'
-LR_FACTORS = (1.0, 0.3, 3.0, 0.1, 10.0)
 # Hooks of a config that a head keeps; others belong to whole trainings.
 KEPT_HOOKS = (*LOSS_HOOKS, *SAMPLER_HOOKS, 'FusedLossHook')
 LEARNING_HOOKS = SAMPLER_HOOKS  # what the data loader shows depends on the head
@@ -24,16 +20,11 @@ class HeadRun:
     """One head to train and score.
 
     Args:
-        run: Loss, sampler and seed.
-        settings: Changes of the config by name: ``lr`` is a factor of the learning rate, other
-            names lead into the loss, ``loss_decode.0.gamma``.
-        trial: Number of the setting that is tried on dev alone; None for a run that is reported.
+        run: Loss, sampler, seed and settings.
         trained: False for the checkpoint's own head, which is only scored.
     """
 
     run: Run
-    settings: Mapping[str, float] = field(default_factory=dict)
-    trial: int | None = None
     trained: bool = True
 
     @property
@@ -42,25 +33,16 @@ class HeadRun:
 
     @property
     def name(self) -> str:
-        if not self.trained:
-            return CHECKPOINT
-        if self.trial is not None:
-            return f'{self.method}, setting {self.trial}'
-        return f'{self.method}, seed {self.run.seed}'
+        return self.run.name if self.trained else CHECKPOINT
 
     @property
     def folder(self) -> Path:
         """Relative to the screening's own."""
-        method = self.method.lower().replace(' ', '')
-        if not self.trained:
-            return Path('runs', method, 'as_trained')
-        if self.trial is not None:
-            return Path('trials', method, f'setting{self.trial}')
-        return Path('runs', method, f'seed{self.run.seed}')
+        return self.run.folder if self.trained else Path('runs', CHECKPOINT, 'as_trained')
 
     @property
     def splits(self) -> tuple[str, ...]:
-        return ('dev',) if self.trial is not None else ('dev', 'test')
+        return self.run.splits
 
     def to_dict(self) -> dict:
         """For a pass's file."""
@@ -71,8 +53,8 @@ class HeadRun:
         return {
             **parts,
             'seed': self.run.seed,
-            'settings': dict(self.settings),
-            'trial': self.trial,
+            'settings': dict(self.run.settings),
+            'trial': self.run.trial,
             'trained': self.trained,
         }
 
@@ -84,9 +66,7 @@ class HeadRun:
             for part in (content['loss'], content['sampler'])
         )
         return cls(
-            Run(loss, sampler, content['seed']),
-            content['settings'],
-            content['trial'],
+            Run(loss, sampler, content['seed'], content['settings'], content['trial']),
             content['trained'],
         )
 
@@ -102,28 +82,7 @@ def head_config(base: Config, head_run: HeadRun) -> Config:
             f"{head_run.method}: source='val' of ClassPerformanceHook needs validations while it "
             "trains, which a screening has none of; use source='train'."
         )
-    for name, value in head_run.settings.items():
-        if name == LR:
-            config.optim_wrapper.optimizer.lr *= value
-        else:
-            heads = config.model.decode_head
-            for head in heads if isinstance(heads, list) else [heads]:
-                _set(head, name, value, head_run.run.loss.path)
     return config
-
-
-def _set(head: dict, name: str, value, path: Path) -> None:
-    *parents, last = name.split('.')
-    node = head
-    try:
-        for key in parents:
-            node = node[int(key)] if isinstance(node, list | tuple) else node[key]
-        node[int(last) if isinstance(node, list) else last] = value
-    except (KeyError, IndexError, ValueError, TypeError) as error:
-        raise ValueError(
-            f'{path}: search names {name!r}, and the head has no such place; the names start with '
-            "'loss_decode.0.'."
-        ) from error
 
 
 def learns_what_to_show(config: Config) -> bool:
@@ -141,56 +100,3 @@ def run_hash(config: Config, head_run: HeadRun, origin: str) -> str:
     """
     kind = '' if head_run.trained else CHECKPOINT
     return f'{fingerprint(config)}{origin}{kind}'
-
-
-def settings_to_try(loss: Ingredient, number: int) -> list[dict[str, float]]:
-    """The settings of a loss that ``--tune`` tries, ``number`` of them, its own defaults first.
-
-    Convention: what the loss's file declares (``search = {'loss_decode.0.gamma': [1., 2.]}``, all
-    combinations), each at the config's learning rate, then at 0.3 and 3 times it and so on, until
-    there are enough. A file without ``search`` has learning rates alone.
-
-    Raises:
-        ValueError: the file declares more than ``number`` combinations, or something else than
-            lists of values.
-    """
-    search = Config.fromfile(str(loss.path)).get('search') or {}
-    if not all(isinstance(values, list | tuple) and values for values in search.values()):
-        raise ValueError(
-            f'{loss.path}: search must map names to lists of values, got {dict(search)}.'
-        )
-    own = [dict(zip(search, values, strict=True)) for values in product(*search.values())]
-    if len(own) > number:
-        raise ValueError(
-            f'{loss.path} declares {len(own)} settings and --tune tries {number} for every method '
-            f'alike; declare fewer, or give --tune {len(own)}.'
-        )
-    found = [
-        {**setting, **({} if factor == 1 else {LR: factor})}
-        for factor in LR_FACTORS
-        for setting in own
-    ]
-    if len(found) < number:
-        raise ValueError(f'--tune: at most {len(found)} settings of {loss.name} can be tried.')
-    return found[:number]
-
-
-def plan_trials(runs: Sequence[Run], number: int, seed: int) -> list[HeadRun]:
-    """Every setting of every method, with one seed that is not reported.
-
-    Args:
-        runs: The runs that will be reported.
-        number: Settings of each method.
-        seed: Of the trials.
-
-    Raises:
-        ValueError: the seed is one of the reported ones.
-    """
-    if seed in {run.seed for run in runs}:
-        raise ValueError(f'--tune-seed: {seed} is among --seeds; tune with a seed of its own.')
-    methods = {run.method: run for run in runs}
-    return [
-        HeadRun(Run(run.loss, run.sampler, seed), setting, trial=i)
-        for run in methods.values()
-        for i, setting in enumerate(settings_to_try(run.loss, number))
-    ]

@@ -8,9 +8,9 @@ from mmseg_balance.experiments.recommendation import CHECKPOINT, all_differences
 from mmseg_balance.experiments.report import write_report
 from mmseg_balance.experiments.results import load_results, save_results
 from mmseg_balance.experiments.screen.passes import HeadJob
-from mmseg_balance.experiments.screen.tuning import trial_results
 from mmseg_balance.experiments.strips import collect_strips
 from mmseg_balance.experiments.tables import write_tables
+from mmseg_balance.experiments.tuning import trial_results
 
 
 def write_results(

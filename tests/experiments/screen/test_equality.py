@@ -1,9 +1,14 @@
 """A screened head is the head of a plain training with the frozen backbone, on the same batches."""
 
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import mmseg
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 from mmseg_balance.experiments.results import load_results
 from mmseg_balance.experiments.screen import command
@@ -72,20 +77,30 @@ def test_samplers(screened, tmp_path, sampler):
     assert_same_head(head_weights(work_dir, f'ce+{sampler}'), plain)
 
 
-def test_scores_are_those_of_an_ordinary_test(screened, tmp_path):
+def test_scores_are_those_of_mmsegmentations_own_test(screened, tmp_path, monkeypatch):
+    """Its tools/test.py, with the config as it is and the checkpoint that --keep wrote."""
     out = tmp_path / 'kept.pth'
     work_dir, config, _, _ = screened('--losses', 'recall', '--keep', 'recall', out)
     cfg = Config.fromfile(config)
-    cfg.work_dir, cfg.load_from = str(tmp_path / 'tested'), str(out)
-    cfg.experiment_name = f'test_{tmp_path.name}'
-    cfg.test_evaluator = [dict(type='ImbalanceMetric'), dict(type='CalibrationMetric')]
-    tested = Runner.from_cfg(cfg).test()
+    metrics = [dict(type=f'{name}Metric') for name in ('IoU', 'Imbalance', 'Calibration')]
+    cfg.test_evaluator, cfg.custom_imports = metrics, dict(imports=['mmseg_balance'])
+    cfg.dump(str(config))
+    script = Path(mmseg.__file__).parent / '.mim' / 'tools' / 'test.py'
+    tested = tmp_path / 'tested'
+    monkeypatch.setattr(
+        sys, 'argv', [str(script), str(config), str(out), '--work-dir', str(tested)]
+    )
+    monkeypatch.setenv('LOCAL_RANK', '0')
+    runpy.run_path(str(script), run_name='__main__')
+    (log,) = tested.glob('*/*.json')
+    found = json.loads(log.read_text())
     (run,) = (
         run
         for run in load_results(work_dir)['runs']
         if run['split'] == 'test' and run['method'] == 'recall'
     )
     for name in ('acc', 'mIoU', 'mRecall'):
-        assert tested[f'imbalance/{name}'] == pytest.approx(run['scores'][name], abs=1e-12)
+        assert found[f'imbalance/{name}'] == pytest.approx(run['scores'][name], abs=1e-12)
     for name in ('cal', 'NLL'):
-        assert tested[name] == pytest.approx(run['scores'][name], abs=1e-12)
+        assert found[name] == pytest.approx(run['scores'][name], abs=1e-12)
+    assert found['mIoU'] == pytest.approx(100 * run['scores']['mIoU'], abs=0.006)

@@ -1,0 +1,125 @@
+"""--tune: as many settings for every method, tried on dev alone, and the best one reported."""
+
+import argparse
+
+import pytest
+from mmengine.config import Config
+
+from mmseg_balance.commands import compare as verb
+from mmseg_balance.experiments import compare
+from mmseg_balance.experiments.plan import Ingredient, Run
+from mmseg_balance.experiments.results import load_results
+from mmseg_balance.experiments.tuning import plan_trials, settings_to_try
+from tests.experiments.test_execution import StandIns
+from tests.support.comparison_samples import write_run
+from tests.support.tiny_screen import write_screen
+
+TRAIN = """
+import pathlib, sys
+config, work_dir = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[3])
+work_dir.mkdir(parents=True)
+with open(config.parent.parent / 'calls.txt', 'a') as calls:
+    calls.write('train\\n')
+(work_dir / 'iter_2.pth').write_text('')
+(work_dir / 'last_checkpoint').write_text(str(work_dir / 'iter_2.pth'))
+"""
+# Cross entropy is best at 0.3 times the learning rate of 0.01, any other loss at 3 times.
+TEST = """
+import json, pathlib, re, shutil, sys
+text = pathlib.Path(sys.argv[1]).read_text()
+lr = float(re.search(r'lr=([0-9.e-]+)', text).group(1))
+best = 0.003 if "type='CrossEntropyLoss'" in text.split('loss_decode')[1] else 0.03
+out = pathlib.Path(re.search(r"out_file=\\s*'([^']+imbalance.json)'", text).group(1)).parent
+shutil.copytree(pathlib.Path(__file__).parent / 'scores', out)
+found = json.loads((out / 'imbalance.json').read_text())
+found['scores']['mIoU'] = 0.5 - abs(lr - best)
+(out / 'imbalance.json').write_text(json.dumps(found))
+"""
+
+
+@pytest.fixture
+def compared(tmp_path, monkeypatch):
+    """Runs the verb with stand-ins for trainings and tests; dev is not test."""
+    monkeypatch.chdir(tmp_path)
+    path, _ = write_screen(tmp_path)
+    config = Config.fromfile(path)
+    config.test_dataloader.dataset.indices = 4
+    config.dump(str(path))
+    scripts = tmp_path / 'scripts'
+    scripts.mkdir()
+    (scripts / 'train.py').write_text(TRAIN)
+    (scripts / 'test.py').write_text(TEST)
+    write_run(tmp_path / 'sample', 'ce', 0).scores('test').rename(scripts / 'scores')
+    monkeypatch.setattr(compare, 'Launcher', lambda kind, gpus: StandIns(scripts))
+
+    def run(*arguments) -> int:
+        parser = argparse.ArgumentParser()
+        verb.add_arguments(parser)
+        given = [path, '--work-dir', 'work', '--images', 0, '--strips', 0, *arguments]
+        args = parser.parse_args([str(x) for x in given])
+        args.argv = ['compare', *map(str, given)]
+        return verb.run(args)
+
+    return run
+
+
+def test_compare_tries_on_dev_and_reports_the_best(compared, tmp_path):
+    given = ('--losses', 'ce', 'recall', '--tune')
+    assert compared(*given) == 0
+    work = tmp_path / 'work'
+    results = load_results(work)
+    tried = [(t['method'], t['setting'], t['settings'], t['seed']) for t in results['trials']]
+    factors = [{}, {'lr': 0.3}, {'lr': 3.0}]
+    assert tried == [(m, i, f, 1000) for m in ('ce', 'recall') for i, f in enumerate(factors)]
+    assert all(trial['scores']['mIoU'] > 0.4 for trial in results['trials'])
+    assert {path.parent.name for path in work.glob('trials/*/*/scores/*/argmax')} == {'dev'}
+    assert {path.parent.name for path in work.glob('runs/*/*/scores/*/argmax')} == {'dev', 'test'}
+    best = {'ce': 0.3, 'recall': 3.0}
+    assert len(results['runs']) == 2 * 2
+    for run in results['runs']:
+        assert run['settings'] == {'lr': best[run['method']]}
+        config = Config.fromfile(work / run['folder'] / 'config.py')
+        assert config.optim_wrapper.optimizer.lr == pytest.approx(0.01 * best[run['method']])
+    assert results['setting']['tuned'] == 3
+
+
+def test_a_second_call_keeps_the_trials(compared, tmp_path):
+    given = ('--losses', 'ce', '--tune', 2)
+    assert compared(*given) == 0
+    calls = (tmp_path / 'work' / 'trials' / 'ce' / 'calls.txt').read_text()
+    assert calls == 'train\n' * 2
+    assert compared(*given) == 0
+    assert (tmp_path / 'work' / 'trials' / 'ce' / 'calls.txt').read_text() == calls
+
+
+def test_tuning_on_test_is_refused(compared, tmp_path, capsys):
+    path = tmp_path / 'tiny.py'
+    config = Config.fromfile(path)
+    config.test_dataloader.dataset.pop('indices')
+    config.dump(str(path))
+    assert compared('--losses', 'ce', '--tune') == 2
+    assert '--tune needs images to choose by' in capsys.readouterr().err
+    assert not (tmp_path / 'work').exists()
+
+
+def loss_file(folder, search: str) -> Ingredient:
+    path = folder / 'loss.py'
+    path.write_text(f'loss_decode = [dict(type="A", p=0)]\nsearch = {search}')
+    return Ingredient('loss', path)
+
+
+def test_settings_are_the_declared_ones_then_learning_rates(tmp_path):
+    p, q = 'loss_decode.0.p', 'loss_decode.0.q'
+    loss = loss_file(tmp_path, f"{{'{p}': [1, 2], '{q}': [3]}}")
+    assert settings_to_try(loss, 3) == [{p: 1, q: 3}, {p: 2, q: 3}, {p: 1, q: 3, 'lr': 0.3}]
+    with pytest.raises(ValueError, match='declares 2 settings and --tune tries 1'):
+        settings_to_try(loss, 1)
+
+
+def test_the_seed_of_the_trials_is_not_reported(tmp_path):
+    runs = [Run(loss_file(tmp_path, '{}'), Ingredient('config', None), seed) for seed in (0, 1)]
+    assert [(run.seed, run.trial) for run in plan_trials(runs, 2, 7)] == [(7, 0), (7, 1)]
+    assert len({run.folder for run in [*runs, *plan_trials(runs, 2, 7)]}) == 4
+    with pytest.raises(ValueError, match='--tune-seed: 1 is among --seeds'):
+        plan_trials(runs, 2, 1)
+    assert plan_trials(runs, 0, 1) == []
