@@ -130,7 +130,11 @@ def _decide_image(probs: Tensor, decision: str) -> Tensor:
         value = probs.gather(0, chosen[None])[0]
         hits, size = _sums_per_class(chosen, value, alone, len(probs))
         gain = _increments(
-            open_probs[:, open_places].double(), hits[:, None], size[:, None], mean[:, None], decision
+            open_probs[:, open_places].double(),
+            hits[:, None],
+            size[:, None],
+            mean[:, None],
+            decision,
         )
         chosen[place[open_places]] = _settle(gain, wanted[:, open_places], present)
     return chosen
