@@ -225,6 +225,11 @@ def max_iters(config: Config) -> int | None:
     return None if loop.get('by_epoch') else loop.get('max_iters')
 
 
+def max_epochs(config: Config) -> int | None:
+    """Length of the training in epochs; None if it counts iterations."""
+    return (config.get('train_cfg') or {}).get('max_epochs')
+
+
 def typed_parts(part: Any) -> Iterator[Mapping]:
     """Every dict below ``part`` that names a type."""
     if isinstance(part, Mapping):

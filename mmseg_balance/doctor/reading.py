@@ -1,5 +1,6 @@
 """Config, labels, pipeline and model of the user: each read once, when a check asks for it."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -77,6 +78,14 @@ class Reading:
         loader = view.loader_of(self.config, 'train')
         inner = loader.get('batch_sampler') or {}
         return int(loader.get('batch_size') or inner.get('batch_size') or 1)
+
+    @cached_property
+    def iterations(self) -> int | None:
+        """Length of the training; an epoch has as many iterations as batches. None if not said."""
+        epochs = view.max_epochs(self.config)
+        if not epochs:
+            return view.max_iters(self.config)
+        return epochs * math.ceil(len(self.train) / (self.batch_size * self.gpus))
 
     @property
     def gpus(self) -> int:

@@ -334,9 +334,12 @@ def ohem_with(*losses_decode, thresh=None):
     return spoil
 
 
-def amp_sum(root, config):
-    config.optim_wrapper.type = 'AmpOptimWrapper'
-    config.model.decode_head.loss_decode.reduction = 'sum'
+def float16(loss_decode: dict, **wrapper):
+    def spoil(root, config):
+        config.optim_wrapper.update(type='AmpOptimWrapper', **wrapper)
+        config.model.decode_head.loss_decode = dict(loss_decode)
+
+    return spoil
 
 
 def ours(root, config):
@@ -402,6 +405,13 @@ def seldom_drawn(root, config):
     config.train_cfg.max_iters = config.param_scheduler[0].end = 200
 
 
+def seldom_drawn_in_epochs(root, config, epochs=50):
+    """The same 400 crops: 8 images in batches of 2."""
+    seldom_drawn(root, config)
+    config.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
+    config.default_hooks.checkpoint.by_epoch = True
+
+
 def thin(root, config):
     """Lines of one pixel, which a quarter of the size loses."""
 
@@ -441,6 +451,7 @@ def sync_bn(root, config):
 
 RARE = ('rare-classes', 'what-to-try')
 CE = dict(type='CrossEntropyLoss', avg_non_ignore=True)
+SUM = dict(CE, reduction='sum')
 WEIGHTS = [1.0, 2.0, 3.0, 4.0]
 SMOOTH = dict(type='linear', initial=1, final=0)
 
@@ -508,7 +519,13 @@ BROKEN = [
         'ignores the weights',
         name='ohem-tversky',
     ),
-    Broken('float16-sum', amp_sum, 'warning', 'overflow'),
+    Broken('float16-sum', float16(SUM), 'warning', 'overflow'),
+    Broken(
+        'float16-sum',
+        float16(SUM, loss_scale=512.0),
+        message='2048 pixels .* every step is skipped',
+        name='float16-fixed-scale',
+    ),
     # Ignored label
     Broken(
         'dataset-ignore-index',
@@ -573,6 +590,14 @@ BROKEN = [
     Broken('only-miou', a_pixel((slice(4), 20)), 'advice', 'IoUMetric alone', beside=RARE),
     Broken('lost-in-crops', with_metric(a_pixel((0, 47))), 'advice', 'class 3', beside=RARE),
     Broken('seen-in-training', seldom_drawn, 'warning', 'of 400 crops .* class 3 50', beside=RARE),
+    Broken(
+        'seen-in-training',
+        seldom_drawn_in_epochs,
+        'warning',
+        'of 400 crops .* class 3 50',
+        name='seen-in-epochs',
+        beside=RARE,
+    ),
     Broken('thin-classes', thin, 'advice', 'class 3 100% of', beside=('lost-in-crops',)),
     Broken(
         'cat-max-ratio', mostly_one_class, 'advice', '100% of the images', beside=('lost-in-crops',)

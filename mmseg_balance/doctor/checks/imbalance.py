@@ -50,10 +50,9 @@ def _table(statistics, share: np.ndarray, classes: list[int], most: int = 6) -> 
 
 def seen_in_training(reading: Reading) -> Iterator[Finding]:
     """A class is in fewer than 100 crops of the whole training."""
-    iterations = view.max_iters(reading.config)
-    if not iterations:
+    if not reading.iterations:
         return
-    crops = iterations * reading.batch_size * reading.gpus
+    crops = reading.iterations * reading.batch_size * reading.gpus
     seen = reading.crop_share * crops
     names, images = reading.train.class_names, reading.statistics.images
     few = [c for c in np.argsort(seen) if images[c] and seen[c] < SEEN_ENOUGH]
