@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from mmengine import Config
 
+from tools.bad_inputs import tiny_model
+
 CLASSES = 4
 SPLITS = {'train': 8, 'val': 4}
 
@@ -33,7 +35,6 @@ def relabel(root: Path, change: Callable[[np.ndarray], np.ndarray], split: str =
 
 def healthy_config(root: Path, work_dir: Path) -> Config:
     """A tiny FCN, three iterations: the doctor finds nothing in it."""
-    norm = dict(type='BN')
 
     def loader(split, sampler, **more):
         pipeline = [
@@ -63,29 +64,7 @@ def healthy_config(root: Path, work_dir: Path) -> Config:
         dict(
             default_scope='mmseg',
             work_dir=str(work_dir),
-            model=dict(
-                type='EncoderDecoder',
-                data_preprocessor=dict(type='SegDataPreProcessor', size=(32, 32), seg_pad_val=255),
-                backbone=dict(
-                    type='ResNet',
-                    depth=18,
-                    base_channels=4,
-                    stem_channels=4,
-                    strides=(1, 1, 1, 1),
-                    dilations=(1, 1, 1, 1),
-                    norm_cfg=norm,
-                ),
-                decode_head=dict(
-                    type='FCNHead',
-                    in_channels=32,
-                    channels=4,
-                    num_convs=1,
-                    num_classes=CLASSES,
-                    norm_cfg=norm,
-                    loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
-                ),
-                test_cfg=dict(mode='whole'),
-            ),
+            model=tiny_model(CLASSES, (32, 32)),
             train_dataloader=loader(
                 'train',
                 dict(type='InfiniteSampler', shuffle=True),

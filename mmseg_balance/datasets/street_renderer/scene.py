@@ -5,7 +5,7 @@ from collections.abc import Callable
 import cv2
 import numpy as np
 
-from mmseg_balance.datasets.street_renderer import backdrop, buildings, objects, people
+from mmseg_balance.datasets.street_renderer import backdrop, buildings, cars, objects, people
 from mmseg_balance.datasets.street_renderer.canvas import FAR, Camera, Canvas, Light, smooth_noise
 
 SUPERSAMPLING = 2
@@ -255,7 +255,7 @@ def _plan_cars(rng, street, things, footprints) -> None:
 
         def paint(canvas):
             backdrop.contact_shadow(canvas, *box)
-            objects.paint_car(canvas, x, z, yaw)
+            cars.paint_car(canvas, x, z, yaw)
 
         things.append((z, paint))
 

@@ -190,11 +190,11 @@ def loss_name_shared(reading: Reading) -> Iterator[Finding]:
     """Two losses of a head share a name, and so one entry of the log."""
     for head in reading.heads:
         own = [loss for h, loss in reading.losses if h.key == head.key]
-        names = Counter(_name_of(loss) for loss in own)
+        names = Counter(loss.name for loss in own)
         for name, number in names.items():
             if number < 2 or name is None:
                 continue
-            twins = [loss for loss in own if _name_of(loss) == name]
+            twins = [loss for loss in own if loss.name == name]
             fix = {
                 f'{loss.key}.loss_name': f'{name}_{index + 2}'
                 for index, loss in enumerate(twins[1:])
@@ -205,19 +205,6 @@ def loss_name_shared(reading: Reading) -> Iterator[Finding]:
                 'LossScheduleHook moves them together',
                 fix=fix,
             )
-
-
-def _name_of(loss: view.Loss) -> str | None:
-    """``loss_name`` by the config or the default of the type."""
-    if loss.config.get('loss_name'):
-        return loss.config['loss_name']
-    kind = view.registered(view.MODELS, loss.config)
-    if kind is None:
-        return None
-    import inspect
-
-    parameter = inspect.signature(kind.__init__).parameters.get('loss_name')
-    return parameter.default if parameter else None
 
 
 def ohem(reading: Reading) -> Iterator[Finding]:
