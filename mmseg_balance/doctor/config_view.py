@@ -259,3 +259,8 @@ def typed_parts(part: Any) -> Iterator[Mapping]:
     elif isinstance(part, (list, tuple)):
         for value in part:
             yield from typed_parts(value)
+
+
+def has_type(part: Any, name: str) -> bool:
+    """Whether a dict below ``part`` names this type."""
+    return any(type_name(one) == name for one in typed_parts(part))

@@ -137,7 +137,7 @@ class Reading:
         if absent:
             raise NotReadError(f'{key}: {absent[0]} is not on this machine')
         try:
-            survey = Survey(_to_dict(dataset), self.progress)
+            survey = Survey(dataset, self.progress)
             if not len(survey):
                 raise NotReadError(f'{key} has no image')
             return survey
@@ -281,7 +281,3 @@ def named_batch(filename: str | Path | None) -> tuple[int, int] | None:
     """
     found = re.search(r'[_-](\d+)xb(\d+)[_-]', Path(filename or '').name)
     return (int(found[1]), int(found[2])) if found else None
-
-
-def _to_dict(value):
-    return value.to_dict() if hasattr(value, 'to_dict') else value

@@ -83,11 +83,12 @@ def lost_in_crops(reading: Reading) -> Iterator[Finding]:
     if lost:
         names = statistics.class_names
         texts = [f'{names[c]} {survival[c]:.0%}' for c in lost[:8]]
+        key, crop = _crop(reading)
         yield advice(
-            _crop_key(reading) or 'train_dataloader.dataset.pipeline',
+            key or 'train_dataloader.dataset.pipeline',
             'of the crops from images with the class, so many still have it: ' + ', '.join(texts),
             "a crop around a pixel of a rare class: dict(type='ClassCenteredCrop', "
-            f'crop_size={_crop_size(reading)}) in place of RandomCrop, or a larger crop',
+            f'crop_size={crop.get("crop_size", (512, 512))}) in place of RandomCrop, or a larger crop',
         )
 
 
@@ -100,14 +101,6 @@ def _crop(reading: Reading):
         ),
         (None, {}),
     )
-
-
-def _crop_key(reading: Reading) -> str | None:
-    return _crop(reading)[0]
-
-
-def _crop_size(reading: Reading) -> str:
-    return str(_crop(reading)[1].get('crop_size', '(512, 512)'))
 
 
 def thin_classes(reading: Reading) -> Iterator[Finding]:
