@@ -42,9 +42,36 @@ def write_data(root: Path, classes: int = CLASSES, images: int = 6) -> None:
         cv2.imwrite(str(root / 'labels' / f'{i}.png'), labels.astype(np.uint8))
 
 
+def tiny_model(num_classes: int, size: tuple[int, int]) -> dict:
+    """A small FCN for images of this height and width."""
+    norm = dict(type='BN')
+    return dict(
+        type='EncoderDecoder',
+        data_preprocessor=dict(type='SegDataPreProcessor', size=size, seg_pad_val=255),
+        backbone=dict(
+            type='ResNet',
+            depth=18,
+            base_channels=4,
+            stem_channels=4,
+            strides=(1, 1, 1, 1),
+            dilations=(1, 1, 1, 1),
+            norm_cfg=norm,
+        ),
+        decode_head=dict(
+            type='FCNHead',
+            in_channels=32,
+            channels=4,
+            num_convs=1,
+            num_classes=num_classes,
+            norm_cfg=norm,
+            loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
+        ),
+        test_cfg=dict(mode='whole'),
+    )
+
+
 def config(root: Path, work_dir: Path, hooks: list[dict]) -> Config:
     """A tiny FCN on the data below root, two iterations."""
-    norm = dict(type='BN')
     dataset = dict(
         type='BaseSegDataset',
         data_root=str(root),
@@ -66,29 +93,7 @@ def config(root: Path, work_dir: Path, hooks: list[dict]) -> Config:
             default_scope='mmseg',
             work_dir=str(work_dir),
             custom_hooks=hooks,
-            model=dict(
-                type='EncoderDecoder',
-                data_preprocessor=dict(type='SegDataPreProcessor', size=(32, 48), seg_pad_val=255),
-                backbone=dict(
-                    type='ResNet',
-                    depth=18,
-                    base_channels=4,
-                    stem_channels=4,
-                    strides=(1, 1, 1, 1),
-                    dilations=(1, 1, 1, 1),
-                    norm_cfg=norm,
-                ),
-                decode_head=dict(
-                    type='FCNHead',
-                    in_channels=32,
-                    channels=4,
-                    num_convs=1,
-                    num_classes=CLASSES,
-                    norm_cfg=norm,
-                    loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
-                ),
-                test_cfg=dict(mode='whole'),
-            ),
+            model=tiny_model(CLASSES, (32, 48)),
             train_dataloader=dict(
                 batch_size=2,
                 num_workers=0,

@@ -1,5 +1,6 @@
 """Heads, losses, data sets and pipelines of a config, found without building anything."""
 
+import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,6 +37,12 @@ class Loss:
     @property
     def kind(self) -> str:
         return type_name(self.config)
+
+    @property
+    def name(self) -> str | None:
+        """``loss_name`` by the config or the default of the type."""
+        kind = registered(MODELS, self.config)
+        return self.config.get('loss_name') or (kind and default_of(kind, 'loss_name'))
 
 
 @dataclass(frozen=True)
@@ -101,6 +108,15 @@ def registered(registry, part: Mapping):
         return registry.get(kind)
     except Exception:  # an unknown scope; the check of names reports it
         return None
+
+
+def default_of(kind: type, argument: str):
+    """Default of an argument by the first class in the inheritance that names it; else None."""
+    for base in getattr(kind, '__mro__', ()):
+        parameters = inspect.signature(base.__init__).parameters
+        if argument in parameters:
+            return parameters[argument].default
+    return None
 
 
 def heads_of(config: Config) -> list[Head]:
@@ -197,13 +213,19 @@ def metrics_of(config: Config, split: str = 'val') -> list[tuple[str, Mapping]]:
     key, value = f'{split}_evaluator', config.get(f'{split}_evaluator')
     if isinstance(value, Mapping) and 'metrics' in value:
         key, value = f'{key}.metrics', value['metrics']
+    return _one_or_several(key, value)
+
+
+def schedulers_of(config: Config) -> list[tuple[str, Mapping]]:
+    """Key and config of every parameter scheduler."""
+    return _one_or_several('param_scheduler', config.get('param_scheduler'))
+
+
+def _one_or_several(key: str, value: Any) -> list[tuple[str, Mapping]]:
     if isinstance(value, Mapping):
         return [(key, value)]
-    return [
-        (f'{key}.{index}', one)
-        for index, one in enumerate(listed(value))
-        if isinstance(one, Mapping)
-    ]
+    several = [(f'{key}.{index}', one) for index, one in enumerate(listed(value))]
+    return [(place, one) for place, one in several if isinstance(one, Mapping)]
 
 
 def hooks_of(config: Config) -> list[tuple[str, Mapping]]:
@@ -211,18 +233,20 @@ def hooks_of(config: Config) -> list[tuple[str, Mapping]]:
     found = [
         (f'default_hooks.{name}', hook)
         for name, hook in (config.get('default_hooks') or {}).items()
+        if isinstance(hook, Mapping)
     ]
-    found += [
-        (f'custom_hooks.{index}', hook)
-        for index, hook in enumerate(listed(config.get('custom_hooks')))
-    ]
-    return [(key, hook) for key, hook in found if isinstance(hook, Mapping)]
+    return found + _one_or_several('custom_hooks', listed(config.get('custom_hooks')))
 
 
 def max_iters(config: Config) -> int | None:
     """Length of the training in iterations; None if it counts epochs."""
     loop = config.get('train_cfg') or {}
     return None if loop.get('by_epoch') else loop.get('max_iters')
+
+
+def max_epochs(config: Config) -> int | None:
+    """Length of the training in epochs; None if it counts iterations."""
+    return (config.get('train_cfg') or {}).get('max_epochs')
 
 
 def typed_parts(part: Any) -> Iterator[Mapping]:
@@ -235,3 +259,8 @@ def typed_parts(part: Any) -> Iterator[Mapping]:
     elif isinstance(part, (list, tuple)):
         for value in part:
             yield from typed_parts(value)
+
+
+def has_type(part: Any, name: str) -> bool:
+    """Whether a dict below ``part`` names this type."""
+    return any(type_name(one) == name for one in typed_parts(part))

@@ -11,6 +11,7 @@ import torch
 from mmengine.config import Config
 from mmseg.registry import MODELS
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from mmseg_balance.runtime.cpu import replace_sync_bn
 
@@ -66,18 +67,32 @@ class BuiltModel:
         Raises:
             Exception: whatever the model raises for such a batch.
         """
-        channels = getattr(self.module.backbone, 'in_channels', 3)
-        images = torch.empty(batch_size, channels, *self.size, device='meta')
         self.module.train(training)
         head = self.module.decode_head
         stages = list(head) if isinstance(head, nn.ModuleList) else [head]
-        features = self.module.extract_feat(images)
+        features = self.module.extract_feat(self._images(batch_size))
         output = stages[0].forward(features)
         for stage in stages[1:]:
             output = stage.forward(features, output)
         while isinstance(output, (tuple, list)):
             output = output[0]
         return tuple(output.shape)
+
+    def _images(self, number: int) -> torch.Tensor:
+        channels = getattr(self.module.backbone, 'in_channels', 3)
+        return torch.empty(number, channels, *self.size, device='meta')
+
+    @cached_property
+    def head_share(self) -> float:
+        """Share of the decode head in the operations of a forward pass; 1 if the model cannot tell."""
+        try:
+            with FlopCounterMode(display=False) as whole:
+                self.logits_shape(1, training=False)
+            with FlopCounterMode(display=False) as features:
+                self.module.extract_feat(self._images(1))
+            return 1 - features.get_total_flops() / whole.get_total_flops()
+        except Exception:  # heads of other makes want more than features
+            return 1.0
 
     @cached_property
     def output_stride(self) -> float | None:

@@ -1,5 +1,6 @@
 """Config, labels, pipeline and model of the user: each read once, when a check asks for it."""
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
@@ -78,6 +79,14 @@ class Reading:
         inner = loader.get('batch_sampler') or {}
         return int(loader.get('batch_size') or inner.get('batch_size') or 1)
 
+    @cached_property
+    def iterations(self) -> int | None:
+        """Length of the training; an epoch has as many iterations as batches. None if not said."""
+        epochs = view.max_epochs(self.config)
+        if not epochs:
+            return view.max_iters(self.config)
+        return epochs * math.ceil(len(self.train) / (self.batch_size * self.gpus))
+
     @property
     def gpus(self) -> int:
         if self.gpus_given:
@@ -128,7 +137,7 @@ class Reading:
         if absent:
             raise NotReadError(f'{key}: {absent[0]} is not on this machine')
         try:
-            survey = Survey(_to_dict(dataset), self.progress)
+            survey = Survey(dataset, self.progress)
             if not len(survey):
                 raise NotReadError(f'{key} has no image')
             return survey
@@ -272,7 +281,3 @@ def named_batch(filename: str | Path | None) -> tuple[int, int] | None:
     """
     found = re.search(r'[_-](\d+)xb(\d+)[_-]', Path(filename or '').name)
     return (int(found[1]), int(found[2])) if found else None
-
-
-def _to_dict(value):
-    return value.to_dict() if hasattr(value, 'to_dict') else value

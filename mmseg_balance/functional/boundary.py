@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmseg_balance.functional.confusion import check_classes
+from mmseg_balance.functional.labels import check_label_range
 
 
 def boundary_pixels(labels: Tensor, distance: int, ignore_index: int = 255) -> Tensor:
@@ -87,8 +87,8 @@ def boundary_sums(
             'equal: does the test pipeline resize the annotations?'
         )
     valid = labels != ignore_index
-    check_classes(labels[valid], num_classes, 'labels', ignore_index)
-    check_classes(pred[valid], num_classes, 'pred', ignore_index)
+    check_label_range(labels, num_classes, ignore_index, on_gpu=True)
+    check_label_range(pred[valid], num_classes, None, 'pred', on_gpu=True)
     pred = torch.where(valid, pred, ignore_index)
     distance = max(1, round(ratio * math.hypot(*labels.shape)))
     of_pred = boundary_pixels(pred, distance, ignore_index)

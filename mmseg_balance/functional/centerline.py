@@ -10,7 +10,7 @@ from torch import Tensor
 from mmseg_balance.functional.distributed import sum_over_ranks
 from mmseg_balance.functional.labels import check_label_range, label_lookup
 from mmseg_balance.functional.logits import full_size_logits
-from mmseg_balance.functional.overlap import _class_mean, _group_mean, _ratio
+from mmseg_balance.functional.pools import class_mean, pool_mean, safe_ratio
 
 
 def centerline_dice_loss(
@@ -89,12 +89,15 @@ def centerline_dice_loss(
         sums = sums.sum(1, keepdim=True)
         sums = sum_over_ranks(sums) if sync else sums
     precise, predicted, found, lines, target = sums
-    precision, sensitivity = _ratio(precise, predicted, smooth), _ratio(found, lines, smooth)
-    dice = _ratio(2 * precision * sensitivity, precision + sensitivity)
+    precision, sensitivity = (
+        safe_ratio(precise, predicted, smooth),
+        safe_ratio(found, lines, smooth),
+    )
+    dice = safe_ratio(2 * precision * sensitivity, precision + sensitivity)
     if class_weight is not None:
         class_weight = torch.stack([class_weight[c] for c in thin_classes])
-    losses = _class_mean(1 - dice, target, class_weight, 'present')
-    return _group_mean(losses, target, over, sync) + loud
+    losses = class_mean(1 - dice, target, class_weight, 'present')
+    return pool_mean(losses, target, over, sync) + loud
 
 
 def soft_skeleton(values: Tensor, iterations: int, valid: Tensor | None = None) -> Tensor:

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmseg_balance.functional.confusion import check_classes
+from mmseg_balance.functional.labels import check_label_range
+from mmseg_balance.functional.logits import as_multiclass, widen
 
 UNIT = 2.0**-24
 # Elements of logits worked on at once: small enough for a CPU's cache, large enough for a GPU.
@@ -125,7 +126,7 @@ def calibration_sums(
                 kept = valid.nonzero()[:, 0]  # twice as fast as indexing with the mask
                 scores, classes = scores.index_select(1, kept), classes[kept]
                 pred = [part[kept] for part in pred]
-            check_classes(classes, num_classes, 'labels', ignore_index)
+            check_label_range(classes, num_classes, ignore_index, on_gpu=True)
             pixels = [part.long() for part in (classes, *pred)]
             total = total + _chunk_sums(scores, num_bins, probabilities, *pixels)
     return total
@@ -135,8 +136,7 @@ def _chunk_sums(
     scores: Tensor, num_bins: int, given: bool, labels: Tensor, pred: Tensor | None = None
 ) -> CalibrationSums:
     """Sums over some pixels; ``scores (C, P)``, ``labels`` and ``pred (P,)``, none ignored."""
-    scores = scores if scores.dtype == torch.float64 else scores.float()
-    prob, top, nll = (_from_probabilities if given else _from_logits)(scores, labels)
+    prob, top, nll = (_from_probabilities if given else _from_logits)(widen(scores), labels)
     finite = top.isfinite()  # the largest is nan if any of them is
     not_finite = int(labels.numel() - finite.sum())
     if not_finite:
@@ -175,8 +175,7 @@ def _fixed(total: Tensor) -> Tensor:
 
 def _from_logits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """All probabilities ``(C, P)``; the largest, and -log of the label's, of each pixel."""
-    if len(logits) == 1:
-        logits = torch.cat([torch.zeros_like(logits), logits])
+    logits = as_multiclass(logits, dim=0)
     shifted = logits - logits.amax(0)
     own = shifted.gather(0, labels[None])[0]
     prob = shifted.exp_()

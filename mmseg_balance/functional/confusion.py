@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmseg_balance.functional.labels import check_label_range
+
 
 def confusion_matrix(
     pred: Tensor, labels: Tensor, num_classes: int, ignore_index: int = 255
@@ -43,23 +45,10 @@ def confusion_matrix(
     valid = labels != ignore_index
     labels = labels[valid].long()
     pred = pred.flatten()[valid].long()
-    check_classes(labels, num_classes, 'labels', ignore_index)
-    check_classes(pred, num_classes, 'pred', ignore_index)
+    check_label_range(labels, num_classes, ignore_index, on_gpu=True)
+    check_label_range(pred, num_classes, None, 'pred', on_gpu=True)
     pairs = torch.bincount(labels * num_classes + pred, minlength=num_classes**2)
     return pairs.reshape(num_classes, num_classes)
-
-
-def check_classes(classes: Tensor, num_classes: int, name: str, ignore_index: int) -> None:
-    """Raise unless every class is in ``[0, num_classes)``."""
-    if classes.numel() == 0:
-        return
-    low, high = (int(value) for value in torch.aminmax(classes))
-    if low < 0 or high >= num_classes:
-        raise ValueError(
-            f'{name} holds class {low if low < 0 else high}, outside [0, {num_classes}), and '
-            f'ignore_index is {ignore_index}; set ignore_index to it if it means "no label", or '
-            'correct the classes, label_map or reduce_zero_label of the data set.'
-        )
 
 
 def confusion_scores(confusion: Tensor | np.ndarray) -> dict:

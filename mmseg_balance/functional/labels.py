@@ -1,5 +1,7 @@
 """Small things about labels: a table looked up, sums by label, the range."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -118,38 +120,71 @@ def out_of_range(labels: Tensor, num_classes: int, ignore_index: int = 255) -> T
 
 
 def check_label_range(
-    labels: Tensor, num_classes: int, ignore_index: int = 255, name: str = 'labels'
+    labels: Tensor,
+    num_classes: int,
+    ignore_index: int | None = 255,
+    name: str = 'labels',
+    on_gpu: bool = False,
 ) -> None:
-    """Raise ValueError, naming the value, when a label is neither a class nor ignored.
+    """Raise ValueError, naming the values, when a label is neither a class nor ignored.
 
     Convention:
-        - looks only at labels on the CPU, and never in a compiled graph: on a GPU that would
-          stall the queue. There the loss is NaN (and ``LabelCheckHook`` looks before the labels
-          go).
+        - a loss looks only at labels on the CPU, and never in a compiled graph: on a GPU that would
+          stall the queue. There it is NaN (and ``LabelCheckHook`` looks before the labels go).
 
     Args:
         labels: any shape, integers.
         num_classes: number of classes C.
-        ignore_index: the label of pixels that do not count.
+        ignore_index: the label of pixels that do not count; None: there is no such label.
         name: what to call them.
+        on_gpu: also look at labels on a GPU, and wait for it, as metrics may.
 
     Example:
         >>> check_label_range(torch.tensor([0, 18, 255]), num_classes=19)
         >>> check_label_range(torch.tensor([0, 19]), num_classes=19)
         Traceback (most recent call last):
-        ValueError: labels hold the value 19; allowed are 0 to 18 and ignore_index=255. ...
+        ValueError: labels: label 19 (1 pixels) is neither one of the 19 classes, 0 to 18, nor ...
     """
-    if not _numpy_takes(labels):
+    if _numpy_takes(labels):
+        values = labels.numpy()
+    elif on_gpu:
+        values = labels
+    else:
         return
-    values = labels.numpy()
     bad = (values < 0) | (values >= num_classes)
-    bad &= values != ignore_index
-    if not bad.any():
-        return
-    raise ValueError(
-        f'{name} hold the value {int(values[bad].max())}; allowed are 0 to {num_classes - 1} and '
-        f"ignore_index={ignore_index}. Likely remedies: num_classes of the head, the dataset's "
-        'label_map or reduce_zero_label, or masks coded 0/255 instead of 0/1.'
+    if ignore_index is not None:
+        bad &= values != ignore_index
+    if bad.any():
+        found = np.unique(torch.as_tensor(values[bad]).cpu(), return_counts=True)
+        raise ValueError(bad_labels_text(name, *found, num_classes, ignore_index))
+
+
+def bad_labels_text(
+    name: str,
+    values: Sequence[int],
+    pixels: Sequence[int],
+    num_classes: int,
+    ignore_index: int | None,
+) -> str:
+    """The sentence on labels out of range: where, which, how many, what is allowed, the remedy.
+
+    Args:
+        name: of the labels, or of their file.
+        values: labels that are neither a class nor ignored, ascending.
+        pixels: number of each.
+        num_classes: number of classes C.
+        ignore_index: the label of pixels that do not count, if any.
+    """
+    shown = ', '.join(f'{v} ({n} pixels)' for v, n in zip(values[:5], pixels, strict=False))
+    ignored = '' if ignore_index is None else f', nor the ignored {ignore_index}'
+    remedy = (
+        'masks coded 0/255 are divided by 255 first (mmseg-balance convert_labels)'
+        if values[-1] == 255
+        else 'look at num_classes, and at reduce_zero_label and label_map of the data set'
+    )
+    return (
+        f'{name}: label {shown} is neither one of the {num_classes} classes, '
+        f'0 to {num_classes - 1}{ignored}: {remedy}'
     )
 
 

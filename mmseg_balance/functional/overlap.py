@@ -15,8 +15,7 @@ Common to all of them:
 import torch
 from torch import Tensor
 
-from mmseg_balance.functional.distributed import sum_over_ranks
-from mmseg_balance.functional.primitives import overlap_sums
+from mmseg_balance.functional.pools import macro_mean, pool_mean, pooled_sums, safe_ratio
 
 
 def soft_dice_loss(
@@ -77,13 +76,14 @@ def soft_dice_loss(
         Huang et al., Balance-batch, eq. 5; Taubert et al. 2021, Loss Scheduling, eq. 2.
     """
     check_over(average, over)
-    groups = _groups(logits, labels, ignore_index, power, weight, over, sync)
-    intersection, predicted, target = groups
+    intersection, predicted, target = pooled_sums(
+        logits, labels, ignore_index, power, weight, over, sync
+    )
     if average == 'micro':
         dice = 2 * _micro_ratio(intersection, predicted + target, class_weight, smooth, eps)
-        return _group_mean(1 - dice, target, over, sync)
-    dice = _ratio(2 * intersection, predicted + target, smooth, eps)
-    return _macro_mean(1 - dice, target, class_weight, classes, over, sync)
+        return pool_mean(1 - dice, target, over, sync)
+    dice = safe_ratio(2 * intersection, predicted + target, smooth, eps)
+    return macro_mean(1 - dice, target, class_weight, classes, over, sync)
 
 
 def soft_iou_loss(
@@ -127,15 +127,15 @@ def soft_iou_loss(
         Rahman & Wang 2016; Huang et al., Balance-batch, section III.B.
     """
     check_over(average, over)
-    intersection, predicted, target = _groups(
+    intersection, predicted, target = pooled_sums(
         logits, labels, ignore_index, power, weight, over, sync
     )
     union = predicted + target - intersection
     if average == 'micro':
         iou = _micro_ratio(intersection, union, class_weight, smooth, eps)
-        return _group_mean(1 - iou, target, over, sync)
-    iou = _ratio(intersection, union, smooth, eps)
-    return _macro_mean(1 - iou, target, class_weight, classes, over, sync)
+        return pool_mean(1 - iou, target, over, sync)
+    iou = safe_ratio(intersection, union, smooth, eps)
+    return macro_mean(1 - iou, target, class_weight, classes, over, sync)
 
 
 def soft_tversky_loss(
@@ -183,14 +183,16 @@ def soft_tversky_loss(
     Reference:
         Salehi et al. 2017, Tversky loss; Abraham & Khan 2019, focal Tversky loss.
     """
-    intersection, predicted, target = _groups(logits, labels, ignore_index, 1, weight, over, sync)
+    intersection, predicted, target = pooled_sums(
+        logits, labels, ignore_index, 1, weight, over, sync
+    )
     false_positive, false_negative = predicted - intersection, target - intersection
     size = intersection + alpha * false_positive + beta * false_negative
-    misses = 1 - _ratio(intersection, size, smooth, eps)
+    misses = 1 - safe_ratio(intersection, size, smooth, eps)
     if gamma != 1:
         # Rounding may take 1 - V to 0 or just below, where a power has no finite slope.
         misses = misses.clamp(min=torch.finfo(misses.dtype).eps) ** gamma
-    return _macro_mean(misses, target, class_weight, classes, over, sync)
+    return macro_mean(misses, target, class_weight, classes, over, sync)
 
 
 def generalized_dice_loss(
@@ -228,13 +230,15 @@ def generalized_dice_loss(
     Reference:
         Sudre et al. 2017, Generalised Dice overlap.
     """
-    intersection, predicted, target = _groups(logits, labels, ignore_index, 1, weight, over, sync)
+    intersection, predicted, target = pooled_sums(
+        logits, labels, ignore_index, 1, weight, over, sync
+    )
     present = target > 0
     inverse_square = torch.where(present, target, 1) ** -2 * present
     if class_weight is not None:
         inverse_square = inverse_square * class_weight
     ratio = _micro_ratio(intersection, predicted + target, inverse_square, smooth, eps)
-    return _group_mean(1 - 2 * ratio, target, over, sync)
+    return pool_mean(1 - 2 * ratio, target, over, sync)
 
 
 def check_over(average: str, over: str) -> None:
@@ -257,74 +261,9 @@ def check_over(average: str, over: str) -> None:
         )
 
 
-def _groups(
-    logits: Tensor,
-    labels: Tensor,
-    ignore_index: int,
-    power: float,
-    weight: Tensor | None,
-    over: str,
-    sync: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Intersection, predicted and target size ``(G, C)`` of each pool: the images, or one batch."""
-    sums = overlap_sums(logits, labels, ignore_index, power, weight, per_image=True)
-    if over != 'batch':
-        return sums
-    pooled = torch.stack(sums).sum(1, keepdim=True)
-    return tuple(sum_over_ranks(pooled) if sync else pooled)
-
-
-def _ratio(
-    numerator: Tensor, denominator: Tensor | int, smooth: float = 0.0, eps: float = 0.0
-) -> Tensor:
-    """Smoothed quotient; where the denominator is 0 the numerator is too, and this is 0.
-
-    Few operations, for on a GPU each of them costs a launch however small it is.
-    """
-    if smooth or eps:
-        numerator, denominator = numerator + smooth, denominator + (smooth + eps)
-    return numerator / (denominator + (denominator == 0))
-
-
 def _micro_ratio(
     numerator: Tensor, denominator: Tensor, class_weight: Tensor | None, smooth: float, eps: float
 ) -> Tensor:
     if class_weight is not None:
         numerator, denominator = numerator * class_weight, denominator * class_weight
-    return _ratio(numerator.sum(1), denominator.sum(1), smooth, eps)
-
-
-def _class_mean(
-    losses: Tensor, target: Tensor, class_weight: Tensor | None, classes: str
-) -> Tensor:
-    """Weighted mean over classes, ``(G, C)`` to ``(G,)``."""
-    present = target > 0
-    shares = present if class_weight is None else present * class_weight
-    total = (losses * shares).sum(1)
-    if classes == 'present':
-        return _ratio(total, shares.sum(1))
-    return _ratio(total, losses.shape[1] if class_weight is None else class_weight.sum())
-
-
-def _macro_mean(
-    losses: Tensor, target: Tensor, class_weight: Tensor | None, classes: str, over: str, sync: bool
-) -> Tensor:
-    """Mean over classes and pools of losses ``(G, C)``."""
-    if over != 'image_class':
-        return _group_mean(_class_mean(losses, target, class_weight, classes), target, over, sync)
-    present = target > 0
-    sums = torch.stack([(losses * present).sum(0), present.sum(0).to(losses.dtype)])
-    total, images = sum_over_ranks(sums) if sync else sums
-    return _class_mean(_ratio(total, images)[None], images[None], class_weight, classes)[0]
-
-
-def _group_mean(losses: Tensor, target: Tensor, over: str, sync: bool) -> Tensor:
-    """Mean over the pools that have a valid pixel; 0 when there is none."""
-    counted = (target > 0).any(1)
-    total = (losses * counted).sum()
-    if over == 'batch':
-        return total
-    number = counted.sum()
-    if sync:
-        total, number = sum_over_ranks(torch.stack([total, number.to(total.dtype)]))
-    return _ratio(total, number)
+    return safe_ratio(numerator.sum(1), denominator.sum(1), smooth, eps)

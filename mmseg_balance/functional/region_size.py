@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from mmseg_balance.functional.overlap import _class_mean, _group_mean, _groups, _ratio
+from mmseg_balance.functional.pools import class_mean, pool_mean, pooled_sums, safe_ratio
 
 
 def region_size_loss(
@@ -54,7 +54,7 @@ def region_size_loss(
     Reference:
         Liu et al. 2021, The Hidden Label-Marginal Biases of Segmentation Losses (the L1 variant).
     """
-    _, predicted, target = _groups(logits, labels, ignore_index, 1, weight, over, sync)
-    error = _ratio((predicted - target).abs(), target.sum(1, keepdim=True))
+    _, predicted, target = pooled_sums(logits, labels, ignore_index, 1, weight, over, sync)
+    error = safe_ratio((predicted - target).abs(), target.sum(1, keepdim=True))
     counted = target if classes == 'present' else target.new_ones(target.shape)
-    return _group_mean(_class_mean(error, counted, class_weight, 'present'), target, over, sync)
+    return pool_mean(class_mean(error, counted, class_weight, 'present'), target, over, sync)

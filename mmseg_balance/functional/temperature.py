@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from mmseg_balance.functional.confidence_bins import CHUNK_ELEMENTS
-from mmseg_balance.functional.confusion import check_classes
+from mmseg_balance.functional.labels import check_label_range
+from mmseg_balance.functional.logits import as_multiclass, widen
 
 # Temperatures tried per pass over the data: the bracket shrinks by this number less one.
 TRIALS = 9
@@ -50,9 +51,7 @@ def temperature_nll(
         >>> temperature_nll(logits, labels, np.array([1., 2.])).round(4)
         array([[0.1269, 0.3133], [0.2384, 0.2689], [1. , 1. ]])
     """
-    if logits.shape[1] == 1:
-        logits = torch.cat([torch.zeros_like(logits), logits], 1)
-    logits = logits if logits.dtype == torch.float64 else logits.float()
+    logits = widen(as_multiclass(logits))
     num_classes = logits.shape[1]
     step = max(CHUNK_ELEMENTS.get(logits.device.type, CHUNK_ELEMENTS['cuda']) // num_classes, 1)
     sums = np.zeros((3, len(temperatures)))
@@ -60,7 +59,7 @@ def temperature_nll(
         for scores, classes in zip(image.split(step, 1), label.split(step), strict=True):
             valid = classes != ignore_index
             scores, classes = scores[:, valid], classes[valid].long()
-            check_classes(classes, num_classes, 'labels', ignore_index)
+            check_label_range(classes, num_classes, ignore_index, on_gpu=True)
             sums += _chunk_nll(scores, classes, temperatures)
     return sums
 

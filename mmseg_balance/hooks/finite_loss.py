@@ -32,13 +32,7 @@ class FiniteLossHook(Hook):
             if isinstance(hook, CheckpointHook) and not hook.by_epoch and hook.interval > 0
         ]
 
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
-    ) -> None:
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         on_cpu = next(runner.model.parameters()).device.type == 'cpu'
         if not on_cpu and not any(
             self.every_n_train_iters(runner, interval) for interval in self._intervals

@@ -7,12 +7,12 @@ from mmengine.hooks import Hook
 from mmengine.logging import print_log
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import HOOKS
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmseg_balance.functional.labels import count_valid
 from mmseg_balance.functional.logits import UpsampledLogits
 from mmseg_balance.functional.primitives import pixel_nll
-from mmseg_balance.runtime.models import losses_of, unwrapped
+from mmseg_balance.runtime.models import losses_of, losses_together, reads_primitives, unwrapped
 
 
 @HOOKS.register_module()
@@ -22,7 +22,7 @@ class FusedLossHook(Hook):
     A stock head enlarges its logits to the labels' size (8x in both directions for most) and
     hands them to its losses. With this hook the losses of this package take the small ones and
     interpolate pixel by pixel, with the same result to rounding: for 150 classes at 512x512 this
-    saves gigabytes. It needs one line, ``custom_hooks = [dict(type='FusedLossHook')]``.
+    saves gigabytes. A region and a pixel loss of one head share their softmax, as in ``PairedLoss``. It needs one line, ``custom_hooks = [dict(type='FusedLossHook')]``.
 
     Convention:
         - a loss that cannot (``supports_low_resolution`` is not true: MMSegmentation's own,
@@ -84,13 +84,9 @@ def fused_loss_by_feat(
     weight = None if head.sampler is None else head.sampler.sample(logits.full, labels)
     labels = labels.squeeze(1)
     found: dict[str, Tensor] = {}
-    for loss in losses_of(head):
-        value = loss(
-            logits if is_fusable(loss) else logits.full,
-            labels,
-            weight=weight,
-            ignore_index=head.ignore_index,
-        )
+    losses = losses_of(head)
+    values = losses_together(losses, logits, labels, weight=weight, ignore_index=head.ignore_index)
+    for loss, value in zip(losses, values, strict=True):
         found[loss.loss_name] = found.get(loss.loss_name, 0) + value
     found['acc_seg'] = accuracy(logits.detach(), labels, head.ignore_index)
     return found
@@ -104,13 +100,8 @@ def accuracy(logits: UpsampledLogits, labels: Tensor, ignore_index: int) -> Tens
     return (100.0 * hits.sum() / (valid + (valid == 0))).view(1)
 
 
-def is_fusable(loss: nn.Module) -> bool:
-    """Whether a loss takes logits of low resolution."""
-    return bool(getattr(loss, 'supports_low_resolution', False))
-
-
 def _report(head: BaseDecodeHead) -> str:
-    names = [type(loss).__name__ for loss in losses_of(head) if not is_fusable(loss)]
+    names = [type(loss).__name__ for loss in losses_of(head) if not reads_primitives(loss)]
     names += [] if head.sampler is None else [type(head.sampler).__name__]
     if not names:
         return ' is fused'

@@ -39,18 +39,10 @@ class IterationSeedHook(Hook):
                 loop.dataloader_iterator, lambda batch: self._seed(runner, batch)
             )
 
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
-    ) -> None:
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         self._seed(runner, runner.iter, step=1)
 
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: dict | None = None,
-        outputs: dict | None = None,
-    ) -> None:
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         self._seed(runner, runner.iter + 1)
 
     def after_val(self, runner: Runner) -> None:

@@ -53,9 +53,7 @@ class LabelCheckHook(Hook):
         self._heads = [(head_classes(head), head.ignore_index) for _, head in decode_heads(model)]
         self._heads += [(head.num_classes, head.ignore_index) for _, head in mask_heads(model)]
 
-    def before_train_iter(
-        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
-    ) -> None:
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
         if self.batches and self._heads and data_batch:
             check_batch(data_batch['data_samples'], *self._heads[0])
 

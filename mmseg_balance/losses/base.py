@@ -18,7 +18,8 @@ class SegmentationLoss(nn.Module):
     """The arguments that all losses share.
 
     ``supports_low_resolution``: whether ``UpsampledLogits`` will do, because the loss reads the
-    logits through the primitives alone (see ``FusedLossHook``).
+    logits through the primitives alone (see ``FusedLossHook``). ``is_region``: it leaves the pixel
+    losses to the one that comes after it (see ``PairedLoss``).
 
     Args:
         loss_weight: factor of the loss, read at each call (``LossScheduleHook`` moves it).
@@ -32,6 +33,7 @@ class SegmentationLoss(nn.Module):
     """
 
     supports_low_resolution: bool = False
+    is_region: bool = False
 
     def __init__(
         self,
@@ -56,14 +58,54 @@ class SegmentationLoss(nn.Module):
     def loss_name(self) -> str:
         return self._loss_name
 
-    def refuse_sigmoid(self, logits: Tensor) -> None:
-        """Raise ValueError if several classes are to be several binary problems."""
+    def forward(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        weight: Tensor | None = None,
+        avg_factor: float | None = None,
+        reduction_override: str | None = None,
+        ignore_index: int = 255,
+    ) -> Tensor:
+        """The loss as a decode head calls it.
+
+        Args:
+            logits: ``(N, C, H, W)``.
+            labels: ``(N, H, W)`` integers in ``[0, C)``, or ``ignore_index``.
+            weight: ``(N, H, W)`` weights of the pixels, as OHEMPixelSampler makes them.
+            avg_factor: denominator in place of the number of valid pixels.
+            reduction_override: ``'none'`` for ``(N, H, W)``, ``'sum'``, or ``'mean'``.
+            ignore_index: the label of pixels that do not count.
+
+        Returns:
+            A scalar, or ``(N, H, W)``, times ``loss_weight``.
+
+        Raises:
+            ValueError: a loss of regions and a reduction or ``avg_factor`` that it cannot have; one
+                binary problem per class.
+        """
         if self.use_sigmoid and logits.shape[1] > 1:
             raise ValueError(
                 f'use_sigmoid=True on {logits.shape[1]} channels means one binary problem per class, '
                 f'and {type(self).__name__} is a softmax over them: remove use_sigmoid, or take '
                 "MMSegmentation's loss (one channel is sigmoid here, too)."
             )
+        value = self.value(
+            logits, labels, ignore_index, weight, avg_factor, reduction_override or 'mean'
+        )
+        return self.loss_weight * value
+
+    def value(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        ignore_index: int,
+        weight: Tensor | None,
+        avg_factor: float | None,
+        reduction: str,
+    ) -> Tensor:
+        """The loss before ``loss_weight``."""
+        raise NotImplementedError
 
 
 def refuse_unknown(loss: type, arguments: dict[str, Any]) -> None:
@@ -127,29 +169,7 @@ class PixelLoss(SegmentationLoss):
         label_weight = label_lookup(class_weight, labels, ignore_index)
         return losses * label_weight, label_weight
 
-    def forward(
-        self,
-        logits: Tensor,
-        labels: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | None = None,
-        reduction_override: str | None = None,
-        ignore_index: int = 255,
-    ) -> Tensor:
-        """The loss as a decode head calls it.
-
-        Args:
-            logits: ``(N, C, H, W)``.
-            labels: ``(N, H, W)`` integers in ``[0, C)``, or ``ignore_index``.
-            weight: ``(N, H, W)`` weights of the pixels, as OHEMPixelSampler makes them.
-            avg_factor: denominator in place of the number of valid pixels.
-            reduction_override: ``'none'`` for ``(N, H, W)``, ``'sum'``, or ``'mean'``.
-            ignore_index: the label of pixels that do not count.
-
-        Returns:
-            A scalar, or ``(N, H, W)``, times ``loss_weight``.
-        """
-        self.refuse_sigmoid(logits)
+    def value(self, logits, labels, ignore_index, weight, avg_factor, reduction) -> Tensor:
         class_weight, label_weight = self.class_weight(logits), None
         if class_weight is None:
             losses = self.pixel_losses(logits, labels, ignore_index)
@@ -157,20 +177,22 @@ class PixelLoss(SegmentationLoss):
             losses, label_weight = self.weighted_pixel_losses(
                 logits, labels, ignore_index, class_weight
             )
-        return self.loss_weight * reduce_pixel_losses(
+        return reduce_pixel_losses(
             losses,
             labels,
             ignore_index=ignore_index,
             label_weight=label_weight,
             weight=weight,
             avg_factor=avg_factor,
-            reduction=reduction_override or 'mean',
+            reduction=reduction,
             sync=self.sync,
         )
 
 
 class RegionLoss(SegmentationLoss):
     """A loss of whole regions, which a subclass computes in ``region_loss``."""
+
+    is_region = True
 
     def region_loss(
         self,
@@ -183,38 +205,11 @@ class RegionLoss(SegmentationLoss):
         """A scalar; ``weight`` is ``(N, H, W)``, ``class_weight`` ``(C,)``."""
         raise NotImplementedError
 
-    def forward(
-        self,
-        logits: Tensor,
-        labels: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | None = None,
-        reduction_override: str | None = None,
-        ignore_index: int = 255,
-    ) -> Tensor:
-        """The loss as a decode head calls it.
-
-        Args:
-            logits: ``(N, C, H, W)``.
-            labels: ``(N, H, W)`` integers in ``[0, C)``, or ``ignore_index``.
-            weight: ``(N, H, W)`` weights of the pixels.
-            avg_factor: refused, a ratio of sums has its own denominator.
-            reduction_override: None or ``'mean'``; others are refused.
-            ignore_index: the label of pixels that do not count.
-
-        Returns:
-            A scalar, times ``loss_weight``.
-
-        Raises:
-            ValueError: a reduction or ``avg_factor`` that the loss cannot have.
-        """
-        if reduction_override not in (None, 'mean') or avg_factor is not None:
+    def value(self, logits, labels, ignore_index, weight, avg_factor, reduction) -> Tensor:
+        if reduction != 'mean' or avg_factor is not None:
             raise ValueError(
                 f'{type(self).__name__} has no value per pixel (reduction_override='
-                f'{reduction_override!r}, avg_factor={avg_factor}): use a pixel loss such as '
+                f'{reduction!r}, avg_factor={avg_factor}): use a pixel loss such as '
                 'WeightedCrossEntropyLoss with OHEMPixelSampler, or remove the sampler.'
             )
-        self.refuse_sigmoid(logits)
-        return self.loss_weight * self.region_loss(
-            logits, labels, ignore_index, weight, self.class_weight(logits)
-        )
+        return self.region_loss(logits, labels, ignore_index, weight, self.class_weight(logits))

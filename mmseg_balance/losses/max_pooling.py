@@ -67,17 +67,7 @@ class LMPLoss(SegmentationLoss):
     def supports_low_resolution(self) -> bool:
         return getattr(self.pixel_loss, 'supports_low_resolution', False)
 
-    def forward(
-        self,
-        logits: Tensor,
-        labels: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | None = None,
-        reduction_override: str | None = None,
-        ignore_index: int = 255,
-    ) -> Tensor:
-        """The loss as a decode head calls it; see ``PixelLoss.forward``."""
-        self.refuse_sigmoid(logits)
+    def value(self, logits, labels, ignore_index, weight, avg_factor, reduction) -> Tensor:
         losses = self.pixel_loss(
             logits, labels, weight=weight, ignore_index=ignore_index, reduction_override='none'
         )
@@ -89,12 +79,12 @@ class LMPLoss(SegmentationLoss):
         valid = labels != ignore_index
         weights = max_pool_weights(losses, valid, self.p, self.ratio, self.pool)
         # Times n, so that the mean over valid pixels below is the pooled loss.
-        return self.loss_weight * reduce_pixel_losses(
+        return reduce_pixel_losses(
             losses * (weights * valid.sum()),
             labels,
             ignore_index=ignore_index,
             avg_factor=avg_factor,
-            reduction=reduction_override or 'mean',
+            reduction=reduction,
         )
 
 

@@ -18,13 +18,9 @@ MACRO_POOLS = (*POOLS, 'image_class')
 
 @MODELS.register_module()
 class SoftDiceLoss(RegionLoss):
-    r"""Multi-class soft Dice loss: macro is Huang eq. 5, micro Taubert eq. 2.
+    """Multi-class soft Dice loss: macro is Huang eq. 5, micro Taubert eq. 2.
 
-    .. math:: 1 - \frac{\sum_c w_c D_c}{\sum_c w_c}, \qquad
-              D_c = \frac{2 I_c + s}{P_c + T_c + s + \varepsilon}
-
-    Convention: that of :mod:`mmseg_balance.functional.overlap`; formulas in
-    :func:`~mmseg_balance.functional.overlap.soft_dice_loss`.
+    Formula and convention: :func:`~mmseg_balance.functional.overlap.soft_dice_loss`.
 
     Args:
         average: ``'macro'``, a mean over classes, or ``'micro'``, one ratio of class-weighted sums.
@@ -36,12 +32,6 @@ class SoftDiceLoss(RegionLoss):
         classes: ``'present'`` leaves absent classes out of the mean, ``'all'`` counts them perfect.
         sync: sums over all processes.
         loss_weight, loss_name, class_weight: as in all losses.
-
-    Example:
-        >>> import torch
-        >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
-        >>> SoftDiceLoss(power=1)(logits, torch.tensor([[[0, 1]]]))
-        tensor(0.3810)
     """
 
     supports_low_resolution = True
@@ -70,14 +60,7 @@ class SoftDiceLoss(RegionLoss):
         self.classes = one_of('classes', classes, ('present', 'all'))
         self.sync = sync
 
-    def region_loss(
-        self,
-        logits: Tensor,
-        labels: Tensor,
-        ignore_index: int,
-        weight: Tensor | None,
-        class_weight: Tensor | None,
-    ) -> Tensor:
+    def region_loss(self, logits, labels, ignore_index, weight, class_weight) -> Tensor:
         return soft_dice_loss(
             logits,
             labels,
@@ -96,22 +79,13 @@ class SoftDiceLoss(RegionLoss):
 
 @MODELS.register_module()
 class SoftIoULoss(RegionLoss):
-    r"""Multi-class soft IoU loss (Rahman & Wang 2016; Huang, section III.B).
+    """Multi-class soft IoU loss (Rahman & Wang 2016; Huang, section III.B).
 
-    .. math:: 1 - \frac{\sum_c w_c J_c}{\sum_c w_c}, \qquad
-              J_c = \frac{I_c + s}{P_c + T_c - I_c + s + \varepsilon}
-
-    Convention: that of :mod:`mmseg_balance.functional.overlap`.
+    Formula and convention: :func:`~mmseg_balance.functional.overlap.soft_iou_loss`.
 
     Args:
         average, over, power, smooth, eps, classes, sync: as in :class:`SoftDiceLoss`.
         loss_weight, loss_name, class_weight: as in all losses.
-
-    Example:
-        >>> import torch
-        >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
-        >>> SoftIoULoss()(logits, torch.tensor([[[0, 1]]]))
-        tensor(0.5500)
     """
 
     supports_low_resolution = True
@@ -140,14 +114,7 @@ class SoftIoULoss(RegionLoss):
         self.classes = one_of('classes', classes, ('present', 'all'))
         self.sync = sync
 
-    def region_loss(
-        self,
-        logits: Tensor,
-        labels: Tensor,
-        ignore_index: int,
-        weight: Tensor | None,
-        class_weight: Tensor | None,
-    ) -> Tensor:
+    def region_loss(self, logits, labels, ignore_index, weight, class_weight) -> Tensor:
         return soft_iou_loss(
             logits,
             labels,
@@ -166,12 +133,9 @@ class SoftIoULoss(RegionLoss):
 
 @MODELS.register_module()
 class SoftTverskyLoss(RegionLoss):
-    r"""Multi-class Tversky loss; with ``gamma`` the focal Tversky loss.
+    """Multi-class Tversky loss; with ``gamma`` the focal Tversky loss.
 
-    .. math:: \frac{\sum_c w_c (1 - V_c)^\gamma}{\sum_c w_c}, \qquad V_c = \frac{I_c + s}
-              {I_c + \alpha (P_c - I_c) + \beta (T_c - I_c) + s + \varepsilon}
-
-    Convention: that of :mod:`mmseg_balance.functional.overlap`.
+    Formula and convention: :func:`~mmseg_balance.functional.overlap.soft_tversky_loss`.
 
     Args:
         alpha: weight of false positives.
@@ -179,12 +143,6 @@ class SoftTverskyLoss(RegionLoss):
         gamma: exponent; above 1 it focuses on badly segmented classes.
         over, smooth, eps, classes, sync: as in :class:`SoftDiceLoss`.
         loss_weight, loss_name, class_weight: as in all losses.
-
-    Example:
-        >>> import torch
-        >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
-        >>> SoftTverskyLoss(alpha=1., beta=1.)(logits, torch.tensor([[[0, 1]]]))
-        tensor(0.5500)
 
     Reference:
         Salehi et al. 2017; Abraham & Khan 2019.
@@ -217,14 +175,7 @@ class SoftTverskyLoss(RegionLoss):
         self.classes = one_of('classes', classes, ('present', 'all'))
         self.sync = sync
 
-    def region_loss(
-        self,
-        logits: Tensor,
-        labels: Tensor,
-        ignore_index: int,
-        weight: Tensor | None,
-        class_weight: Tensor | None,
-    ) -> Tensor:
+    def region_loss(self, logits, labels, ignore_index, weight, class_weight) -> Tensor:
         return soft_tversky_loss(
             logits,
             labels,
@@ -244,22 +195,14 @@ class SoftTverskyLoss(RegionLoss):
 
 @MODELS.register_module()
 class GeneralizedDiceLoss(RegionLoss):
-    r"""Dice loss with classes weighed by their inverse squared size (Sudre et al. 2017).
+    """Dice loss with classes weighed by their inverse squared size (Sudre et al. 2017).
 
-    .. math:: 1 - 2\,\frac{\sum_c v_c I_c + s}{\sum_c v_c (P_c + T_c) + s + \varepsilon},
-              \qquad v_c = w_c / T_c^2
-
-    Convention: that of :mod:`mmseg_balance.functional.overlap`; an absent class counts nothing.
+    Formula and convention: those of
+    :func:`~mmseg_balance.functional.overlap.generalized_dice_loss`.
 
     Args:
         over, smooth, eps, sync: as in :class:`SoftDiceLoss`.
         loss_weight, loss_name, class_weight: as in all losses.
-
-    Example:
-        >>> import torch
-        >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
-        >>> GeneralizedDiceLoss()(logits, torch.tensor([[[0, 1]]]))
-        tensor(0.3750)
     """
 
     supports_low_resolution = True
@@ -281,14 +224,7 @@ class GeneralizedDiceLoss(RegionLoss):
         self.eps = not_negative('eps', eps)
         self.sync = sync
 
-    def region_loss(
-        self,
-        logits: Tensor,
-        labels: Tensor,
-        ignore_index: int,
-        weight: Tensor | None,
-        class_weight: Tensor | None,
-    ) -> Tensor:
+    def region_loss(self, logits, labels, ignore_index, weight, class_weight) -> Tensor:
         return generalized_dice_loss(
             logits,
             labels,

@@ -3,8 +3,8 @@
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_balance.functional.logits import PairedLogits
-from mmseg_balance.losses.base import RegionLoss, SegmentationLoss
+from mmseg_balance.losses.base import SegmentationLoss
+from mmseg_balance.runtime.models import losses_together, reads_primitives
 
 
 @MODELS.register_module()
@@ -44,37 +44,20 @@ class PairedLoss(SegmentationLoss):
         super().__init__(loss_weight, loss_name, **leftovers)
         if len(losses) < 2:
             raise ValueError(f'losses={losses!r} must be the configs of two losses or more.')
-        built = [MODELS.build(config) for config in losses]
-        # The region loss leaves the pixel losses to the one that comes after it.
-        self.losses = nn.ModuleList(
-            sorted(built, key=lambda loss: not isinstance(loss, RegionLoss))
-        )
+        self.losses = nn.ModuleList(MODELS.build(config) for config in losses)
 
     @property
     def supports_low_resolution(self) -> bool:
-        return all(getattr(loss, 'supports_low_resolution', False) for loss in self.losses)
+        return all(map(reads_primitives, self.losses))
 
-    def forward(
-        self,
-        logits: Tensor,
-        labels: Tensor,
-        weight: Tensor | None = None,
-        avg_factor: float | None = None,
-        reduction_override: str | None = None,
-        ignore_index: int = 255,
-    ) -> Tensor:
-        """The loss as a decode head calls it; see ``PixelLoss.forward``."""
-        self.refuse_sigmoid(logits)
-        paired = PairedLogits(logits)
-        total = 0
-        for loss in self.losses:
-            reads_primitives = getattr(loss, 'supports_low_resolution', False)
-            total = total + loss(
-                paired if reads_primitives else logits,
-                labels,
-                weight=weight,
-                avg_factor=avg_factor,
-                reduction_override=reduction_override,
-                ignore_index=ignore_index,
-            )
-        return self.loss_weight * total
+    def value(self, logits, labels, ignore_index, weight, avg_factor, reduction) -> Tensor:
+        values = losses_together(
+            self.losses,
+            logits,
+            labels,
+            weight=weight,
+            avg_factor=avg_factor,
+            reduction_override=reduction,
+            ignore_index=ignore_index,
+        )
+        return sum(values)

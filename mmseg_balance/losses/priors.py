@@ -10,7 +10,7 @@ from mmseg_balance.losses.base import PixelLoss
 from mmseg_balance.statistics import ClassStatistics, load_statistics, name_of_run
 
 
-class _PriorLoss(PixelLoss):
+class PriorLoss(PixelLoss):
     """Reads the statistics when training begins, as class weights do."""
 
     def __init__(
@@ -28,8 +28,8 @@ class _PriorLoss(PixelLoss):
         self.table: Tensor | None = None
 
     def class_table(self, statistics: ClassStatistics) -> Tensor:
-        """``(C,)`` what the loss needs to know of each class."""
-        raise NotImplementedError
+        """``(C,)`` what the loss needs to know of each class: its pixels."""
+        return torch.as_tensor(statistics.pixels, dtype=torch.float64)
 
     def read_statistics(self, dataset=None) -> None:
         """Read the statistics, unless that has been done.
@@ -58,13 +58,10 @@ class _PriorLoss(PixelLoss):
 
 
 @MODELS.register_module()
-class LDAMLoss(_PriorLoss):
-    r"""Cross entropy with label-distribution-aware margins (Cao et al. 2019).
+class LDAMLoss(PriorLoss):
+    """Cross entropy with label-distribution-aware margins (Cao et al. 2019).
 
-    .. math:: -\log \mathrm{softmax}\big(s\,(z - \Delta_y e_y)\big)_y, \qquad
-              \Delta_c = \texttt{max\_margin}\,(n_{\min} / n_c)^{1/4}
-
-    Convention: that of :func:`~mmseg_balance.functional.pixel.ldam_loss`.
+    Formula and convention: :func:`~mmseg_balance.functional.pixel.ldam_loss`.
 
     Args:
         statistics: path of the class statistics, or ``'auto'``.
@@ -72,11 +69,6 @@ class LDAMLoss(_PriorLoss):
         scale: s; the paper's 30 is for logits in [-1, 1] (a cosine classifier), choose about 1 for
             an ordinary head.
         loss_weight, loss_name, class_weight: as in all losses.
-
-    Example:
-        >>> loss = LDAMLoss(statistics='statistics.npz', scale=1.)
-        >>> loss.loss_name
-        'loss_ldam'
     """
 
     def __init__(
@@ -96,32 +88,22 @@ class LDAMLoss(_PriorLoss):
             )
         self.max_margin, self.scale = max_margin, scale
 
-    def class_table(self, statistics: ClassStatistics) -> Tensor:
-        return torch.as_tensor(statistics.pixels, dtype=torch.float64)
-
     def pixel_losses(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
         margins = ldam_margins(self.table_for(logits), self.max_margin)
         return ldam_loss(logits, labels, margins, ignore_index=ignore_index, scale=self.scale)
 
 
 @MODELS.register_module()
-class LogitAdjustedLoss(_PriorLoss):
-    r"""Cross entropy of logits shifted by the class priors (Menon et al. 2021, eq. 10).
+class LogitAdjustedLoss(PriorLoss):
+    """Cross entropy of logits shifted by the class priors (Menon et al. 2021, eq. 10).
 
-    .. math:: -\log \mathrm{softmax}(z + \tau \log \pi)_y
-
-    Convention: that of :func:`~mmseg_balance.functional.pixel.logit_adjusted_loss`. The shift is
+    Formula and convention: :func:`~mmseg_balance.functional.pixel.logit_adjusted_loss`. The shift is
     for training only; the network's own logits are then those of balanced classes.
 
     Args:
         statistics: path of the class statistics, or ``'auto'``.
         tau: strength; 0 is cross entropy.
         loss_weight, loss_name, class_weight: as in all losses.
-
-    Example:
-        >>> loss = LogitAdjustedLoss(statistics='statistics.npz', tau=0.5)
-        >>> loss.tau
-        0.5
     """
 
     supports_low_resolution = True

@@ -7,12 +7,12 @@ from torch import Tensor
 from mmseg_balance.functional.distributed import sum_over_ranks
 from mmseg_balance.functional.labels import check_label_range, sum_by_label
 from mmseg_balance.functional.seesaw import softmax_seesaw_loss
-from mmseg_balance.losses.priors import _PriorLoss
+from mmseg_balance.losses.priors import PriorLoss
 from mmseg_balance.statistics import ClassStatistics
 
 
 @MODELS.register_module()
-class SoftmaxSeesawLoss(_PriorLoss):
+class SoftmaxSeesawLoss(PriorLoss):
     r"""Cross entropy that pushes rare classes down less, and mistaken ones more (Wang et al. 2021).
 
     .. math::
@@ -68,9 +68,6 @@ class SoftmaxSeesawLoss(_PriorLoss):
         # As long from the start as it will be: EMAHook copies the model's buffers one by one.
         seen = None if num_classes is None else torch.zeros(num_classes, dtype=torch.float64)
         self.register_buffer('seen_pixels', seen)
-
-    def class_table(self, statistics: ClassStatistics) -> Tensor:
-        return torch.as_tensor(statistics.pixels, dtype=torch.float64)
 
     def read_statistics(self, dataset=None) -> None:
         """Read the statistics, unless that has been done or none are asked for."""

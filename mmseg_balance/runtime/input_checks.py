@@ -10,12 +10,14 @@ from collections.abc import Sequence
 from io import BytesIO
 
 import numpy as np
+import torch
 from mmengine import fileio
 from mmengine.evaluator import Evaluator
 from mmengine.structures import BaseDataElement
 from PIL import Image
 from torch import Tensor, nn
 
+from mmseg_balance.functional.labels import check_label_range
 from mmseg_balance.runtime.mask_classification import mask_heads
 from mmseg_balance.runtime.models import decode_heads, head_classes
 from mmseg_balance.statistics.label_reader import find_label_loader, is_stock_loader
@@ -167,7 +169,7 @@ def _labels_of(dataset, index: int) -> set[int]:
             f'{image.shape[1]}x{image.shape[0]}: they must be of one size'
         )
     ignore_index = getattr(dataset, 'ignore_index', 255)
-    check_labels(labels, len(dataset.metainfo['classes']), ignore_index, path)
+    check_labels(torch.as_tensor(labels), len(dataset.metainfo['classes']), ignore_index, path)
     return set(np.unique(labels).tolist())
 
 
@@ -214,33 +216,16 @@ def _check_stored(path: str, stored: np.ndarray) -> None:
         )
 
 
-def check_labels(
-    labels: np.ndarray | Tensor, num_classes: int, ignore_index: int, name: str
-) -> None:
-    """Every label must be a class or ignored.
-
-    Args:
-        labels: ``(H, W)`` labels as the loss will get them.
-        num_classes: number of classes of the head.
-        ignore_index: the label of pixels that do not count.
-        name: the file to name.
+def check_labels(labels: Tensor, num_classes: int, ignore_index: int, name: str) -> None:
+    """``check_label_range`` as an :class:`InputError`.
 
     Raises:
-        InputError: the largest label that is neither.
+        InputError: labels that are neither a class nor ignored.
     """
-    beyond = labels[(labels != ignore_index) & ((labels >= num_classes) | (labels < 0))]
-    if not len(beyond):
-        return
-    worst = int(beyond.max())
-    remedy = (
-        'masks coded 0/255 are divided by 255 first (mmseg-balance convert_labels)'
-        if worst == 255
-        else 'look at num_classes, and at reduce_zero_label and label_map of the data set'
-    )
-    raise InputError(
-        f'{name}: label {worst} ({len(beyond)} pixels) is neither one of the {num_classes} '
-        f'classes, 0 to {num_classes - 1}, nor the ignored {ignore_index}: {remedy}'
-    )
+    try:
+        check_label_range(labels, num_classes, ignore_index, name)
+    except ValueError as error:
+        raise InputError(str(error)) from None
 
 
 def check_batch(samples: Sequence[BaseDataElement], num_classes: int, ignore_index: int) -> None:

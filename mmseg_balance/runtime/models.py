@@ -1,9 +1,11 @@
-"""Finding the heads and losses of a model, wrapped or not."""
+"""Finding the heads and losses of a model, wrapped or not, and calling losses."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from mmengine.model import is_model_wrapper
-from torch import nn
+from torch import Tensor, nn
+
+from mmseg_balance.functional.logits import PairedLogits, UpsampledLogits
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -35,3 +37,31 @@ def losses_of(head: nn.Module) -> list[nn.Module]:
     """The head's losses, one or several."""
     several = isinstance(head.loss_decode, nn.ModuleList)
     return list(head.loss_decode) if several else [head.loss_decode]
+
+
+def reads_primitives(loss: nn.Module) -> bool:
+    """Whether a loss reads the logits through the primitives alone: low resolution will do."""
+    return bool(getattr(loss, 'supports_low_resolution', False))
+
+
+def losses_together(
+    losses: Sequence[nn.Module], logits: Tensor | UpsampledLogits, labels: Tensor, **arguments
+) -> list[Tensor]:
+    """The value of each loss of the same logits, with one softmax for a region and a pixel loss.
+
+    Args:
+        losses: as a head has them; one that does not read the primitives gets full-size logits.
+        logits: ``(N, C, H, W)``, or of low resolution.
+        labels: ``(N, H, W)``.
+        **arguments: what the losses are called with.
+    """
+    regions = [getattr(loss, 'is_region', False) for loss in losses]
+    readers = [reads_primitives(loss) for loss in losses]
+    full = logits.full if isinstance(logits, UpsampledLogits) and not all(readers) else logits
+    if {True, False} <= {region for region, reader in zip(regions, readers, strict=True) if reader}:
+        logits = PairedLogits(logits)  # a region loss leaves the pixel losses to the next
+    values = {
+        i: losses[i](logits if readers[i] else full, labels, **arguments)
+        for i in sorted(range(len(losses)), key=lambda i: not regions[i])
+    }
+    return [values[i] for i in range(len(losses))]

@@ -1,18 +1,16 @@
 """Images of the classes that the model is worst at."""
 
-import math
-
 import numpy as np
 from mmseg.registry import DATA_SAMPLERS
 
-from mmseg_balance.functional.sampling import draw_by_class, performance_probabilities
-from mmseg_balance.samplers.counted_sampler import CountedSampler
+from mmseg_balance.functional.sampling import performance_probabilities
 from mmseg_balance.samplers.focused_index import FocusedIndex
-from mmseg_balance.statistics import ClassStatistics, load_statistics
+from mmseg_balance.samplers.focused_sampler import FocusedSampler
+from mmseg_balance.statistics import ClassStatistics
 
 
 @DATA_SAMPLERS.register_module()
-class ClassPerformanceSampler(CountedSampler):
+class ClassPerformanceSampler(FocusedSampler):
     """Images: of a class drawn by its performance, or any image.
 
     With probability ``uniform_ratio`` any image, all alike; else a class with probability
@@ -42,14 +40,8 @@ class ClassPerformanceSampler(CountedSampler):
         seed: int | None = None,
         shuffle: bool = True,
     ) -> None:
-        if not shuffle:
-            raise ValueError('shuffle=False: ClassPerformanceSampler always draws at random')
-        if not 0 <= uniform_ratio <= 1:
-            raise ValueError(f'uniform_ratio must be in [0, 1], got {uniform_ratio}')
-        super().__init__(seed)
-        self.dataset = dataset
-        self.uniform_ratio = uniform_ratio
-        self.statistics = load_statistics(statistics, dataset)
+        super().__init__(dataset, uniform_ratio, statistics, seed, shuffle)
+        self.images_by_class = self.statistics.images_by_class
         self.available = self.statistics.images > 0
         if not self.available.any():
             raise ValueError('no image of the training set has a labelled class to draw for')
@@ -57,28 +49,13 @@ class ClassPerformanceSampler(CountedSampler):
         unknown = np.full(self.statistics.num_classes, np.nan)
         self._schedule = [(0, performance_probabilities(unknown, self.available))]
 
-    def __len__(self) -> int:
-        """Images of an epoch on one rank."""
-        return math.ceil(self.statistics.num_images / self.world_size)
-
-    def draw(self, k: int) -> FocusedIndex:
-        """Make draw ``k`` of this rank."""
-        turn = k * self.world_size + self.rank
-        chance, which, image = np.random.default_rng((self.seed, turn)).random(3)
-        if chance < self.uniform_ratio:
-            return FocusedIndex(image * self.statistics.num_images)
-        focus, index = draw_by_class(
-            which, image, self.probabilities_at(k), *self.statistics.images_by_class
-        )
-        return FocusedIndex(index, focus)
-
     def on_draw(self, item: FocusedIndex) -> None:
         """Count the draws made for each class."""
         if item.focus_class is not None:
             self.class_draws[item.focus_class] += 1
 
     def probabilities_at(self, k: int) -> np.ndarray:
-        """Probability of each class (C,) that holds for draw ``k`` of this rank."""
+        """By the report that holds for draw ``k``."""
         return next(p for start, p in reversed(self._schedule) if start <= k or start == 0)
 
     def report(self, iou: np.ndarray, start: int, consumed: int = 0) -> np.ndarray:

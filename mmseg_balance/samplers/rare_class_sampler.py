@@ -1,19 +1,16 @@
 """Images of rare classes, drawn by a temperature."""
 
-import math
-
 import numpy as np
 from mmengine.logging import print_log
 from mmseg.registry import DATA_SAMPLERS
 
-from mmseg_balance.functional.sampling import draw_by_class, rare_class_probabilities
-from mmseg_balance.samplers.counted_sampler import CountedSampler
-from mmseg_balance.samplers.focused_index import FocusedIndex
-from mmseg_balance.statistics import ClassStatistics, load_statistics
+from mmseg_balance.functional.sampling import rare_class_probabilities
+from mmseg_balance.samplers.focused_sampler import FocusedSampler
+from mmseg_balance.statistics import ClassStatistics
 
 
 @DATA_SAMPLERS.register_module()
-class RareClassSampler(CountedSampler):
+class RareClassSampler(FocusedSampler):
     r"""Images of a class drawn by its rarity (DAFormer's rare class sampling).
 
     A class with :math:`P(c) \propto e^{(1 - f_c)/T}`, where :math:`f_c` is its share of the
@@ -51,16 +48,9 @@ class RareClassSampler(CountedSampler):
         seed: int | None = None,
         shuffle: bool = True,
     ) -> None:
-        if not shuffle:
-            raise ValueError('shuffle=False: RareClassSampler always draws at random')
-        if not 0 <= uniform_ratio <= 1:
-            raise ValueError(f'uniform_ratio must be in [0, 1], got {uniform_ratio}')
         if not temperature > 0:
             raise ValueError(f'temperature must be above 0, got {temperature}')
-        super().__init__(seed)
-        self.dataset = dataset
-        self.uniform_ratio = uniform_ratio
-        self.statistics = load_statistics(statistics, dataset)
+        super().__init__(dataset, uniform_ratio, statistics, seed, shuffle)
         enough = self.statistics.with_more_than(min_pixels)
         available = enough.images > 0
         if not available.any():
@@ -68,11 +58,8 @@ class RareClassSampler(CountedSampler):
                 f'no image has more than min_pixels={min_pixels} pixels of a class; lower it'
             )
         left_out = [
-            name
-            for name, pixels, there in zip(
-                self.statistics.class_names, self.statistics.pixels, available, strict=True
-            )
-            if pixels and not there
+            self.statistics.class_names[c]
+            for c in np.flatnonzero((self.statistics.pixels > 0) & ~available)
         ]
         if left_out:
             print_log(
@@ -86,15 +73,6 @@ class RareClassSampler(CountedSampler):
         frequency = self.statistics.pixels / self.statistics.pixels.sum()
         self.probabilities[available] = rare_class_probabilities(frequency[available], temperature)
 
-    def __len__(self) -> int:
-        """Images of an epoch on one rank."""
-        return math.ceil(self.statistics.num_images / self.world_size)
-
-    def draw(self, k: int) -> FocusedIndex:
-        """Make draw ``k`` of this rank."""
-        turn = k * self.world_size + self.rank
-        chance, which, image = np.random.default_rng((self.seed, turn)).random(3)
-        if chance < self.uniform_ratio:
-            return FocusedIndex(image * self.statistics.num_images)
-        focus, index = draw_by_class(which, image, self.probabilities, *self.images_by_class)
-        return FocusedIndex(index, focus)
+    def probabilities_at(self, k: int) -> np.ndarray:
+        """The same for every draw."""
+        return self.probabilities

@@ -16,6 +16,8 @@ import numpy as np
 from mmengine import fileio
 from mmseg.datasets.transforms import LoadAnnotations
 
+from mmseg_balance.functional.labels import bad_labels_text
+
 # Beyond this many label maps, size and date are looked up for an even spread of them only.
 MAX_FILES_LOOKED_UP = 100_000
 STORED_VALUES = 256
@@ -108,7 +110,12 @@ class LabelReader:
             histogram[self.ignore_index] = 0
         beyond = np.flatnonzero(histogram[self.num_classes :])
         if beyond.size:
-            self._refuse(info, self.num_classes + beyond, histogram)
+            values = self.num_classes + beyond
+            raise ValueError(
+                bad_labels_text(
+                    _name(info), values, histogram[values], self.num_classes, self.ignore_index
+                )
+            )
         counts = np.zeros(self.num_classes, dtype=np.int64)
         counts[: len(histogram)] = histogram[: self.num_classes]
         return counts, ignored
@@ -141,14 +148,6 @@ class LabelReader:
         if reduce is None:
             reduce = info['reduce_zero_label']
         return move_bins(histogram, reduce, info.get('label_map'))
-
-    def _refuse(self, info: dict, values: np.ndarray, histogram: np.ndarray) -> None:
-        shown = ', '.join(f'{v} ({histogram[v]} pixels)' for v in values[:5])
-        raise ValueError(
-            f'{_name(info)}: label {shown} is neither one of the {self.num_classes} classes '
-            f'(0 to {self.num_classes - 1}) nor the ignore index {self.ignore_index}; set the '
-            "data set's ignore_index, reduce_zero_label or metainfo.classes to match its files"
-        )
 
     def describe(self) -> dict:
         """Everything besides the files that decides what the counts are."""

@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 from mmengine import Config
 
+from tools.bad_inputs import tiny_model
+
 CLASSES = 4
 SPLITS = {'train': 8, 'val': 4}
 
@@ -33,7 +35,6 @@ def relabel(root: Path, change: Callable[[np.ndarray], np.ndarray], split: str =
 
 def healthy_config(root: Path, work_dir: Path) -> Config:
     """A tiny FCN, three iterations: the doctor finds nothing in it."""
-    norm = dict(type='BN')
 
     def loader(split, sampler, **more):
         pipeline = [
@@ -63,29 +64,7 @@ def healthy_config(root: Path, work_dir: Path) -> Config:
         dict(
             default_scope='mmseg',
             work_dir=str(work_dir),
-            model=dict(
-                type='EncoderDecoder',
-                data_preprocessor=dict(type='SegDataPreProcessor', size=(32, 32), seg_pad_val=255),
-                backbone=dict(
-                    type='ResNet',
-                    depth=18,
-                    base_channels=4,
-                    stem_channels=4,
-                    strides=(1, 1, 1, 1),
-                    dilations=(1, 1, 1, 1),
-                    norm_cfg=norm,
-                ),
-                decode_head=dict(
-                    type='FCNHead',
-                    in_channels=32,
-                    channels=4,
-                    num_convs=1,
-                    num_classes=CLASSES,
-                    norm_cfg=norm,
-                    loss_decode=dict(type='CrossEntropyLoss', avg_non_ignore=True),
-                ),
-                test_cfg=dict(mode='whole'),
-            ),
+            model=tiny_model(CLASSES, (32, 32)),
             train_dataloader=loader(
                 'train',
                 dict(type='InfiniteSampler', shuffle=True),
@@ -334,9 +313,12 @@ def ohem_with(*losses_decode, thresh=None):
     return spoil
 
 
-def amp_sum(root, config):
-    config.optim_wrapper.type = 'AmpOptimWrapper'
-    config.model.decode_head.loss_decode.reduction = 'sum'
+def float16(loss_decode: dict, **wrapper):
+    def spoil(root, config):
+        config.optim_wrapper.update(type='AmpOptimWrapper', **wrapper)
+        config.model.decode_head.loss_decode = dict(loss_decode)
+
+    return spoil
 
 
 def ours(root, config):
@@ -402,6 +384,13 @@ def seldom_drawn(root, config):
     config.train_cfg.max_iters = config.param_scheduler[0].end = 200
 
 
+def seldom_drawn_in_epochs(root, config, epochs=50):
+    """The same 400 crops: 8 images in batches of 2."""
+    seldom_drawn(root, config)
+    config.train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=epochs)
+    config.default_hooks.checkpoint.by_epoch = True
+
+
 def thin(root, config):
     """Lines of one pixel, which a quarter of the size loses."""
 
@@ -441,6 +430,7 @@ def sync_bn(root, config):
 
 RARE = ('rare-classes', 'what-to-try')
 CE = dict(type='CrossEntropyLoss', avg_non_ignore=True)
+SUM = dict(CE, reduction='sum')
 WEIGHTS = [1.0, 2.0, 3.0, 4.0]
 SMOOTH = dict(type='linear', initial=1, final=0)
 
@@ -508,7 +498,13 @@ BROKEN = [
         'ignores the weights',
         name='ohem-tversky',
     ),
-    Broken('float16-sum', amp_sum, 'warning', 'overflow'),
+    Broken('float16-sum', float16(SUM), 'warning', 'overflow'),
+    Broken(
+        'float16-sum',
+        float16(SUM, loss_scale=512.0),
+        message='2048 pixels .* every step is skipped',
+        name='float16-fixed-scale',
+    ),
     # Ignored label
     Broken(
         'dataset-ignore-index',
@@ -573,6 +569,14 @@ BROKEN = [
     Broken('only-miou', a_pixel((slice(4), 20)), 'advice', 'IoUMetric alone', beside=RARE),
     Broken('lost-in-crops', with_metric(a_pixel((0, 47))), 'advice', 'class 3', beside=RARE),
     Broken('seen-in-training', seldom_drawn, 'warning', 'of 400 crops .* class 3 50', beside=RARE),
+    Broken(
+        'seen-in-training',
+        seldom_drawn_in_epochs,
+        'warning',
+        'of 400 crops .* class 3 50',
+        name='seen-in-epochs',
+        beside=RARE,
+    ),
     Broken('thin-classes', thin, 'advice', 'class 3 100% of', beside=('lost-in-crops',)),
     Broken(
         'cat-max-ratio', mostly_one_class, 'advice', '100% of the images', beside=('lost-in-crops',)

@@ -6,11 +6,26 @@ import pytest
 
 from mmseg_balance.doctor import examine_config
 from mmseg_balance.doctor.checks import table
-from tests.doctor.samples import BROKEN
+from tests.doctor.samples import BROKEN, CE, RARE, float16, seldom_drawn_in_epochs
 
 
 def test_nothing_is_found_in_a_healthy_config(config):
     assert examine_config(config, progress=False).findings == []
+
+
+HEALTHY = {
+    'float16-of-means': float16(CE, loss_scale=512.0),
+    # The sum of a number per image.
+    'float16-sum-of-images': float16(dict(type='LovaszLoss', per_image=True, reduction='sum')),
+    'epochs': lambda root, config: seldom_drawn_in_epochs(root, config, epochs=200),
+}
+
+
+@pytest.mark.parametrize('change', HEALTHY.values(), ids=HEALTHY)
+def test_nothing_is_found_in_a_healthy_neighbour_of_a_broken_one(change, root, config):
+    change(root, config)
+    found = examine_config(config, progress=False).findings
+    assert {one.check for one in found} <= set(RARE)
 
 
 @pytest.mark.parametrize('broken', BROKEN, ids=str)

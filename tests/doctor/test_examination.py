@@ -1,6 +1,7 @@
 """The command as a user meets it: files, output, exit status, fixes that train."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -160,6 +161,41 @@ class TestLearningRate:
     def test_of_a_config_as_it_is_named(self, base):
         found = examine(base, labels=False, progress=False).findings
         assert {one.check for one in found} == {'not-read'}
+
+
+class TestCostOfAScreening:
+    @pytest.fixture
+    def advice(self, root, config):
+        def of(name='what-to-try'):
+            next(one for one in BROKEN if str(one) == name).spoil(root, config)
+            found = examine_config(config, progress=False).findings
+            return next(one.change for one in found if one.check == 'what-to-try')
+
+        return of
+
+    def test_in_steps_of_the_training(self, config, advice):
+        config.train_cfg.max_iters = config.param_scheduler[0].end = 3000
+        change = advice()
+        heads = int(re.search(r'all (\d+) losses', change)[1])
+        steps = int(re.search(r'as much as (\d+) steps', change)[1])
+        assert f'300 iterations in {-(-heads // 16)} passes' in change
+        assert 0 < steps < heads * 300  # less than whole trainings of the same length
+        assert ' s a step' not in change
+
+    def test_in_seconds_where_a_log_has_step_times(self, config, advice):
+        config.train_cfg.max_iters = config.param_scheduler[0].end = 3000
+        log = Path(config.work_dir, '20260101_000000', 'vis_data', 'scalars.json')
+        log.parent.mkdir(parents=True)
+        log.write_text('{"loss": 1.0, "time": 2.0, "step": 1}\n')
+        change = advice()
+        steps = int(re.search(r'as much as (\d+) steps', change)[1])
+        minutes = int(re.search(r'(\d+) min \d+ s at 2 s a step', change)[1])
+        assert minutes == pytest.approx(2 * steps / 60, abs=1)
+
+    def test_of_a_training_in_epochs(self, advice):
+        change = advice('seen-in-epochs')
+        assert '20 iterations in' in change
+        assert "train_cfg=dict(type='IterBasedTrainLoop', max_iters=200)" in change
 
 
 def test_a_second_look_counts_nothing_again(config, monkeypatch):

@@ -235,7 +235,7 @@ def test_harmonic_mean():
             r'prediction\) \(1, 2, 2\), \(1, 2\)',
         ),
         ((torch.zeros(3, 2, 2), torch.zeros(2, 2)), 'expected'),
-        ((torch.zeros(1, 3, 2, 2), torch.full((1, 2, 2), 3)), 'labels holds class 3'),
+        ((torch.zeros(1, 3, 2, 2), torch.full((1, 2, 2), 3)), 'labels: label 3'),
         ((torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2), 0), 'num_bins is 0'),
     ],
 )

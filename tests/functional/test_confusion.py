@@ -31,9 +31,14 @@ def test_another_ignore_index_and_no_valid_pixel():
 @pytest.mark.parametrize(
     ('pred', 'labels', 'message'),
     [
-        ([0, 1], [0, 2], 'labels holds class 2, outside .0, 2., and ignore_index is 255'),
-        ([0, 1], [0, -1], 'labels holds class -1'),
-        ([0, 5], [0, 1], 'pred holds class 5'),
+        (
+            [0, 1],
+            [0, 2],
+            'labels: label 2 .1 pixels. is neither one of the 2 classes, 0 to 1, nor the ignored 255',
+        ),
+        ([0, 1], [0, -1], 'labels: label -1'),
+        ([0, 5], [0, 1], 'pred: label 5'),
+        ([0, 255], [0, 1], 'pred: label 255'),  # ignored in labels only
         ([0, 1, 1], [0, 1], r'pred has shape \(3,\) and labels \(2,\)'),
     ],
 )

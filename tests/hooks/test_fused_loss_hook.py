@@ -11,6 +11,7 @@ from mmseg.registry import HOOKS, MODELS
 from mmseg.structures import SegDataSample
 
 from mmseg_balance.functional.logits import UpsampledLogits
+from mmseg_balance.functional.primitives import upsampled
 from mmseg_balance.hooks.loss_schedule import LossScheduleHook
 
 CLASSES = 6
@@ -106,6 +107,20 @@ def test_the_same_losses_and_gradients(hook, kind, align_corners):
     assert gradients.keys() == expected_gradients.keys()
     for name, value in expected_gradients.items():
         torch.testing.assert_close(gradients[name], value, rtol=1e-3, atol=2e-5, msg=name)
+
+
+def test_a_region_and_a_pixel_loss_share_their_softmax(hook, monkeypatch):
+    calls = []
+    original = upsampled.OverlapSums.forward
+    monkeypatch.setattr(
+        upsampled.OverlapSums,
+        'forward',
+        staticmethod(lambda ctx, *args: calls.append(args[5]) or original(ctx, *args)),
+    )
+    model = segmentor('FCN', [CE, dict(type='SoftDiceLoss')])
+    fuse(hook, model)
+    losses_and_gradients(model, *batch())
+    assert calls == [True]  # with the pixel losses, which the auxiliary head makes on its own
 
 
 def test_logits_are_not_enlarged(hook, monkeypatch):

@@ -275,7 +275,7 @@ def test_class_weights_of_another_length(case):
 def test_labels_out_of_range_are_named(case):
     logits, labels = batch()
     labels[0, 0, 0] = CLASSES
-    with pytest.raises(ValueError, match=f'labels hold the value {CLASSES}'):
+    with pytest.raises(ValueError, match=f'labels: label {CLASSES} '):
         case.build()(logits, labels)
 
 

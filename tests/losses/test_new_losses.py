@@ -129,7 +129,7 @@ class TestSeesaw:
         logits, labels = batch()
         labels[0, 0, 0] = CLASSES
         loss = build(type='SoftmaxSeesawLoss', num_classes=CLASSES)
-        with pytest.raises(ValueError, match=f'labels hold the value {CLASSES}'):
+        with pytest.raises(ValueError, match=f'labels: label {CLASSES} '):
             loss(logits, labels)
         assert not loss.seen_pixels.any()
 

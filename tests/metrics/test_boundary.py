@@ -83,7 +83,7 @@ def test_predictions_at_ignored_pixels_change_nothing():
 
 def test_class_out_of_range():
     labels = torch.tensor([[0, 3]])
-    with pytest.raises(ValueError, match='labels holds class 3'):
+    with pytest.raises(ValueError, match='labels: label 3'):
         boundary_sums(torch.zeros_like(labels), labels, 3)
 
 

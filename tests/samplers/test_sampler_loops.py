@@ -9,11 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from mmengine.dataset import InfiniteSampler
-from mmengine.model import BaseModel
 from mmengine.runner import Runner
-from torch import nn
 
 from mmseg_balance.hooks import ClassPerformanceHook
 from mmseg_balance.samplers import (
@@ -23,49 +20,10 @@ from mmseg_balance.samplers import (
     RepeatFactorSampler,
 )
 from mmseg_balance.statistics import ClassStatistics
+from tests.support.index_run import CLASSES, Indices, Recorder
 
-CLASSES = ('a', 'b', 'c')
 SIZE = 22  # in batches of four: five and a short one
 ITERATIONS, FAST = 'IterBasedTrainLoop', 'mmseg.FastResumeTrainLoop'
-
-
-class Indices(torch.utils.data.Dataset):
-    """Images whose content is their index."""
-
-    metainfo = dict(classes=CLASSES)
-
-    def __len__(self) -> int:
-        return SIZE
-
-    def __getitem__(self, index: int) -> dict:
-        return dict(inputs=torch.tensor(int(index)))
-
-
-class Head(nn.Module):
-    """As much of a decode head as the performance hook needs."""
-
-    num_classes, ignore_index, threshold, sampler = len(CLASSES), 255, None, None
-
-
-class Recorder(BaseModel):
-    """Records the images of every batch; recognises class 1 and never class 2."""
-
-    def __init__(self, sequence: list, stop_at: int | None = None) -> None:
-        super().__init__()
-        self.decode_head = Head()
-        self.weight = nn.Parameter(torch.zeros(1))
-        self.sequence, self.stop_at = sequence, stop_at
-
-    def forward(self, inputs, mode='tensor', **kwargs):
-        indices = torch.stack(list(inputs)).tolist()
-        self.sequence.append(indices)
-        if len(self.sequence) == self.stop_at:
-            raise KeyboardInterrupt
-        if self.decode_head.sampler is not None:
-            labels = torch.tensor(indices).remainder(3).view(1, 1, 1, -1).repeat(1, 1, 4, 1)
-            logits = nn.functional.one_hot(labels[:, 0] * (labels[:, 0] % 2), 3)
-            self.decode_head.sampler.sample(logits.permute(0, 3, 1, 2).float(), labels)
-        return dict(loss=self.weight.sum())
 
 
 def statistics() -> ClassStatistics:
@@ -115,7 +73,7 @@ def train(
         custom_hooks=[ClassPerformanceHook(interval=3, stride=1)] if way == 'performance' else [],
         experiment_name=f'loops_{time.time_ns()}',  # every run has a message hub of its own
         train_dataloader=dict(
-            dataset=Indices(),
+            dataset=Indices(SIZE),
             batch_size=4,
             num_workers=workers,
             persistent_workers=persistent,
@@ -213,7 +171,7 @@ def test_without_workers_the_stock_loop_sees_the_same_images_pass_by_pass(
 
 def test_reports_count_the_short_batches_of_epochs(tmp_path):
     """After two epochs of 22 images in batches of four, 44 images are used up, not 48."""
-    sampler = ClassPerformanceSampler(Indices(), statistics=statistics(), seed=0)
+    sampler = ClassPerformanceSampler(Indices(SIZE), statistics=statistics(), seed=0)
     reports = []
     sampler.report = lambda iou, start, consumed: reports.append((start, consumed)) or iou
     hook = ClassPerformanceHook(interval=6, stride=1)
@@ -222,7 +180,7 @@ def test_reports_count_the_short_batches_of_epochs(tmp_path):
         str(tmp_path),
         custom_hooks=[hook],
         experiment_name='short',
-        train_dataloader=dict(dataset=Indices(), batch_size=4, num_workers=0, sampler=sampler),
+        train_dataloader=dict(dataset=Indices(SIZE), batch_size=4, num_workers=0, sampler=sampler),
         train_cfg=epochs(2),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
         log_level='ERROR',
@@ -234,10 +192,12 @@ def test_reports_count_the_short_batches_of_epochs(tmp_path):
 def all_samplers(world_size: int = 1, rank: int = 0) -> dict[str, object]:
     found = statistics()
     samplers = {
-        'balanced': BalanceBatchSampler(InfiniteSampler(Indices(), seed=3), 4, 3, statistics=found),
-        'performance': ClassPerformanceSampler(Indices(), statistics=found, seed=3),
-        'repeat': RepeatFactorSampler(Indices(), 0.5, statistics=found, seed=3),
-        'rare': RareClassSampler(Indices(), 0.5, statistics=found, seed=3),
+        'balanced': BalanceBatchSampler(
+            InfiniteSampler(Indices(SIZE), seed=3), 4, 3, statistics=found
+        ),
+        'performance': ClassPerformanceSampler(Indices(SIZE), statistics=found, seed=3),
+        'repeat': RepeatFactorSampler(Indices(SIZE), 0.5, statistics=found, seed=3),
+        'rare': RareClassSampler(Indices(SIZE), 0.5, statistics=found, seed=3),
     }
     for sampler in samplers.values():
         sampler.rank, sampler.world_size = rank, world_size

@@ -118,7 +118,7 @@ def test_a_label_that_is_no_class_is_refused_by_file_value_and_remedy(tmp_path):
     root = write_labels(tmp_path, [np.zeros((2, 2)), np.array([[0, 7], [7, 255]])])
     with pytest.raises(
         ValueError,
-        match=r'001\.png: label 7 \(2 pixels\).*3 classes.*ignore index '
+        match=r'001\.png: label 7 \(2 pixels\).*3 classes.*ignored '
         r'255.*reduce_zero_label',
     ):
         ClassStatistics.scan(make_dataset(root, 3), progress=False)

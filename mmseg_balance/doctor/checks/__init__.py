@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from mmseg_balance.doctor.checks import (
     advice,
+    files,
     heads,
     ignore_index,
     imbalance,
@@ -25,14 +26,14 @@ Check = Callable[[Reading], Iterator[Finding]]
 CHECKS: dict[str, tuple[Check, ...]] = {
     'Labels and images': (
         splits.dataset_builds,
-        labels.files_missing,
-        labels.files_unreadable,
-        labels.label_colours,
+        files.files_missing,
+        files.files_unreadable,
+        files.label_colours,
         labels.label_range,
         labels.masks_0_255,
         labels.reduce_zero_label,
         labels.zero_label_splits,
-        labels.sizes_differ,
+        files.sizes_differ,
         splits.class_names_agree,
         labels.never_labelled,
         labels.one_split_only,

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from mmseg_balance.doctor.checks.imbalance import FEW_IMAGES
 from mmseg_balance.doctor.findings import Finding, advice
 from mmseg_balance.doctor.reading import Reading
+from mmseg_balance.doctor.screen_cost import cost_text
 
 FEW_PIXELS = (
     'few pixels in many images: losses that count classes or overlaps instead of pixels '
@@ -22,7 +23,7 @@ DECIDE = (
 
 
 def what_to_try(reading: Reading) -> Iterator[Finding]:
-    """What to compare for the rare classes, and the command that decides."""
+    """What to compare for the rare classes, the command that decides, and its cost."""
     rare = reading.rare_classes
     if not rare:
         return
@@ -33,10 +34,11 @@ def what_to_try(reading: Reading) -> Iterator[Finding]:
         kinds.append(FEW_PIXELS)
     if any(part[c] < FEW_IMAGES for c in rare):
         kinds.append(FEW_IMAGES_TEXT)
+    decide = DECIDE.format(config=reading.config.filename or 'CONFIG')
     yield advice(
         'model.decode_head.loss_decode' if FEW_PIXELS in kinds else 'train_dataloader.sampler',
         'candidates for the rare classes: '
         + '; '.join(kinds)
         + '. No loss is best on every data set',
-        DECIDE.format(config=reading.config.filename or 'CONFIG'),
+        '. '.join(filter(None, [decide, cost_text(reading)])),
     )

@@ -104,7 +104,7 @@ def batch_of_one(reading: Reading) -> Iterator[Finding]:
     """A batch norm meets a batch with one value per channel."""
     key = 'train_dataloader.batch_size'
     if reading.batch_size == 1 and _fails_on_one(reading):
-        if reading.gpus > 1 and _has_sync_bn(reading.config.model):
+        if reading.gpus > 1 and view.has_type(reading.config.model, 'SyncBN'):
             return  # its statistics are over the images of all GPUs
         yield error(
             key,
@@ -139,10 +139,6 @@ def _fails_on_one(reading: Reading) -> bool:
     except Exception:  # a model of another make; nothing can be said
         return False
     return False
-
-
-def _has_sync_bn(model) -> bool:
-    return any(view.type_name(part) == 'SyncBN' for part in view.typed_parts(model))
 
 
 def model_builds(reading: Reading) -> Iterator[Finding]:

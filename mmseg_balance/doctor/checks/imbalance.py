@@ -50,10 +50,9 @@ def _table(statistics, share: np.ndarray, classes: list[int], most: int = 6) -> 
 
 def seen_in_training(reading: Reading) -> Iterator[Finding]:
     """A class is in fewer than 100 crops of the whole training."""
-    iterations = view.max_iters(reading.config)
-    if not iterations:
+    if not reading.iterations:
         return
-    crops = iterations * reading.batch_size * reading.gpus
+    crops = reading.iterations * reading.batch_size * reading.gpus
     seen = reading.crop_share * crops
     names, images = reading.train.class_names, reading.statistics.images
     few = [c for c in np.argsort(seen) if images[c] and seen[c] < SEEN_ENOUGH]
@@ -84,11 +83,12 @@ def lost_in_crops(reading: Reading) -> Iterator[Finding]:
     if lost:
         names = statistics.class_names
         texts = [f'{names[c]} {survival[c]:.0%}' for c in lost[:8]]
+        key, crop = _crop(reading)
         yield advice(
-            _crop_key(reading) or 'train_dataloader.dataset.pipeline',
+            key or 'train_dataloader.dataset.pipeline',
             'of the crops from images with the class, so many still have it: ' + ', '.join(texts),
             "a crop around a pixel of a rare class: dict(type='ClassCenteredCrop', "
-            f'crop_size={_crop_size(reading)}) in place of RandomCrop, or a larger crop',
+            f'crop_size={crop.get("crop_size", (512, 512))}) in place of RandomCrop, or a larger crop',
         )
 
 
@@ -101,14 +101,6 @@ def _crop(reading: Reading):
         ),
         (None, {}),
     )
-
-
-def _crop_key(reading: Reading) -> str | None:
-    return _crop(reading)[0]
-
-
-def _crop_size(reading: Reading) -> str:
-    return str(_crop(reading)[1].get('crop_size', '(512, 512)'))
 
 
 def thin_classes(reading: Reading) -> Iterator[Finding]:

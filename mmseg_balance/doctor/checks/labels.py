@@ -1,19 +1,13 @@
-"""Label maps and images: are they there, readable, and of the classes that the config names?"""
+"""Label values: are they the classes that the config names, and is every class there?"""
 
 from collections.abc import Iterator
-from pathlib import Path
-
-from PIL import Image
 
 from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.findings import Finding, error, warning
-from mmseg_balance.doctor.label_survey import REMOTE, Failure, Survey
+from mmseg_balance.doctor.label_survey import Failure, Survey
 from mmseg_balance.doctor.reading import NotReadError, Reading
 
 MOSTLY_UNLABELLED = 0.5
-IMAGES_MEASURED = 1000
-SWAPS_SIDES = (5, 6, 7, 8)  # values of the EXIF orientation tag
-SHOWN = 3
 
 
 def surveys(reading: Reading) -> Iterator[tuple[str, Survey]]:
@@ -30,15 +24,22 @@ def _dataset_key(split: str) -> str:
     return f'{split}_dataloader.dataset'
 
 
-def _example(failure: Failure) -> tuple[tuple[str, str], ...]:
+def example(failure: Failure) -> tuple[tuple[str, str], ...]:
+    """The files that show a failure."""
     return (('image', failure.image), ('labels', failure.path))
 
 
-def _of_kind(survey: Survey, *kinds: str) -> list[Failure]:
-    return [one for one in survey.failures if one.kind in kinds]
+def _pictures(info: dict) -> tuple[tuple[str, str], ...]:
+    return (('image', str(info.get('img_path'))), ('labels', str(info.get('seg_map_path'))))
 
 
-def _and_others(survey: Survey, failures: list[Failure]) -> str:
+def of_kind(survey: Survey, kind: str) -> list[Failure]:
+    """The failures of one kind."""
+    return [one for one in survey.failures if one.kind == kind]
+
+
+def and_others(survey: Survey, failures: list[Failure]) -> str:
+    """How many label maps there are like the one that is named."""
     if len(failures) < 2:
         return ''
     if survey.num_failures > len(survey.failures):
@@ -49,7 +50,7 @@ def _and_others(survey: Survey, failures: list[Failure]) -> str:
 def label_range(reading: Reading) -> Iterator[Finding]:
     """A label is neither a class nor the ignored value."""
     for split, survey in surveys(reading):
-        failures = _of_kind(survey, 'range')
+        failures = of_kind(survey, 'range')
         if not failures:
             continue
         first = failures[0]
@@ -76,30 +77,17 @@ def label_range(reading: Reading) -> Iterator[Finding]:
                 change = change.removesuffix(':')
         yield error(
             first.path,
-            f'{first.detail.split(": ", 1)[-1].split("; set")[0]}'
-            f'{_and_others(survey, failures)}. Training stops with an index error; on a GPU '
+            f'{first.detail.split(": ")[-2]}'
+            f'{and_others(survey, failures)}. Training stops with an index error; on a GPU '
             'with "device-side assert triggered".',
             change,
             fix=fix,
-            files=_example(first),
+            files=example(first),
         )
 
 
-def label_colours(reading: Reading) -> Iterator[Finding]:
-    """A label map is a colour picture instead of one class index a pixel."""
-    for split, survey in surveys(reading):
-        failures = _of_kind(survey, 'colours')
-        if failures:
-            yield error(
-                failures[0].path,
-                f'this {_split_name(split)} label map has {failures[0].detail}: colours, where one '
-                f'class index a pixel is wanted{_and_others(survey, failures)}',
-                'mmseg-balance convert_labels --help: it maps colours to indices once',
-                files=_example(failures[0]),
-            )
-
-
-def _split_name(split: str) -> str:
+def split_name(split: str) -> str:
+    """A split in a sentence."""
     return {'train': 'training', 'val': 'validation'}[split]
 
 
@@ -112,14 +100,11 @@ def masks_0_255(reading: Reading) -> Iterator[Finding]:
             info = survey.info(_most_ignored(survey))
             yield error(
                 _dataset_key(split),
-                f'the {_split_name(split)} masks hold 0 and 255 only, and 255 is the ignored '
+                f'the {split_name(split)} masks hold 0 and 255 only, and 255 is the ignored '
                 f'label: {survey.class_names[1]!r} is never trained or scored',
                 'divide the masks by 255 once: mmseg-balance convert_labels; then 0 and 1 are the '
                 'classes and 255 is free for "unlabelled"',
-                files=(
-                    ('image', str(info.get('img_path'))),
-                    ('labels', str(info.get('seg_map_path'))),
-                ),
+                files=_pictures(info),
             )
 
 
@@ -177,7 +162,7 @@ def zero_label_splits(reading: Reading) -> Iterator[Finding]:
                 continue
             flag = leaf.get('reduce_zero_label')
             if flag is None:
-                flag = _default_of(kind, 'reduce_zero_label')
+                flag = view.default_of(kind, 'reduce_zero_label')
             flags.setdefault(bool(flag), key)
     if len(flags) == 2:
         yield error(
@@ -186,17 +171,6 @@ def zero_label_splits(reading: Reading) -> Iterator[Finding]:
             'mean nothing',
             'set the same value in both',
         )
-
-
-def _default_of(kind: type, argument: str):
-    """Default of an argument by the first class in the inheritance that names it."""
-    import inspect
-
-    for base in kind.__mro__:
-        parameters = inspect.signature(base.__init__).parameters
-        if argument in parameters:
-            return parameters[argument].default
-    return None
 
 
 def never_labelled(reading: Reading) -> Iterator[Finding]:
@@ -258,7 +232,7 @@ def unlabelled_share(reading: Reading) -> Iterator[Finding]:
         if share == 1 and total:
             yield error(
                 _dataset_key(split),
-                f'every {_split_name(split)} pixel is ignored',
+                f'every {split_name(split)} pixel is ignored',
                 'look at reduce_zero_label, label_map and ignore_index of the data set: the files '
                 f'hold {_listing([str(v) for v in survey.stored_values], 12)}',
             )
@@ -266,13 +240,10 @@ def unlabelled_share(reading: Reading) -> Iterator[Finding]:
             info = survey.info(_most_ignored(survey))
             yield warning(
                 _dataset_key(split),
-                f'{share:.0%} of the {_split_name(split)} pixels are ignored',
+                f'{share:.0%} of the {split_name(split)} pixels are ignored',
                 'if that is not meant, look at label_map and ignore_index; if it is, set '
                 'avg_non_ignore=True, or the loss is divided by all pixels',
-                files=(
-                    ('image', str(info.get('img_path'))),
-                    ('labels', str(info.get('seg_map_path'))),
-                ),
+                files=_pictures(info),
             )
 
 
@@ -288,81 +259,8 @@ def images_without_labels(reading: Reading) -> Iterator[Finding]:
             yield warning(
                 str(info.get('seg_map_path')),
                 f'all of it is ignored, as in {int(empty.sum())} of {found.num_images} '
-                f'{_split_name(split)} label maps: such an image teaches nothing, and a batch of '
+                f'{split_name(split)} label maps: such an image teaches nothing, and a batch of '
                 'them alone has a loss of 0 or, with some losses, NaN',
                 'leave these images out by an ann_file',
-                files=(
-                    ('image', str(info.get('img_path'))),
-                    ('labels', str(info.get('seg_map_path'))),
-                ),
+                files=_pictures(info),
             )
-
-
-def files_missing(reading: Reading) -> Iterator[Finding]:
-    """An image or a label map is listed but not there."""
-    for split, survey in surveys(reading):
-        missing = survey.missing_files
-        if missing:
-            kind, path, other = missing[0]
-            more = f' ({len(missing)} such files)' if len(missing) > 1 else ''
-            yield error(
-                path,
-                f'there is no such {kind} in the {_split_name(split)} set{more}; its counterpart '
-                f'is {other}',
-                'look at img_suffix, seg_map_suffix and data_prefix of the data set, or leave the '
-                'image out',
-            )
-
-
-def files_unreadable(reading: Reading) -> Iterator[Finding]:
-    """A label map cannot be decoded."""
-    for split, survey in surveys(reading):
-        failures = _of_kind(survey, 'unreadable')
-        if failures:
-            yield error(
-                failures[0].path,
-                f'this {_split_name(split)} label map cannot be read: {failures[0].detail}'
-                f'{_and_others(survey, failures)}',
-                'the file may be truncated or no image: replace it or leave it out',
-                files=(('image', failures[0].image),),
-            )
-
-
-def sizes_differ(reading: Reading) -> Iterator[Finding]:
-    """An image and its label map differ in size, EXIF rotation included."""
-    for _, survey in surveys(reading):
-        different = []
-        for index in survey.spread(IMAGES_MEASURED):
-            info = survey.info(index)
-            paths = [str(info.get(key) or '') for key in ('img_path', 'seg_map_path')]
-            sizes = [_size_of(path) for path in paths]
-            if None not in sizes and sizes[0] != sizes[1]:
-                different.append((paths, sizes))
-        if different:
-            paths, (image, labels) = different[0]
-            more = f' ({len(different)} of the images looked at)' if len(different) > 1 else ''
-            turned = image == labels[::-1]
-            yield error(
-                paths[1],
-                f'{labels[0]}x{labels[1]} pixels, and its image {image[0]}x{image[1]}{more}: '
-                'labels are of other places than the pixels, or the crop fails',
-                'the image is turned by its EXIF orientation when it is read, the label map is '
-                'not: save the image turned'
-                if turned
-                else 'resize the label map by nearest neighbour to the size of its image, or pair the '
-                'files again',
-                files=(('image', paths[0]), ('labels', paths[1])),
-            )
-
-
-def _size_of(path: str) -> tuple[int, int] | None:
-    """Width and height as OpenCV reads the file; None if its header says nothing."""
-    if not path or path.startswith(REMOTE) or not Path(path).is_file():
-        return None
-    try:
-        with Image.open(path) as image:
-            size = image.size
-            turned = image.getexif().get(0x0112) in SWAPS_SIDES
-    except Exception:  # a format of its own, or unreadable: another check says so
-        return None
-    return size[::-1] if turned else size

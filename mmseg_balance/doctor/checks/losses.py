@@ -9,6 +9,7 @@ from mmseg_balance import compat
 from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.findings import Finding, advice, error, warning
 from mmseg_balance.doctor.fixes import REGISTER
+from mmseg_balance.doctor.model_build import training_size
 from mmseg_balance.doctor.reading import NotReadError, Reading
 
 STOCK_WITHOUT_PIXELS = ('DiceLoss', 'TverskyLoss', 'LovaszLoss', 'HuasdorffDisstanceLoss')
@@ -19,6 +20,8 @@ REGION_LOSSES = (
     'GeneralizedDiceLoss',
     'LovaszSoftmaxLoss',
 )
+SUMMED_OVER_PIXELS = ('CrossEntropyLoss', 'FocalLoss')
+FLOAT16_MAX = 65504
 KEPT = ('loss_weight', 'loss_name', 'class_weight')
 
 
@@ -187,11 +190,11 @@ def loss_name_shared(reading: Reading) -> Iterator[Finding]:
     """Two losses of a head share a name, and so one entry of the log."""
     for head in reading.heads:
         own = [loss for h, loss in reading.losses if h.key == head.key]
-        names = Counter(_name_of(loss) for loss in own)
+        names = Counter(loss.name for loss in own)
         for name, number in names.items():
             if number < 2 or name is None:
                 continue
-            twins = [loss for loss in own if _name_of(loss) == name]
+            twins = [loss for loss in own if loss.name == name]
             fix = {
                 f'{loss.key}.loss_name': f'{name}_{index + 2}'
                 for index, loss in enumerate(twins[1:])
@@ -202,19 +205,6 @@ def loss_name_shared(reading: Reading) -> Iterator[Finding]:
                 'LossScheduleHook moves them together',
                 fix=fix,
             )
-
-
-def _name_of(loss: view.Loss) -> str | None:
-    """``loss_name`` by the config or the default of the type."""
-    if loss.config.get('loss_name'):
-        return loss.config['loss_name']
-    kind = view.registered(view.MODELS, loss.config)
-    if kind is None:
-        return None
-    import inspect
-
-    parameter = inspect.signature(kind.__init__).parameters.get('loss_name')
-    return parameter.default if parameter else None
 
 
 def ohem(reading: Reading) -> Iterator[Finding]:
@@ -290,15 +280,30 @@ def _is_default(reading: Reading, key: str) -> bool:
 
 
 def float16_sum(reading: Reading) -> Iterator[Finding]:
-    """A loss that is summed over pixels overflows in float16."""
+    """Gradients of a loss that is summed over pixels overflow in float16."""
     wrapper = reading.config.get('optim_wrapper') or {}
     if view.type_name(wrapper) != 'AmpOptimWrapper' or wrapper.get('dtype') == 'bfloat16':
         return
+    scale = wrapper.get('loss_scale', 'dynamic')
+    height, width = training_size(reading.config)
+    pixels = reading.batch_size * height * width
     for _, loss in reading.losses:
-        if loss.config.get('reduction') == 'sum':
+        # Stock Dice, Tversky and Lovász losses are ratios of each image: their sum is small.
+        if loss.config.get('reduction') != 'sum' or loss.kind not in SUMMED_OVER_PIXELS:
+            continue
+        fix = {f'{loss.key}.reduction': 'mean'}
+        if isinstance(scale, float) and scale * pixels > FLOAT16_MAX:
+            yield error(
+                f'{loss.key}.reduction',
+                f"'sum' of {pixels} pixels under float16 with the fixed loss_scale={scale:g}: their "
+                f'gradients add up beyond {FLOAT16_MAX}, the largest float16, so that every step '
+                'is skipped and nothing is learned',
+                fix=fix,
+            )
+        else:
             yield warning(
                 f'{loss.key}.reduction',
                 "'sum' under float16: gradients grow with the number of pixels and overflow, so "
                 'the loss scale falls and steps are skipped',
-                fix={f'{loss.key}.reduction': 'mean'},
+                fix=fix,
             )

@@ -63,16 +63,13 @@ def registered_names(reading: Reading) -> Iterator[Finding]:
         if isinstance(kind, str) and '.' in kind.removeprefix('mmseg.'):
             continue  # of another package, whose absence stops the model from being built
         if isinstance(kind, str) and view.registered(registry, part) is None:
+            near = difflib.get_close_matches(kind, list(registry.module_dict), n=3)
             yield error(
                 f'{key}.type',
                 f'{kind!r} is not registered',
-                f'the nearest names are {", ".join(_nearest(kind, registry)) or "none"}; if it is '
+                f'the nearest names are {", ".join(near) or "none"}; if it is '
                 'your own, import its module with custom_imports',
             )
-
-
-def _nearest(kind: str, registry) -> list[str]:
-    return difflib.get_close_matches(kind, list(registry.module_dict), n=3)
 
 
 def _parts(reading: Reading) -> Iterator[tuple[str, object, Mapping]]:
@@ -112,7 +109,7 @@ def sync_bn(reading: Reading) -> Iterator[Finding]:
     """SyncBN where one process trains."""
     if reading.gpus > 1:
         return
-    if any(view.type_name(part) == 'SyncBN' for part in view.typed_parts(reading.config.model)):
+    if view.has_type(reading.config.model, 'SyncBN'):
         yield advice(
             'model',
             'SyncBN on one GPU is plain batch norm over the images of one batch'

@@ -19,14 +19,12 @@ def scheduler_length(reading: Reading) -> Iterator[Finding]:
     if not total:
         return
     schedulers = [
-        (index, one)
-        for index, one in enumerate(view.listed(reading.config.get('param_scheduler')))
-        if isinstance(one, Mapping) and not one.get('by_epoch', True)
+        (key, one)
+        for key, one in view.schedulers_of(reading.config)
+        if not one.get('by_epoch', True)
     ]
-    several = isinstance(reading.config.get('param_scheduler'), (list, tuple))
     ends = [one.get('end') or total for _, one in schedulers]
-    for index, one in schedulers:
-        key = f'param_scheduler.{index}' if several else 'param_scheduler'
+    for key, one in schedulers:
         begin, end = one.get('begin') or 0, one.get('end')
         if begin >= total:
             yield warning(
@@ -53,11 +51,8 @@ def scheduler_by_epoch(reading: Reading) -> Iterator[Finding]:
     """A schedule in epochs in a training of iterations."""
     if not view.max_iters(reading.config):
         return
-    schedulers = view.listed(reading.config.get('param_scheduler'))
-    several = isinstance(reading.config.get('param_scheduler'), (list, tuple))
-    for index, one in enumerate(schedulers):
-        if isinstance(one, Mapping) and one.get('by_epoch', True) and 'type' in one:
-            key = f'param_scheduler.{index}' if several else 'param_scheduler'
+    for key, one in view.schedulers_of(reading.config):
+        if one.get('by_epoch', True) and 'type' in one:
             yield error(
                 f'{key}.by_epoch',
                 f'{view.type_name(one)} counts epochs (by_epoch=True is the default) and the '
@@ -89,10 +84,8 @@ def intervals(reading: Reading) -> Iterator[Finding]:
 
 def loss_schedule(reading: Reading) -> Iterator[Finding]:
     """A loss schedule is not well formed, or names a loss that no head has."""
-    from mmseg_balance.doctor.checks.losses import _name_of
-
     total = view.max_iters(reading.config) or 1000
-    names = {_name_of(loss) for head in reading.heads for loss in head.losses} - {None}
+    names = {loss.name for head in reading.heads for loss in head.losses} - {None}
     for key, hook in view.hooks_of(reading.config):
         if view.type_name(hook) != 'LossScheduleHook':
             continue

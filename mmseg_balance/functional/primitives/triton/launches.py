@@ -3,22 +3,23 @@
 Each launch is an operator of its own, so that ``torch.compile`` takes a loss as one graph.
 """
 
-from functools import wraps
-
 import torch
 import triton
 from torch import Tensor
 from torch.autograd import Function
 
-from mmseg_balance.functional.backend import is_compiling
-from mmseg_balance.functional.primitives.triton import kernels
+from mmseg_balance.functional.primitives.triton import nll_kernels, overlap_kernels
+from mmseg_balance.functional.primitives.triton.operators import (
+    operator,
+    programs_per_row,
+    shapes_of,
+)
 from mmseg_balance.functional.primitives.triton.tiles import COMPILER, source_arguments
 from mmseg_balance.functional.primitives.triton.upsampling import cells_backward
 
 NLL_BLOCK_P = 512  # 128 threads, four pixels each: 16-byte loads of float32
 NLL_BLOCK_C = 8
 PROGRAMS_PER_PROCESSOR = 8  # sums: enough to fill the GPU, few enough to keep the sums small
-PROGRAMS_IN_INTERPRETER = 3
 
 
 class PixelNLL(Function):
@@ -75,37 +76,6 @@ class OverlapSums(Function):
         return out, None, None, None, None, None, None
 
 
-def operator(name: str):
-    """Make a launch ``mmseg_balance::name`` for ``torch.compile`` (PyTorch >= 2.4).
-
-    Only there: in eager mode an operator written in Python costs more time than the launch.
-    """
-
-    def register(function):
-        @wraps(function)
-        def launch(tensor, *args):
-            with torch.cuda.device_of(tensor):  # Triton launches on the current device
-                return function(tensor, *args)
-
-        if not hasattr(torch.library, 'custom_op'):
-            return launch
-        compiled = torch.library.custom_op(f'mmseg_balance::{name}', launch, mutates_args=())
-
-        @wraps(function)
-        def call(*args):
-            return compiled(*args) if is_compiling() else launch(*args)
-
-        call.register_fake = compiled.register_fake
-        return call
-
-    return register
-
-
-def shapes_of(function):
-    """How the compiler learns an operator's output shapes without running it."""
-    return getattr(function, 'register_fake', lambda fake: fake)
-
-
 @operator('nll_forward')
 def nll_forward(
     logits: Tensor, labels: Tensor, ignore_index: int, align_corners: bool | None
@@ -114,7 +84,7 @@ def nll_forward(
     nll, lse, hits = _nll_outputs(logits, labels, ignore_index, align_corners)
     block = _nll_block(logits, align_corners)
     grid = (triton.cdiv(labels[0].numel(), block['BLOCK_P']), len(labels))
-    kernels.nll_forward_kernel[grid](
+    nll_kernels.nll_forward_kernel[grid](
         logits,
         labels,
         nll,
@@ -152,7 +122,7 @@ def nll_backward(
         )
     out, block = torch.empty_like(logits), _nll_block(logits, None)
     grid = (triton.cdiv(labels[0].numel(), block['BLOCK_P']), len(labels))
-    kernels.nll_backward_kernel[grid](
+    nll_kernels.nll_backward_kernel[grid](
         logits,
         labels,
         lse,
@@ -198,7 +168,7 @@ def overlap_forward(
         logits, triton.cdiv(labels[0].numel(), block['BLOCK_P']), PROGRAMS_PER_PROCESSOR
     )
     sums = torch.empty((images, programs, 3, classes), dtype=torch.float32, device=logits.device)
-    kernels.overlap_forward_kernel[programs, images](
+    overlap_kernels.overlap_forward_kernel[programs, images](
         logits,
         labels,
         pixel_weight,
@@ -247,7 +217,7 @@ def overlap_backward(
         out, strides = torch.empty_like(lse), (0, 0, 0, 0)
     block = overlap_block(logits.shape[1], align_corners is not None)
     grid = (triton.cdiv(labels[0].numel(), block['BLOCK_P']), len(labels))
-    kernels.overlap_backward_kernel[grid](
+    overlap_kernels.overlap_backward_kernel[grid](
         logits,
         labels,
         pixel_weight,
@@ -311,7 +281,7 @@ def label_sums(values: Tensor, labels: Tensor, num_classes: int, ignore_index: i
         values, triton.cdiv(labels[0].numel(), block['BLOCK_P']), PROGRAMS_PER_PROCESSOR
     )
     sums = torch.empty((len(labels), programs, num_classes), device=values.device)
-    kernels.label_sums_kernel[programs, len(labels)](
+    overlap_kernels.label_sums_kernel[programs, len(labels)](
         values, labels, sums, num_classes, labels[0].numel(), ignore_index, **block, **COMPILER
     )
     return sums.sum(1, dtype=torch.float64).float()
@@ -342,14 +312,6 @@ def _nll_block(logits: Tensor, align_corners: bool | None) -> dict:
     if logits.stride(1) == 1:
         pixels = NLL_BLOCK_P // 4
     return dict(BLOCK_C=NLL_BLOCK_C, BLOCK_P=pixels, num_warps=4)
-
-
-def programs_per_row(values: Tensor, blocks: int, per_processor: int) -> int:
-    """Programs an image or pool: each goes through several blocks of pixels before it reduces."""
-    if not values.is_cuda:
-        return min(blocks, PROGRAMS_IN_INTERPRETER)
-    processors = torch.cuda.get_device_properties(values.device).multi_processor_count
-    return min(blocks, triton.cdiv(processors * per_processor, len(values)))
 
 
 def _constant(power: float) -> int:

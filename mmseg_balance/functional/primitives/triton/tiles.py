@@ -156,3 +156,35 @@ def source_arguments(logits: Tensor, size: torch.Size, align_corners: bool | Non
         DENSE_ROWS=dense and not upsampled,
         UPSAMPLED=upsampled,
     )
+
+
+@triton.jit
+def load_labels(labels, image, pixel, inside, num_pixels, num_classes, ignore_index):
+    """Labels as int32, -1 where none; where a pixel counts; and where its label is out of range."""
+    label = tl.load(labels + image * num_pixels + pixel, mask=inside, other=ignore_index)
+    valid = label != ignore_index
+    bad = valid & ((label < 0) | (label >= num_classes))
+    return tl.where(valid & (bad == 0), label, -1).to(tl.int32), valid, bad
+
+
+@triton.jit
+def power_of(log_prob, prob, power, POWER: tl.constexpr):
+    """prob ** power; POWER is 0 where the exponent is known at run time only."""
+    if POWER == 1:
+        powered = prob
+    elif POWER == 2:
+        powered = prob * prob
+    else:
+        powered = tl.where(prob == 0, 0.0, tl.exp(log_prob * power))
+    return powered
+
+
+@triton.jit
+def out_offset(pixel, width, stride_h, stride_w, DENSE_ROWS: tl.constexpr):
+    """Offset of each pixel in a plane of the gradient."""
+    if DENSE_ROWS:
+        offset = pixel.to(tl.int64) * stride_w
+    else:
+        row = pixel // width
+        offset = row.to(tl.int64) * stride_h + (pixel - row * width).to(tl.int64) * stride_w
+    return offset

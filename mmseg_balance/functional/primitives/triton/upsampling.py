@@ -11,8 +11,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mmseg_balance.functional.primitives.triton.kernels import power_of
-from mmseg_balance.functional.primitives.triton.tiles import COMPILER, corners, line_tables
+from mmseg_balance.functional.primitives.triton.tiles import (
+    COMPILER,
+    corners,
+    line_tables,
+    power_of,
+)
 
 CELL_BLOCK = dict(BLOCK_C=32, BLOCK_CELLS=32)
 
