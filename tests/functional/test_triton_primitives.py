@@ -17,7 +17,7 @@ if not backend.TRITON_USABLE:
 
 from mmseg_balance.functional import primitives
 from mmseg_balance.functional.labels import sum_by_label
-from mmseg_balance.functional.primitives import dense, upsampled
+from mmseg_balance.functional.primitives import dense, interpolation, upsampled
 from mmseg_balance.functional.primitives.triton import launches as triton_primitives
 from mmseg_balance.functional.primitives.triton import operators
 from mmseg_balance.functional.primitives.triton.launches import overlap_block
@@ -288,7 +288,7 @@ def test_tables_are_not_copied_nor_kept_while_a_graph_is_captured(align_corners,
     assert not any(copies)
     assert line_tables(5, 20, align_corners, device)[0] is first[0]
     monkeypatch.setattr(torch.cuda, 'is_current_stream_capturing', lambda: True)
-    monkeypatch.setattr(upsampled, 'DEVICES_WITH_GRAPHS', ('cuda', 'meta'))
+    monkeypatch.setattr(interpolation, 'DEVICES_WITH_GRAPHS', ('cuda', 'meta'))
     captured = line_tables(5, 20, align_corners, device)
     assert captured[0] is not first[0]
     assert captured[3] == first[3]

@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from mmseg_balance.functional.logits import UpsampledLogits
 from mmseg_balance.functional.primitives import overlap_sums, pixel_nll, upsampled
-from mmseg_balance.functional.primitives.upsampled import add_rows_gradient, upsample_rows
+from mmseg_balance.functional.primitives.interpolation import add_rows_gradient, upsample_rows
 from tests.support.losses import CASES, CLASSES
 
 SIZES = [

@@ -9,7 +9,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mmseg_balance.functional.primitives.upsampled import (
+from mmseg_balance.functional.primitives.interpolation import (
     kept_by_size,
     source_lines,
     source_lines_on,
