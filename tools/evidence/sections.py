@@ -50,8 +50,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def headline(studies: Sequence[Study]) -> str:
-    """Full trainings on test, a table each: the baseline's scores and differences from them."""
-    return _each(of_kind(studies, FULL), lambda study: test_table(study, HEADLINE))
+    """Full trainings that compare: a table each, the baseline's scores and differences from them."""
+    compared = [study for study in of_kind(studies, FULL) if len(study.methods) > 1]
+    return _each(compared, lambda study: test_table(study, HEADLINE))
 
 
 def trainings(studies: Sequence[Study]) -> str:
