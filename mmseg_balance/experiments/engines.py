@@ -7,10 +7,12 @@ are interrupted. What a call finds out goes to files; its result is small.
 
 import os
 import queue
+import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 SECONDS_PER_TICK = 0.5
@@ -25,16 +27,26 @@ class Place:
 
     Args:
         environment: variables for its processes, such as ``CUDA_VISIBLE_DEVICES``.
-        stop: set when the call is to end early (a call on Ray is interrupted instead).
+        stop: set when the call is to end early.
     """
 
     environment: Mapping[str, str] | None = None
-    stop: threading.Event | None = None
+    stop: 'threading.Event | Gone | None' = None
 
     def check(self) -> None:
         """End the call, as Ctrl-C would, if it is to end."""
         if self.stop is not None and self.stop.is_set():
             raise KeyboardInterrupt
+
+
+@dataclass(frozen=True)
+class Gone:
+    """An event that is set when a file is no longer there, on whatever machine shares its folder."""
+
+    path: Path
+
+    def is_set(self) -> bool:
+        return not self.path.exists()
 
 
 Call = Callable[[Place], Any]
@@ -224,8 +236,13 @@ class RayEngine:
             **self.needs, max_retries=self.RETRIES, retry_exceptions=False
         )
         variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+        folder = Path.cwd()
+        # Ray interrupts a call once, and a busy worker may miss it: a call also ends without this.
+        descriptor, running = tempfile.mkstemp(prefix='.running-', dir=folder)
+        os.close(descriptor)
+        stop = Gone(Path(running))
         left = {
-            task.remote(os.getcwd(), variables, call): number for number, call in enumerate(calls)
+            task.remote(folder, variables, call, stop): number for number, call in enumerate(calls)
         }
         try:
             while left:
@@ -234,10 +251,13 @@ class RayEngine:
                 for reference in done:
                     on_end(left.pop(reference), self._outcome(reference))
         except BaseException:
+            stop.path.unlink()
             for reference in left:
                 ray.cancel(reference, force=False)
             ray.wait(list(left), num_returns=len(left), timeout=SECONDS_TO_STOP)
             raise
+        finally:
+            stop.path.unlink(missing_ok=True)
 
     def _outcome(self, reference) -> Any:
         try:
@@ -246,8 +266,8 @@ class RayEngine:
             return error
 
 
-def _in_folder(folder: str, variables: Mapping[str, str], call: Call) -> Any:
+def _in_folder(folder: Path, variables: Mapping[str, str], call: Call, stop: Gone) -> Any:
     """On a worker: its relative paths are those of the driver, on a shared file system."""
     os.chdir(folder)
     os.environ.update(variables)
-    return call(Place())
+    return call(Place(stop=stop))

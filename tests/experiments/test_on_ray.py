@@ -174,7 +174,13 @@ class TestRay:
         assert 'p = 0.5 is not allowed' in said
         assert comparison.table() == local.table()
 
-    def test_a_stop_ends_the_trainings_and_the_same_call_goes_on(self, engine, tmp_path):
+    @pytest.mark.parametrize('interrupted', [True, False])
+    def test_a_stop_ends_the_trainings_and_the_same_call_goes_on(
+        self, engine, tmp_path, monkeypatch, interrupted
+    ):
+        """Also where a busy worker misses that Ray interrupts it."""
+        if not interrupted:
+            monkeypatch.setattr(engine.ray, 'cancel', lambda *args, **kwargs: None)
         comparison = Comparing(tmp_path)
 
         def stop():

@@ -129,3 +129,12 @@ def test_refuses_to_train_and_unknown_rules(config):
         wrapped.train_step({}, None)
     with pytest.raises(ValueError, match="decision is 'best'; it must be one of argmax, iou, dice"):
         MODELS.build(dict(type='DecisionSegmentor', module=config.model, decision='best'))
+
+
+def test_the_recipe_builds_and_names_its_command(repository):
+    file = repository / 'configs' / 'decisions' / 'deeplabv3_ce_iou_camvid_dev_small.py'
+    assert file.read_text().startswith(f'# mmseg-balance test configs/decisions/{file.name} ')
+    init_default_scope('mmseg')
+    model = MODELS.build(Config.fromfile(str(file)).model)
+    assert model.decision == 'iou'
+    assert model.module.decode_head.num_classes == 11

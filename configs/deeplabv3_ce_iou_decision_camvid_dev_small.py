@@ -1,3 +1,0 @@
-# python tools/test.py configs/deeplabv3_ce_iou_decision_camvid_dev_small.py CHECKPOINT, one that was trained with _base_
-_base_ = './deeplabv3_ce_camvid_dev_small.py'
-model = dict(_delete_=True, type='DecisionSegmentor', decision='iou', module=_base_.model)
