@@ -1,5 +1,6 @@
 """All of ``docs/results/*.json``, and what the tables ask of it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,9 +34,19 @@ NAMES = {
     'soft_dice_ce': 'soft Dice + cross entropy',
     'recall_dice': 'recall loss + soft Dice',
     'lmp_dice': 'loss max-pooling + soft Dice',
-    'dlnce': 'soft Dice, then cross entropy',
+    'blv': 'balanced variation (BLV)',
+    'seesaw': 'Seesaw',
+    'region_size': 'region size',
+    'ldam': 'LDAM',
+    'tversky': 'Tversky',
+    'centerline_dice': 'clDice + soft Dice',
+    'generalized_dice': 'generalised Dice',
+    'lovasz_ce': 'Lovász-softmax + cross entropy',
+    'soft_iou_ce': 'soft IoU + cross entropy',
     CHECKPOINT: 'the checkpoint as it was',
 }
+# Composites of Taubert et al., by their own names.
+TAUBERT = re.compile('w?[df]l(a|n)?w?ce')
 
 
 @dataclass(frozen=True)
@@ -123,11 +134,12 @@ def of_kind(studies: Sequence[Study], kind: str) -> list[Study]:
 def name_of(method: str) -> str:
     """As the pages call a method.
 
-    >>> name_of('ce'), name_of('ce + balance_batch_ccp')
-    ('cross entropy', 'cross entropy, balance_batch_ccp')
+    >>> name_of('ce'), name_of('ce + balance_batch_ccp'), name_of('dlawce')
+    ('cross entropy', 'cross entropy, balance_batch_ccp', 'DLAWCE')
     """
     loss, _, rest = method.partition(' + ')
-    return NAMES.get(loss.lower(), loss.replace('_', ' ')) + (f', {rest}' if rest else '')
+    name = NAMES.get(loss.lower()) or (loss.upper() if TAUBERT.fullmatch(loss) else loss)
+    return name.replace('_', ' ') + (f', {rest}' if rest else '')
 
 
 def has_interval(row: dict | None) -> bool:
