@@ -238,13 +238,14 @@ def _details(study: Study) -> str:
         f'{k} {v}' for k, v in has.items() if k not in ('machine', 'cores', 'date')
     )
     chosen = (content.get('recommended') or {}).get('text', [])
+    commands = content['command'].replace(' and mmseg-balance', '` and `mmseg-balance')
     screened = [f'Dev beside test:\n\n{dev_and_test(study)}'] if study.kind == HEADS else []
     parts = [
         f'## {study.title}',
         f'{provenance(study)}; config `{at["config"]}`; {at["train_images"]} training and '
         f'{at.get("dev_images", "?")} dev images; groups of images: `{at.get("groups", "images")}`; '
         f'{at.get("tuned") or "no"} trials of tuning for each method. {content.get("note", "")}'.strip(),
-        f'*Made by* `{content["command"]}` at commit {content.get("commit", "unknown")}, '
+        f'*Made by* `{commands}` at commit {content.get("commit", "unknown")}, '
         f'{has["date"][:10]}, {has["machine"]}, {has["cores"]} cores; {versions}.',
         ' '.join(chosen),
         *screened,
