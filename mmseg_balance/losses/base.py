@@ -90,9 +90,7 @@ class SegmentationLoss(nn.Module):
                 f'and {type(self).__name__} is a softmax over them: remove use_sigmoid, or take '
                 "MMSegmentation's loss (one channel is sigmoid here, too)."
             )
-        value = self.value(
-            logits, labels, ignore_index, weight, avg_factor, reduction_override or 'mean'
-        )
+        value = self.value(logits, labels, ignore_index, weight, avg_factor, reduction_override)
         return self.loss_weight * value
 
     def value(
@@ -102,9 +100,9 @@ class SegmentationLoss(nn.Module):
         ignore_index: int,
         weight: Tensor | None,
         avg_factor: float | None,
-        reduction: str,
+        reduction: str | None,
     ) -> Tensor:
-        """The loss before ``loss_weight``."""
+        """The loss before ``loss_weight``; ``reduction`` None is the loss's own."""
         raise NotImplementedError
 
 
@@ -184,7 +182,7 @@ class PixelLoss(SegmentationLoss):
             label_weight=label_weight,
             weight=weight,
             avg_factor=avg_factor,
-            reduction=reduction,
+            reduction=reduction or 'mean',
             sync=self.sync,
         )
 
@@ -206,7 +204,7 @@ class RegionLoss(SegmentationLoss):
         raise NotImplementedError
 
     def value(self, logits, labels, ignore_index, weight, avg_factor, reduction) -> Tensor:
-        if reduction != 'mean' or avg_factor is not None:
+        if reduction not in (None, 'mean') or avg_factor is not None:
             raise ValueError(
                 f'{type(self).__name__} has no value per pixel (reduction_override='
                 f'{reduction!r}, avg_factor={avg_factor}): use a pixel loss such as '

@@ -84,7 +84,7 @@ class LMPLoss(SegmentationLoss):
             labels,
             ignore_index=ignore_index,
             avg_factor=avg_factor,
-            reduction=reduction,
+            reduction=reduction or 'mean',
         )
 
 

@@ -20,6 +20,7 @@ PAIRS = [
     (dict(type='SoftDiceLoss'), dict(type='RecallLoss')),
     (dict(type='LovaszSoftmaxLoss'), dict(type='WeightedCrossEntropyLoss', label_smoothing=0.1)),
     (dict(type='SoftDiceLoss'), dict(type='CrossEntropyLoss', avg_non_ignore=True)),
+    (dict(type='SoftDiceLoss'), dict(type='CrossEntropyLoss', reduction='sum')),  # its own
 ]
 
 
