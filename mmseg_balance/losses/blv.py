@@ -11,9 +11,13 @@ from mmseg_balance.statistics import ClassStatistics
 
 @MODELS.register_module()
 class BalancedVariationLoss(PriorLoss):
-    """Cross entropy of logits with noise that grows with a class's rarity (Wang et al. 2023).
+    r"""Cross entropy of logits with noise that grows with a class's rarity (Wang et al. 2023).
 
-    Formula and convention: :func:`~mmseg_balance.functional.blv.blv_loss`. Noise in training only: in
+    .. math:: -\log \mathrm{softmax}\big(z + v \odot \min(|\delta|, b)\big)_y, \qquad
+              \delta \sim \mathcal N(0, \sigma^2), \quad
+              v_c = \frac{\log n_{\max} - \log n_c}{\log n_{\max} - \log n_{\min}}
+
+    Convention: that of :func:`~mmseg_balance.functional.blv.blv_loss`. Noise in training only: in
     ``eval()`` it is cross entropy. The default random generator of the device draws it, so that
     ``randomness = dict(seed=…)`` decides it, and with ``IterationSeedHook`` a resumed run draws
     what the uninterrupted one would have drawn.
@@ -23,6 +27,11 @@ class BalancedVariationLoss(PriorLoss):
         sigma: standard deviation of the noise before its bound.
         bound: largest noise; 0.9 of it is the mean for the default ``sigma``.
         loss_weight, loss_name, class_weight: as in all losses.
+
+    Example:
+        >>> loss = BalancedVariationLoss(statistics='statistics.npz')
+        >>> loss.loss_name
+        'loss_balanced_variation'
     """
 
     def __init__(

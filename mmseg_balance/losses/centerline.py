@@ -11,9 +11,11 @@ from mmseg_balance.losses.base import RegionLoss, not_negative, one_of
 
 @MODELS.register_module()
 class CenterlineDiceLoss(RegionLoss):
-    """Soft clDice loss of thin classes: how much of each skeleton lies in the other's region.
+    r"""Soft clDice loss of thin classes: how much of each skeleton lies in the other's region.
 
-    Formula and convention: :func:`~mmseg_balance.functional.centerline.centerline_dice_loss`, which
+    .. math:: 1 - \frac{\sum_c w_c D_c}{\sum_c w_c}, \qquad D_c = \frac{2\, R_c S_c}{R_c + S_c}
+
+    Convention: that of :func:`~mmseg_balance.functional.centerline.centerline_dice_loss`, which
     defines topology precision R and sensitivity S. It says nothing about other classes and little
     about widths: put it into a list with a Dice loss or cross entropy, as in
     ``configs/_base_/losses/centerline_dice.py``.
@@ -27,6 +29,13 @@ class CenterlineDiceLoss(RegionLoss):
         smooth: added to numerators and denominators.
         sync: sums over all processes.
         loss_weight, loss_name, class_weight: as in all losses.
+
+    Example:
+        >>> import torch
+        >>> labels = torch.tensor([[[0, 0, 0], [1, 1, 1], [0, 0, 0]]])
+        >>> sure = 20. * (2 * labels.unsqueeze(1) - 1)
+        >>> CenterlineDiceLoss(thin_classes=[1])(sure, labels)
+        tensor(0.)
 
     Reference:
         Shit et al. 2021, clDice.

@@ -9,15 +9,24 @@ from mmseg_balance.losses.base import RegionLoss, one_of
 
 @MODELS.register_module()
 class LovaszSoftmaxLoss(RegionLoss):
-    """Lovász extension of the Jaccard loss at the softmax errors (Berman et al. 2018).
+    r"""Lovász extension of the Jaccard loss at the softmax errors (Berman et al. 2018).
 
-    Formula and convention: :func:`~mmseg_balance.functional.lovasz.lovasz_softmax_loss`. With
+    .. math:: \frac{\sum_c w_c \overline{\Delta_{J_c}}(m_c)}{\sum_c w_c}, \qquad
+              m_{xc} = |g_{xc} - p_{xc}|
+
+    Convention: that of :func:`~mmseg_balance.functional.lovasz.lovasz_softmax_loss`. With
     ``classes='all'`` an absent class costs its largest probability, as Berman's code has it.
 
     Args:
         over: ``'batch'`` sorts the pixels of all images together, ``'image'`` each image's.
         classes: ``'present'`` or ``'all'``.
         loss_weight, loss_name, class_weight: as in all losses.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[2., 0.], [0., 1.]]).view(1, 2, 1, 2)
+        >>> LovaszSoftmaxLoss()(logits, torch.tensor([[[0, 1]]]))
+        tensor(0.2315)
     """
 
     def __init__(

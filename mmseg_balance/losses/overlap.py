@@ -18,9 +18,13 @@ MACRO_POOLS = (*POOLS, 'image_class')
 
 @MODELS.register_module()
 class SoftDiceLoss(RegionLoss):
-    """Multi-class soft Dice loss: macro is Huang eq. 5, micro Taubert eq. 2.
+    r"""Multi-class soft Dice loss: macro is Huang eq. 5, micro Taubert eq. 2.
 
-    Formula and convention: :func:`~mmseg_balance.functional.overlap.soft_dice_loss`.
+    .. math:: 1 - \frac{\sum_c w_c D_c}{\sum_c w_c}, \qquad
+              D_c = \frac{2 I_c + s}{P_c + T_c + s + \varepsilon}
+
+    Convention: that of :mod:`mmseg_balance.functional.overlap`; formulas in
+    :func:`~mmseg_balance.functional.overlap.soft_dice_loss`.
 
     Args:
         average: ``'macro'``, a mean over classes, or ``'micro'``, one ratio of class-weighted sums.
@@ -32,6 +36,12 @@ class SoftDiceLoss(RegionLoss):
         classes: ``'present'`` leaves absent classes out of the mean, ``'all'`` counts them perfect.
         sync: sums over all processes.
         loss_weight, loss_name, class_weight: as in all losses.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
+        >>> SoftDiceLoss(power=1)(logits, torch.tensor([[[0, 1]]]))
+        tensor(0.3810)
     """
 
     supports_low_resolution = True
@@ -79,13 +89,22 @@ class SoftDiceLoss(RegionLoss):
 
 @MODELS.register_module()
 class SoftIoULoss(RegionLoss):
-    """Multi-class soft IoU loss (Rahman & Wang 2016; Huang, section III.B).
+    r"""Multi-class soft IoU loss (Rahman & Wang 2016; Huang, section III.B).
 
-    Formula and convention: :func:`~mmseg_balance.functional.overlap.soft_iou_loss`.
+    .. math:: 1 - \frac{\sum_c w_c J_c}{\sum_c w_c}, \qquad
+              J_c = \frac{I_c + s}{P_c + T_c - I_c + s + \varepsilon}
+
+    Convention: that of :mod:`mmseg_balance.functional.overlap`.
 
     Args:
         average, over, power, smooth, eps, classes, sync: as in :class:`SoftDiceLoss`.
         loss_weight, loss_name, class_weight: as in all losses.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
+        >>> SoftIoULoss()(logits, torch.tensor([[[0, 1]]]))
+        tensor(0.5500)
     """
 
     supports_low_resolution = True
@@ -133,9 +152,12 @@ class SoftIoULoss(RegionLoss):
 
 @MODELS.register_module()
 class SoftTverskyLoss(RegionLoss):
-    """Multi-class Tversky loss; with ``gamma`` the focal Tversky loss.
+    r"""Multi-class Tversky loss; with ``gamma`` the focal Tversky loss.
 
-    Formula and convention: :func:`~mmseg_balance.functional.overlap.soft_tversky_loss`.
+    .. math:: \frac{\sum_c w_c (1 - V_c)^\gamma}{\sum_c w_c}, \qquad V_c = \frac{I_c + s}
+              {I_c + \alpha (P_c - I_c) + \beta (T_c - I_c) + s + \varepsilon}
+
+    Convention: that of :mod:`mmseg_balance.functional.overlap`.
 
     Args:
         alpha: weight of false positives.
@@ -143,6 +165,12 @@ class SoftTverskyLoss(RegionLoss):
         gamma: exponent; above 1 it focuses on badly segmented classes.
         over, smooth, eps, classes, sync: as in :class:`SoftDiceLoss`.
         loss_weight, loss_name, class_weight: as in all losses.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
+        >>> SoftTverskyLoss(alpha=1., beta=1.)(logits, torch.tensor([[[0, 1]]]))
+        tensor(0.5500)
 
     Reference:
         Salehi et al. 2017; Abraham & Khan 2019.
@@ -195,14 +223,22 @@ class SoftTverskyLoss(RegionLoss):
 
 @MODELS.register_module()
 class GeneralizedDiceLoss(RegionLoss):
-    """Dice loss with classes weighed by their inverse squared size (Sudre et al. 2017).
+    r"""Dice loss with classes weighed by their inverse squared size (Sudre et al. 2017).
 
-    Formula and convention: those of
-    :func:`~mmseg_balance.functional.overlap.generalized_dice_loss`.
+    .. math:: 1 - 2\,\frac{\sum_c v_c I_c + s}{\sum_c v_c (P_c + T_c) + s + \varepsilon},
+              \qquad v_c = w_c / T_c^2
+
+    Convention: that of :mod:`mmseg_balance.functional.overlap`; an absent class counts nothing.
 
     Args:
         over, smooth, eps, sync: as in :class:`SoftDiceLoss`.
         loss_weight, loss_name, class_weight: as in all losses.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
+        >>> GeneralizedDiceLoss()(logits, torch.tensor([[[0, 1]]]))
+        tensor(0.3750)
     """
 
     supports_low_resolution = True

@@ -70,14 +70,21 @@ class WeightedCrossEntropyLoss(PixelLoss):
 
 @MODELS.register_module()
 class SoftmaxFocalLoss(PixelLoss):
-    """Focal loss of the softmax (Lin et al. 2017; Taubert eq. 3).
+    r"""Focal loss of the softmax (Lin et al. 2017; Taubert eq. 3).
 
-    Formula and convention: :func:`~mmseg_balance.functional.pixel.softmax_focal_loss` and
+    .. math:: \frac{\sum_x w_{y_x} (1 - p_{x y_x})^\gamma (-\log p_{x y_x})}{\sum_x w_{y_x}}
+
+    Convention: that of :func:`~mmseg_balance.functional.pixel.softmax_focal_loss` and
     :func:`~mmseg_balance.functional.pixel.reduce_pixel_losses`.
 
     Args:
         gamma: how much easy pixels are played down; 0 is cross entropy.
         loss_weight, loss_name, class_weight: as in all losses.
+
+    Example:
+        >>> import torch
+        >>> SoftmaxFocalLoss()(torch.zeros(1, 2, 1, 1), torch.tensor([[[0]]]))
+        tensor(0.1733)
     """
 
     supports_low_resolution = True

@@ -59,9 +59,12 @@ class PriorLoss(PixelLoss):
 
 @MODELS.register_module()
 class LDAMLoss(PriorLoss):
-    """Cross entropy with label-distribution-aware margins (Cao et al. 2019).
+    r"""Cross entropy with label-distribution-aware margins (Cao et al. 2019).
 
-    Formula and convention: :func:`~mmseg_balance.functional.pixel.ldam_loss`.
+    .. math:: -\log \mathrm{softmax}\big(s\,(z - \Delta_y e_y)\big)_y, \qquad
+              \Delta_c = \texttt{max\_margin}\,(n_{\min} / n_c)^{1/4}
+
+    Convention: that of :func:`~mmseg_balance.functional.pixel.ldam_loss`.
 
     Args:
         statistics: path of the class statistics, or ``'auto'``.
@@ -69,6 +72,11 @@ class LDAMLoss(PriorLoss):
         scale: s; the paper's 30 is for logits in [-1, 1] (a cosine classifier), choose about 1 for
             an ordinary head.
         loss_weight, loss_name, class_weight: as in all losses.
+
+    Example:
+        >>> loss = LDAMLoss(statistics='statistics.npz', scale=1.)
+        >>> loss.loss_name
+        'loss_ldam'
     """
 
     def __init__(
@@ -95,15 +103,22 @@ class LDAMLoss(PriorLoss):
 
 @MODELS.register_module()
 class LogitAdjustedLoss(PriorLoss):
-    """Cross entropy of logits shifted by the class priors (Menon et al. 2021, eq. 10).
+    r"""Cross entropy of logits shifted by the class priors (Menon et al. 2021, eq. 10).
 
-    Formula and convention: :func:`~mmseg_balance.functional.pixel.logit_adjusted_loss`. The shift is
+    .. math:: -\log \mathrm{softmax}(z + \tau \log \pi)_y
+
+    Convention: that of :func:`~mmseg_balance.functional.pixel.logit_adjusted_loss`. The shift is
     for training only; the network's own logits are then those of balanced classes.
 
     Args:
         statistics: path of the class statistics, or ``'auto'``.
         tau: strength; 0 is cross entropy.
         loss_weight, loss_name, class_weight: as in all losses.
+
+    Example:
+        >>> loss = LogitAdjustedLoss(statistics='statistics.npz', tau=0.5)
+        >>> loss.tau
+        0.5
     """
 
     supports_low_resolution = True

@@ -10,9 +10,11 @@ from mmseg_balance.losses.base import PixelLoss
 
 @MODELS.register_module()
 class RecallLoss(PixelLoss):
-    """Cross entropy weighted by the share of its class that is missed (Tian eq. 5).
+    r"""Cross entropy weighted by the share of its class that is missed (Tian eq. 5).
 
-    Formula and convention: :func:`~mmseg_balance.functional.recall.recall_loss`. Once every pixel of a
+    .. math:: \frac{\sum_x w_{y_x} (1 - R_{y_x}) (-\log p_{x y_x})}{\sum_x w_{y_x}}
+
+    Convention: that of :func:`~mmseg_balance.functional.recall.recall_loss`. Once every pixel of a
     class is right its weight is 0, so the loss ends where the errors end.
 
     Args:
@@ -20,6 +22,12 @@ class RecallLoss(PixelLoss):
             this share of the past, kept in the checkpoint and updated in training only.
         sync: recall, numerator and denominator over all processes.
         loss_weight, loss_name, class_weight: as in all losses.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([1., 0.]).view(1, 2, 1, 1).expand(1, 2, 1, 2)
+        >>> RecallLoss()(logits, torch.tensor([[[0, 1]]]))  # (0 * 0.3133 + 1 * 1.3133) / 2
+        tensor(0.6566)
     """
 
     supports_low_resolution = True

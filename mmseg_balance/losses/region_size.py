@@ -9,9 +9,11 @@ from mmseg_balance.losses.base import RegionLoss, one_of
 
 @MODELS.register_module()
 class RegionSizeLoss(RegionLoss):
-    """Difference of predicted and labelled proportions, a term beside cross entropy (Liu 2021).
+    r"""Difference of predicted and labelled proportions, a term beside cross entropy (Liu 2021).
 
-    Formula and convention: :func:`~mmseg_balance.functional.region_size.region_size_loss`. It knows
+    .. math:: \frac{\sum_c w_c\, |P_c - T_c| / n}{\sum_c w_c}, \qquad n = \sum_c T_c
+
+    Convention: that of :func:`~mmseg_balance.functional.region_size.region_size_loss`. It knows
     sizes and no places: alone it trains nothing of use, so put it into a list with cross entropy,
     as in ``configs/_base_/losses/region_size.py``; its ``loss_weight`` is the paper's factor.
 
@@ -21,6 +23,12 @@ class RegionSizeLoss(RegionLoss):
             ``'present'`` leaves these classes out.
         sync: sums over all processes.
         loss_weight, loss_name, class_weight: as in all losses.
+
+    Example:
+        >>> import torch
+        >>> logits = torch.tensor([[0., 0.], [0., 1.0986123]]).T.reshape(1, 2, 1, 2)
+        >>> RegionSizeLoss()(logits, torch.tensor([[[0, 1]]]))
+        tensor(0.1250)
     """
 
     supports_low_resolution = True
