@@ -49,7 +49,7 @@ def main(args: argparse.Namespace, command: str) -> int:
     jobs, trials = jobs_of(runs), jobs_of(plan_trials(runs, args.tune, args.tune_seed))
     check_dev(trials)
     launcher = Launcher(args.launcher, args.gpus)
-    engine = make_engine(args.engine, args.jobs, args.gpus, args.address)
+    engine = make_engine(args.engine, args.jobs, args.gpus, args.address, args.work_dir)
     call = {
         'command': command,
         'base_hash': jobs[0].base_hash,

@@ -22,6 +22,16 @@ PASSED_ON = ('PYTHONPATH',)  # to Ray's workers, whose variables are those of th
 
 
 @dataclass(frozen=True)
+class Gone:
+    """An event that is set when a file is no longer there, on whatever machine shares its folder."""
+
+    path: Path
+
+    def is_set(self) -> bool:
+        return not self.path.exists()
+
+
+@dataclass(frozen=True)
 class Place:
     """Where a call runs.
 
@@ -31,22 +41,12 @@ class Place:
     """
 
     environment: Mapping[str, str] | None = None
-    stop: 'threading.Event | Gone | None' = None
+    stop: threading.Event | Gone | None = None
 
     def check(self) -> None:
         """End the call, as Ctrl-C would, if it is to end."""
         if self.stop is not None and self.stop.is_set():
             raise KeyboardInterrupt
-
-
-@dataclass(frozen=True)
-class Gone:
-    """An event that is set when a file is no longer there, on whatever machine shares its folder."""
-
-    path: Path
-
-    def is_set(self) -> bool:
-        return not self.path.exists()
 
 
 Call = Callable[[Place], Any]
@@ -69,7 +69,9 @@ class Engine(Protocol):
         """
 
 
-def make_engine(name: str, jobs: int = 1, gpus: int = 1, address: str | None = None) -> Engine:
+def make_engine(
+    name: str, jobs: int = 1, gpus: int = 1, address: str | None = None, shared: Path = Path()
+) -> Engine:
     """The engine of a command's arguments.
 
     Args:
@@ -77,6 +79,7 @@ def make_engine(name: str, jobs: int = 1, gpus: int = 1, address: str | None = N
         jobs: calls at a time, for ``local``.
         gpus: GPUs a call, where there are any; on Ray's CPUs, cores a call.
         address: of a Ray cluster; None: a new one on this machine; ``auto``: the one at work.
+        shared: see :class:`RayEngine`.
 
     Raises:
         ValueError: another name, ``jobs`` below 1 or an argument of the other engine.
@@ -88,7 +91,7 @@ def make_engine(name: str, jobs: int = 1, gpus: int = 1, address: str | None = N
     if name == 'ray':
         if jobs != 1:
             raise ValueError('--jobs is for --engine local; Ray runs what its nodes have place for')
-        return RayEngine(address, gpus)
+        return RayEngine(address, gpus, shared=shared)
     if address is not None:
         raise ValueError('--address is for --engine ray')
     return LocalEngine(jobs, gpus)
@@ -192,12 +195,19 @@ class RayEngine:
         address: of the cluster; None: the variable RAY_ADDRESS, or a new one on this machine.
         gpus: GPUs a call, where the cluster has any; else CPU cores.
         cores_only: for calls that need no GPU: ``gpus`` cores each, on all nodes.
+        shared: folder that all nodes share; a file there says that the calls are waited for.
     """
 
     RETRIES = 5
 
-    def __init__(self, address: str | None = None, gpus: int = 1, cores_only: bool = False) -> None:
-        self.address, self.gpus = address, gpus
+    def __init__(
+        self,
+        address: str | None = None,
+        gpus: int = 1,
+        cores_only: bool = False,
+        shared: Path = Path(),
+    ) -> None:
+        self.address, self.gpus, self.shared = address, gpus, shared.absolute()
         self._connect()
         resources = self.ray.cluster_resources()
         kind = 'GPU' if resources.get('GPU') and not cores_only else 'CPU'
@@ -236,15 +246,14 @@ class RayEngine:
             **self.needs, max_retries=self.RETRIES, retry_exceptions=False
         )
         variables = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-        folder = Path.cwd()
         # Ray interrupts a call once, and a busy worker may miss it: a call also ends without this.
-        descriptor, running = tempfile.mkstemp(prefix='.running-', dir=folder)
+        self.shared.mkdir(parents=True, exist_ok=True)
+        descriptor, awaited = tempfile.mkstemp(prefix='.awaited-', dir=self.shared)
         os.close(descriptor)
-        stop = Gone(Path(running))
-        left = {
-            task.remote(folder, variables, call, stop): number for number, call in enumerate(calls)
-        }
+        stop, left = Gone(Path(awaited)), {}
         try:
+            for number, call in enumerate(calls):
+                left[task.remote(Path.cwd(), variables, call, stop)] = number
             while left:
                 done, _ = ray.wait(list(left), timeout=SECONDS_PER_TICK)
                 on_tick()
@@ -254,7 +263,8 @@ class RayEngine:
             stop.path.unlink()
             for reference in left:
                 ray.cancel(reference, force=False)
-            ray.wait(list(left), num_returns=len(left), timeout=SECONDS_TO_STOP)
+            if left:
+                ray.wait(list(left), num_returns=len(left), timeout=SECONDS_TO_STOP)
             raise
         finally:
             stop.path.unlink(missing_ok=True)

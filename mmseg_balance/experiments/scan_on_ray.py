@@ -28,7 +28,7 @@ def scan_on_ray(
     Raises:
         RuntimeError: a part could not be counted.
     """
-    engine = engine or RayEngine(address, cores_only=True)
+    engine = engine or RayEngine(address, cores_only=True, shared=path.parent)
     parts = engine.slots
     calls = [partial(_scan, config, path.absolute(), (k, parts)) for k in range(parts)]
     failed: list[Exception] = []

@@ -61,7 +61,7 @@ class Screening:
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
         init_default_scope('mmseg')
-        self.engine = make_engine(args.engine, args.jobs, args.gpus, args.address)
+        self.engine = make_engine(args.engine, args.jobs, args.gpus, args.address, args.work_dir)
         self.base = screened_config(args)
         self.decisions = find_decisions(args.decisions)
         roots = config_roots(args.config)
