@@ -1,11 +1,7 @@
 """Options that several verbs share."""
 
 import argparse
-
-GROUPS_HELP = (
-    'images that depend on each other, for the intervals: images (none do, default), blocks or '
-    'blocks:LENGTH (consecutive video frames), or subjects:REGEX with a group for the subject'
-)
+from pathlib import Path
 
 
 class ConfigOverrides(argparse.Action):
@@ -53,8 +49,45 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_engine_options(parser: argparse.ArgumentParser) -> None:
-    """Add where and how many runs go on at a time."""
+def add_method_options(parser: argparse.ArgumentParser, losses: list[str], more: str) -> None:
+    """Add what is compared: losses, samplers and seeds.
+
+    Args:
+        losses: the default.
+        more: end of the help on losses.
+    """
+    parser.add_argument(
+        '--losses',
+        nargs='+',
+        default=losses,
+        metavar='LOSS',
+        help=f'names in configs/_base_/losses, or .py files that set loss_decode; {more}',
+    )
+    parser.add_argument(
+        '--samplers',
+        nargs='+',
+        default=['config'],
+        metavar='SAMPLER',
+        help='names in configs/_base_/samplers, or .py files; config: the one that the config has',
+    )
+    parser.add_argument(
+        '--seeds',
+        nargs='+',
+        type=int,
+        default=[0],
+        metavar='SEED',
+        help='each loss and sampler is trained once per seed',
+    )
+
+
+def add_process_options(parser: argparse.ArgumentParser, unit: str) -> None:
+    """Add how a unit of work is started, and where and how many go on at a time."""
+    parser.add_argument(
+        '--launcher',
+        choices=('none', 'pytorch', 'slurm'),
+        help=f'how a {unit} is started (default: pytorch with --gpus above 1, or none)',
+    )
+    parser.add_argument('--gpus', type=int, default=1, help=f'processes per {unit}')
     parser.add_argument(
         '--engine', choices=('local', 'ray'), default='local', help='this machine, or a Ray cluster'
     )
@@ -62,6 +95,47 @@ def add_engine_options(parser: argparse.ArgumentParser) -> None:
         '--jobs', type=int, default=1, metavar='N', help='processes at a time, for --engine local'
     )
     add_address(parser)
+
+
+def add_report_options(parser: argparse.ArgumentParser, verb: str, images: int) -> None:
+    """Add where results go, how they are judged and what is shown of them."""
+    parser.add_argument(
+        '--work-dir',
+        type=Path,
+        help=f'where everything goes (default: work_dirs/{verb}/<config name>)',
+    )
+    parser.add_argument(
+        '--choose-by',
+        default='mIoU',
+        metavar='SCORE',
+        help='score on dev that the recommendation goes by (default: mIoU)',
+    )
+    parser.add_argument(
+        '--groups',
+        default='images',
+        metavar='GROUPS',
+        help='images that depend on each other, for the intervals: images (none do, default), blocks '
+        'or blocks:LENGTH (consecutive video frames), or subjects:REGEX with a group for the subject',
+    )
+    parser.add_argument(
+        '--images',
+        type=int,
+        default=images,
+        metavar='N',
+        help='test images whose predictions are kept',
+    )
+    parser.add_argument(
+        '--strips',
+        type=int,
+        default=6,
+        metavar='N',
+        help='of these, shown in the report: those that differ most',
+    )
+    parser.add_argument(
+        '--report-only',
+        action='store_true',
+        help='make the tables and the report again from what is finished',
+    )
 
 
 def add_address(parser: argparse.ArgumentParser) -> None:

@@ -6,10 +6,14 @@ from pathlib import Path
 from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.reading import NotReadError, Reading
 from mmseg_balance.experiments.progress import time_text
-from mmseg_balance.experiments.screen.command import SHARE_OF_TRAINING, config_roots, every_loss
+from mmseg_balance.experiments.screen.command import (
+    HEADS,
+    SHARE_OF_TRAINING,
+    config_roots,
+    every_loss,
+)
 from mmseg_balance.experiments.training_log import cost, read_scalars
 
-HEADS_PER_PASS = 16  # the default of --heads
 TRAINED = 3  # a forward and a backward pass, in forward passes
 
 
@@ -23,7 +27,7 @@ def cost_text(reading: Reading) -> str:
     if not reading.iterations:
         return ''
     heads = len(every_loss(config_roots(reading.config.filename or '.')))
-    passes = math.ceil(heads / HEADS_PER_PASS)
+    passes = math.ceil(heads / HEADS)
     iterations = max(1, round(SHARE_OF_TRAINING * reading.iterations))
     share = _head_share(reading)
     steps = iterations * (passes * (1 - share) / TRAINED + heads * share)

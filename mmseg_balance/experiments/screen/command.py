@@ -32,6 +32,7 @@ from mmseg_balance.runtime.processes import Launcher
 
 ALL = 'all'  # every loss file
 SHARE_OF_TRAINING = 0.1
+HEADS = 16  # in a process, unless --heads says otherwise
 
 
 def run(args: argparse.Namespace) -> int:
@@ -43,6 +44,8 @@ def run(args: argparse.Namespace) -> int:
         args.work_dir = Path('work_dirs', 'screen', Path(args.config).stem)
     if args.launcher is None:
         args.launcher = 'pytorch' if args.gpus > 1 else 'none'
+    if args.heads is None:
+        args.heads = HEADS
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill ends like Ctrl-C
     try:
         return Screening(args).run()
