@@ -16,7 +16,7 @@ README_SECTION = ('## Which loss', '## ')
 
 
 def with_blocks(text: str, studies: Sequence[Study], page: str = '') -> str:
-    """The text with every ``<!-- results: NAME -->`` … ``<!-- /results -->`` made anew.
+    """The text with every ``<!-- results: NAME -->`` … ``<!-- /results -->`` filled from the studies.
 
     Raises:
         ValueError: no block of that name, or one that does not end.
