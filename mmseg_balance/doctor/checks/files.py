@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from mmseg_balance.doctor.checks.labels import and_others, example, of_kind, split_name, surveys
+from mmseg_balance.doctor.checks.labels import example, failing, split_name, surveys
 from mmseg_balance.doctor.findings import Finding, error
 from mmseg_balance.doctor.label_survey import REMOTE
 from mmseg_balance.doctor.reading import Reading
@@ -32,16 +32,13 @@ def files_missing(reading: Reading) -> Iterator[Finding]:
 
 def files_unreadable(reading: Reading) -> Iterator[Finding]:
     """A label map cannot be decoded."""
-    for split, survey in surveys(reading):
-        failures = of_kind(survey, 'unreadable')
-        if failures:
-            yield error(
-                failures[0].path,
-                f'this {split_name(split)} label map cannot be read: {failures[0].detail}'
-                f'{and_others(survey, failures)}',
-                'the file may be truncated or no image: replace it or leave it out',
-                files=(('image', failures[0].image),),
-            )
+    for split, _, (first, *_), others in failing(reading, 'unreadable'):
+        yield error(
+            first.path,
+            f'this {split_name(split)} label map cannot be read: {first.detail}{others}',
+            'the file may be truncated or no image: replace it or leave it out',
+            files=(('image', first.image),),
+        )
 
 
 def sizes_differ(reading: Reading) -> Iterator[Finding]:
@@ -86,13 +83,11 @@ def _size_of(path: str) -> tuple[int, int] | None:
 
 def label_colours(reading: Reading) -> Iterator[Finding]:
     """A label map is a colour picture instead of one class index a pixel."""
-    for split, survey in surveys(reading):
-        failures = of_kind(survey, 'colours')
-        if failures:
-            yield error(
-                failures[0].path,
-                f'this {split_name(split)} label map has {failures[0].detail}: colours, where one '
-                f'class index a pixel is wanted{and_others(survey, failures)}',
-                'mmseg-balance convert_labels --help: it maps colours to indices once',
-                files=example(failures[0]),
-            )
+    for split, _, (first, *_), others in failing(reading, 'colours'):
+        yield error(
+            first.path,
+            f'this {split_name(split)} label map has {first.detail}: colours, where one class index '
+            f'a pixel is wanted{others}',
+            'mmseg-balance convert_labels --help: it maps colours to indices once',
+            files=example(first),
+        )

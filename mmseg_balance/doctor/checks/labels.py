@@ -33,13 +33,15 @@ def _pictures(info: dict) -> tuple[tuple[str, str], ...]:
     return (('image', str(info.get('img_path'))), ('labels', str(info.get('seg_map_path'))))
 
 
-def of_kind(survey: Survey, kind: str) -> list[Failure]:
-    """The failures of one kind."""
-    return [one for one in survey.failures if one.kind == kind]
+def failing(reading: Reading, kind: str) -> Iterator[tuple[str, Survey, list[Failure], str]]:
+    """Split, labels, failures of one kind, and how many label maps are like the first of them."""
+    for split, survey in surveys(reading):
+        failures = [one for one in survey.failures if one.kind == kind]
+        if failures:
+            yield split, survey, failures, _and_others(survey, failures)
 
 
-def and_others(survey: Survey, failures: list[Failure]) -> str:
-    """How many label maps there are like the one that is named."""
+def _and_others(survey: Survey, failures: list[Failure]) -> str:
     if len(failures) < 2:
         return ''
     if survey.num_failures > len(survey.failures):
@@ -49,10 +51,7 @@ def and_others(survey: Survey, failures: list[Failure]) -> str:
 
 def label_range(reading: Reading) -> Iterator[Finding]:
     """A label is neither a class nor the ignored value."""
-    for split, survey in surveys(reading):
-        failures = of_kind(survey, 'range')
-        if not failures:
-            continue
+    for split, survey, failures, others in failing(reading, 'range'):
         first = failures[0]
         stored = set().union(*(one.values for one in failures)) - {survey.ignore_index}
         classes = len(survey.class_names)
@@ -78,7 +77,7 @@ def label_range(reading: Reading) -> Iterator[Finding]:
         yield error(
             first.path,
             f'{first.detail.split(": ")[-2]}'
-            f'{and_others(survey, failures)}. Training stops with an index error; on a GPU '
+            f'{others}. Training stops with an index error; on a GPU '
             'with "device-side assert triggered".',
             change,
             fix=fix,
