@@ -1,4 +1,4 @@
-"""CalibrationMetric against a softmax of the same logits and torchmetrics' calibration error."""
+"""What testing does with an image: softmax, argmax, the decision for IoU, calibration metrics."""
 
 import argparse
 
@@ -7,6 +7,7 @@ from mmseg.registry import METRICS
 
 from mmseg_balance.benchmarking.batches import training_batch
 from mmseg_balance.benchmarking.timing import Case, compare, time_in_turns
+from mmseg_balance.functional.decision import decide_probs
 
 BASELINE = 'softmax'
 SHAPES = ((19, 1024, 2048), (150, 512, 512))
@@ -22,9 +23,11 @@ def data_sample(logits: torch.Tensor, labels: torch.Tensor) -> dict:
 def cases(logits: torch.Tensor, labels: torch.Tensor) -> list[Case]:
     """Each takes one image; the metrics keep their sums."""
     metric = METRICS.build(dict(type='CalibrationMetric', num_bins=NUM_BINS, prefix='calibration'))
-    sample = data_sample(logits, labels)
+    sample, probs = data_sample(logits, labels), logits.softmax(0)[None]
     chosen = [
         Case(BASELINE, 'PyTorch', lambda: logits.softmax(0)),
+        Case('argmax', 'PyTorch', lambda: probs.argmax(1)),
+        Case("decide_probs(…, 'iou')", 'ours', lambda: decide_probs(probs, 'iou')),
         Case('CalibrationMetric', 'ours', lambda: metric.process(None, [sample])),
     ]
     try:

@@ -7,7 +7,9 @@ from mmseg_balance.commands.verbs import Verb, add_verbs
 
 TABLES = {
     'losses': Verb('mmseg_balance.benchmarking.losses', 'losses against F.cross_entropy'),
-    'metric': Verb('mmseg_balance.benchmarking.metric', 'CalibrationMetric against torchmetrics'),
+    'metric': Verb(
+        'mmseg_balance.benchmarking.metric', 'CalibrationMetric and decisions against a softmax'
+    ),
     'statistics': Verb('mmseg_balance.benchmarking.statistics', 'the scan of the labels'),
     'sampler': Verb('mmseg_balance.benchmarking.sampler', 'batches of the samplers'),
     'jobs': Verb('mmseg_balance.experiments.speed_up', 'runs of a comparison at the same time'),
