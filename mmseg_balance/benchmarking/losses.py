@@ -72,6 +72,8 @@ class CrossEntropy(nn.Module):
 class Sum(nn.Module):
     """Losses of one head, as MMSegmentation adds them up."""
 
+    loss_name = 'loss_sum'
+
     def __init__(self, *losses: nn.Module) -> None:
         super().__init__()
         self.losses = nn.ModuleList(losses)

@@ -218,8 +218,9 @@ def ldam_loss(
     margin = label_lookup(margins.to(logits.dtype), labels, ignore_index).unsqueeze(1)
     _, index = valid_and_index(labels, ignore_index)
     index = index.clamp(0, logits.shape[1] - 1).unsqueeze(1)  # pixel_nll speaks of bad labels
-    logits = (logits * scale).scatter_add(1, index, -scale * margin)
-    return pixel_nll(logits, labels, ignore_index)
+    scaled = logits * scale
+    scaled.scatter_add_(1, index, -scale * margin)  # in place: no second copy, here or backward
+    return pixel_nll(scaled, labels, ignore_index)
 
 
 def ldam_margins(pixels: Tensor, max_margin: float = 0.5) -> Tensor:

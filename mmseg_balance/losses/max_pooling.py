@@ -78,7 +78,9 @@ class LMPLoss(SegmentationLoss):
             )
         valid = labels != ignore_index
         weights = max_pool_weights(losses, valid, self.p, self.ratio, self.pool)
-        # Times n, so that the mean over valid pixels below is the pooled loss.
+        if avg_factor is None and reduction in (None, 'mean'):
+            return (losses * weights).sum()  # the pooled loss itself
+        # Times n, so that a mean over valid pixels is the pooled loss.
         return reduce_pixel_losses(
             losses * (weights * valid.sum()),
             labels,

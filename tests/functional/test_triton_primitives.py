@@ -75,7 +75,8 @@ def sums_and_gradient(module, logits, labels, power=1, weight=None, align_corner
     factors = torch.linspace(-1, 2, 2 * sums[0].numel(), device=DEVICE).view(2, *sums[0].shape)
     score = (torch.stack(sums[:2]) * factors).sum()
     if nll:
-        score = score + (losses * torch.linspace(-2, 1, losses.numel()).view_as(losses)).sum()
+        factor = torch.linspace(-2, 1, losses.numel(), device=DEVICE).view_as(losses)
+        score = score + (losses * factor).sum()
         sums.append(losses)
     (gradient,) = torch.autograd.grad(score, logits)
     return *sums, gradient

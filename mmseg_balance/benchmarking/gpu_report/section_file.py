@@ -1,7 +1,7 @@
 """What the sections that are not a command of their own have in common: arguments, output."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -10,8 +10,8 @@ import mmseg_balance  # noqa: F401  first: it makes MMSegmentation importable
 from mmseg_balance.benchmarking import record
 
 
-def run_section(name: str, measure: Callable[[bool], list[dict]]) -> None:
-    """Call ``measure(dry_run)`` and write the tables it returns to ``--json FILE``."""
+def run_section(name: str, measure: Callable[[bool], Iterable[dict]]) -> None:
+    """Write each table of ``measure(dry_run)`` to ``--json FILE`` when it is there."""
     parser = argparse.ArgumentParser()
     parser.add_argument('--json', type=Path, required=True, metavar='FILE')
     parser.add_argument('--dry-run', action='store_true')
@@ -19,5 +19,5 @@ def run_section(name: str, measure: Callable[[bool], list[dict]]) -> None:
     device = 'cpu' if args.dry_run else 'cuda'
     facts = record.environment(device, 'wall', seed=0)
     torch.manual_seed(0)
-    tables = [dict(table, environment=facts) for table in measure(args.dry_run)]
-    record.write(args.json, name, tables)
+    for table in measure(args.dry_run):
+        record.write(args.json, name, [dict(table, environment=facts)])

@@ -19,7 +19,9 @@ from mmseg_balance.functional.primitives.triton.upsampling import cells_backward
 
 NLL_BLOCK_P = 512  # 128 threads, four pixels each: 16-byte loads of float32
 NLL_BLOCK_C = 8
-PROGRAMS_PER_PROCESSOR = 8  # sums: enough to fill the GPU, few enough to keep the sums small
+WARPS_OF_FEW, LOGITS_OF_FEW = 4, 32  # a program's warps and a thread's logits up to 32 classes
+WARPS_PER_PROCESSOR = 32  # sums: enough to fill the GPU, few enough to keep the sums small
+GROUP_OF_ODD = 4  # pixels a thread holds beside each other where rows are not aligned
 
 
 class PixelNLL(Function):
@@ -163,10 +165,8 @@ def overlap_forward(
     _, lse, nll = _overlap_outputs(
         logits, labels, pixel_weight, ignore_index, power, with_nll, align_corners
     )
-    block = overlap_block(classes, align_corners is not None)
-    programs = programs_per_row(
-        logits, triton.cdiv(labels[0].numel(), block['BLOCK_P']), PROGRAMS_PER_PROCESSOR
-    )
+    block = sums_block(classes, labels, align_corners is not None)
+    programs = sums_programs(logits, labels, block)
     sums = torch.empty((images, programs, 3, classes), dtype=torch.float32, device=logits.device)
     overlap_kernels.overlap_forward_kernel[programs, images](
         logits,
@@ -276,10 +276,8 @@ def _overlap_gradient(
 def label_sums(values: Tensor, labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
     """:func:`mmseg_balance.functional.labels.sum_by_label` in float32, ``(N, C)``."""
     values, labels = values.contiguous(), labels.long().contiguous()
-    block = overlap_block(num_classes)
-    programs = programs_per_row(
-        values, triton.cdiv(labels[0].numel(), block['BLOCK_P']), PROGRAMS_PER_PROCESSOR
-    )
+    block = sums_block(num_classes, labels)
+    programs = sums_programs(values, labels, block)
     sums = torch.empty((len(labels), programs, num_classes), device=values.device)
     overlap_kernels.label_sums_kernel[programs, len(labels)](
         values, labels, sums, num_classes, labels[0].numel(), ignore_index, **block, **COMPILER
@@ -296,14 +294,28 @@ def overlap_block(num_classes: int, upsampled: bool = False) -> dict:
     """All classes of a few pixels: at most 32 logits a thread, 16 where addresses take registers.
 
     Example:
-        >>> overlap_block(19), overlap_block(150)['BLOCK_P']
-        ({'BLOCK_C': 32, 'BLOCK_P': 128, 'num_warps': 4}, 16)
+        >>> overlap_block(150)
+        {'BLOCK_C': 256, 'BLOCK_P': 16, 'num_warps': 8}
     """
     classes = max(triton.next_power_of_2(num_classes), 4)
-    warps = min(16, max(4, classes // 32))
-    logits_per_thread = 16 if upsampled or classes in (256, 512) else 32
+    warps = WARPS_OF_FEW if classes <= 32 else min(16, max(4, classes // 32))
+    logits_per_thread = LOGITS_OF_FEW if classes <= 32 else 32
+    if upsampled or classes in (256, 512):
+        logits_per_thread = 16
     pixels = 32 * warps * logits_per_thread // classes
     return dict(BLOCK_C=classes, BLOCK_P=min(512, pixels), num_warps=warps)
+
+
+def sums_block(num_classes: int, labels: Tensor, upsampled: bool = False) -> dict:
+    """:func:`overlap_block`, and how many neighbouring pixels a thread of it holds."""
+    aligned = labels[0].numel() % 4 == 0
+    return dict(overlap_block(num_classes, upsampled), GROUP=4 if aligned else GROUP_OF_ODD)
+
+
+def sums_programs(values: Tensor, labels: Tensor, block: dict) -> int:
+    """Programs an image: as many warps on each processor, whatever a program has of them."""
+    blocks = triton.cdiv(labels[0].numel(), block['BLOCK_P'])
+    return programs_per_row(values, blocks, WARPS_PER_PROCESSOR // block['num_warps'])
 
 
 def _nll_block(logits: Tensor, align_corners: bool | None) -> dict:

@@ -12,9 +12,9 @@ from mmseg_balance.functional.primitives.triton.tiles import (
 
 
 @triton.jit
-def sum_of_fours(tile, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr):
-    """Sums of four neighbouring pixels, which one thread holds: a quarter of the registers."""
-    return tl.sum(tl.reshape(tile, (BLOCK_C, BLOCK_P // 4, 4)), 2)
+def sum_of_groups(tile, BLOCK_C: tl.constexpr, BLOCK_P: tl.constexpr, GROUP: tl.constexpr):
+    """Sums of the neighbouring pixels that one thread holds: as many registers fewer."""
+    return tl.sum(tl.reshape(tile, (BLOCK_C, BLOCK_P // GROUP, GROUP)), 2)
 
 
 @triton.jit
@@ -47,13 +47,14 @@ def overlap_forward_kernel(
     POWER: tl.constexpr,
     BLOCK_C: tl.constexpr,
     BLOCK_P: tl.constexpr,
+    GROUP: tl.constexpr,
 ):
     """``sums`` is (images, programs, 3, num_classes): intersection, predicted, target."""
     program, image = tl.program_id(0), tl.program_id(1).to(tl.int64)
     classes = tl.arange(0, BLOCK_C)
-    intersection = tl.zeros((BLOCK_C, BLOCK_P // 4), tl.float32)
-    predicted = tl.zeros((BLOCK_C, BLOCK_P // 4), tl.float32)
-    target = tl.zeros((BLOCK_C, BLOCK_P // 4), tl.float32)
+    intersection = tl.zeros((BLOCK_C, BLOCK_P // GROUP), tl.float32)
+    predicted = tl.zeros((BLOCK_C, BLOCK_P // GROUP), tl.float32)
+    target = tl.zeros((BLOCK_C, BLOCK_P // GROUP), tl.float32)
     step = tl.num_programs(0) * BLOCK_P
     for start in range(program * BLOCK_P, num_pixels, step):
         pixel = start + tl.arange(0, BLOCK_P)
@@ -84,27 +85,27 @@ def overlap_forward_kernel(
         # 1. log-sum-exp: +inf where ignored, NaN where the label is out of range.
         z = tl.where(valid[None, :], z, 0.0)
         m = tl.max(z, 0)
-        log_d = tl.log(tl.sum(tl.exp(z - m[None, :]), 0))
-        log_d = tl.where(bad, float('nan'), log_d)
+        prob = tl.exp(z - m[None, :])
+        d = tl.where(bad, float('nan'), tl.sum(prob, 0))
+        log_d = tl.log(d)
         log_sum = tl.where(valid, m + log_d, float('inf'))
         tl.store(lse + at, log_sum, mask=inside)
         if WITH_NLL:
             z_label = tl.sum(tl.where(classes[:, None] == label[None, :], z, 0.0), 0)
             tl.store(nll + at, tl.where(valid, (m - z_label) + log_d, 0.0), mask=inside)
         # 2. The three sums.
-        log_prob = z - log_sum[None, :]
-        prob = tl.exp(log_prob)
+        prob *= tl.where(valid, 1.0 / d, 0.0)[None, :]
         weight = tl.where(bad, float('nan'), valid.to(tl.float32))
         if WEIGHTED:
             weight *= tl.load(pixel_weight + at, mask=inside, other=0.0)
         at_label = (classes[:, None] == label[None, :]) | bad[None, :]
         at_label = tl.where(at_label, weight[None, :], 0.0)
-        intersection += sum_of_fours(prob * at_label, BLOCK_C, BLOCK_P)
-        target += sum_of_fours(at_label, BLOCK_C, BLOCK_P)
-        powered = power_of(log_prob, prob, power, POWER)
+        intersection += sum_of_groups(prob * at_label, BLOCK_C, BLOCK_P, GROUP)
+        target += sum_of_groups(at_label, BLOCK_C, BLOCK_P, GROUP)
+        powered = power_of(z - log_sum[None, :], prob, power, POWER)
         if WEIGHTED:
             powered *= weight[None, :]
-        predicted += sum_of_fours(powered, BLOCK_C, BLOCK_P)
+        predicted += sum_of_groups(powered, BLOCK_C, BLOCK_P, GROUP)
     row = sums + (image * tl.num_programs(0) + program) * 3 * num_classes + classes
     known = classes < num_classes
     tl.store(row, tl.sum(intersection, 1), mask=known)
@@ -221,11 +222,12 @@ def label_sums_kernel(
     ignore_index,
     BLOCK_C: tl.constexpr,
     BLOCK_P: tl.constexpr,
+    GROUP: tl.constexpr,
 ):
     """``sums`` is (images, programs, num_classes): the values of the pixels with that label."""
     program, image = tl.program_id(0), tl.program_id(1).to(tl.int64)
     classes = tl.arange(0, BLOCK_C)
-    total = tl.zeros((BLOCK_C, BLOCK_P // 4), tl.float32)
+    total = tl.zeros((BLOCK_C, BLOCK_P // GROUP), tl.float32)
     for start in range(program * BLOCK_P, num_pixels, tl.num_programs(0) * BLOCK_P):
         pixel = start + tl.arange(0, BLOCK_P)
         inside = pixel < num_pixels
@@ -235,6 +237,7 @@ def label_sums_kernel(
         value = tl.load(values + image * num_pixels + pixel, mask=inside, other=0).to(tl.float32)
         value = tl.where(bad, float('nan'), value)
         at_label = (classes[:, None] == label[None, :]) | bad[None, :]
-        total += sum_of_fours(tl.where(at_label, value[None, :], 0.0), BLOCK_C, BLOCK_P)
+        counted = tl.where(at_label, value[None, :], 0.0)
+        total += sum_of_groups(counted, BLOCK_C, BLOCK_P, GROUP)
     row = sums + (image * tl.num_programs(0) + program) * num_classes + classes
     tl.store(row, tl.sum(total, 1), mask=classes < num_classes)
