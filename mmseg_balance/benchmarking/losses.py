@@ -53,6 +53,7 @@ NO_CUDA_TARGET = (
     'CenterlineDiceLoss',
 )
 PAIR_TARGET = 2.5
+CUDA_TARGETS_OF_TWO = {'SoftDice + WeightedCrossEntropy': 1.2, 'PairedLoss of the two': 0.9}
 THEIRS = (
     ('mmseg CrossEntropyLoss', dict(type='CrossEntropyLoss', avg_non_ignore=True)),
     ('mmseg DiceLoss', dict(type='DiceLoss', use_sigmoid=False)),
@@ -81,8 +82,12 @@ class Sum(nn.Module):
             getattr(loss, 'supports_low_resolution', False) for loss in losses
         )
 
-    def forward(self, logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
-        return sum(loss(logits, labels, ignore_index=ignore_index) for loss in self.losses)
+    def forward(
+        self, logits: Tensor, labels: Tensor, weight: Tensor | None = None, ignore_index: int = 255
+    ) -> Tensor:
+        return sum(
+            loss(logits, labels, weight=weight, ignore_index=ignore_index) for loss in self.losses
+        )
 
 
 class SampledCrossEntropy(nn.Module):
@@ -195,7 +200,9 @@ def workload(shape: tuple[int, int, int, int], args: argparse.Namespace) -> Work
 
 def cuda_target(name: str) -> float | None:
     """Largest ratio to F.cross_entropy that is aimed at on a GPU: pixel and overlap losses."""
-    return None if name in NO_CUDA_TARGET or '+' in name else 0.7
+    if name in CUDA_TARGETS_OF_TWO:
+        return CUDA_TARGETS_OF_TWO[name]
+    return None if name in NO_CUDA_TARGET else 0.7
 
 
 def measure(shape: tuple[int, int, int, int], args: argparse.Namespace) -> list[dict]:

@@ -204,6 +204,8 @@ def page(report: dict) -> str:
     blocks = [('Dry run, no measurement. ' if report['dry_run'] else '') + facts + '.']
     for section in report['sections']:
         blocks.append(f'### {section["title"]}: {section["state"]}, {section["seconds"]:.0f} s')
+        if note := section.get('note'):  # what a person says of it, in the JSON file
+            blocks.append(note)
         for table in section['tables']:
             blocks += [f'**{table["title"]}**', record.markdown(table['rows'])]
     return '\n\n'.join(blocks)

@@ -19,9 +19,9 @@ from mmseg_balance.functional.primitives.triton.upsampling import cells_backward
 
 NLL_BLOCK_P = 512  # 128 threads, four pixels each: 16-byte loads of float32
 NLL_BLOCK_C = 8
-WARPS_OF_FEW, LOGITS_OF_FEW = 4, 32  # a program's warps and a thread's logits up to 32 classes
+WARPS_OF_FEW, LOGITS_OF_FEW = 1, 32  # a program's warps and a thread's logits up to 32 classes
 WARPS_PER_PROCESSOR = 32  # sums: enough to fill the GPU, few enough to keep the sums small
-GROUP_OF_ODD = 4  # pixels a thread holds beside each other where rows are not aligned
+GROUP_OF_ODD = 1  # pixels a thread holds beside each other where rows are not aligned
 
 
 class PixelNLL(Function):
