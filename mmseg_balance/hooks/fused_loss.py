@@ -22,8 +22,9 @@ class FusedLossHook(Hook):
     A stock head enlarges its logits to the labels' size (8x in both directions for most) and
     hands them to its losses. With this hook the losses of this package take the small ones and
     interpolate pixel by pixel, with the same result to rounding: for 150 classes at 512x512 this
-    saves gigabytes. On a GPU overlap losses take longer for it, pixel losses less. A region and a pixel loss of one head share their softmax, as in
-    ``PairedLoss``. It needs one line, ``custom_hooks = [dict(type='FusedLossHook')]``.
+    saves gigabytes. On a GPU overlap losses take longer for it, pixel losses less. A region and a
+    pixel loss of one head share their softmax, as in ``PairedLoss``. It needs one line,
+    ``custom_hooks = [dict(type='FusedLossHook')]``.
 
     Convention:
         - a loss that cannot (``supports_low_resolution`` is not true: MMSegmentation's own,
