@@ -51,8 +51,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def headline(studies: Sequence[Study]) -> str:
-    """Full trainings that compare: a table each, the baseline's scores and differences from them."""
-    compared = [study for study in of_kind(studies, FULL) if len(study.methods) > 1]
+    """Full trainings of several seeds: a table each, the baseline's scores and differences."""
+    compared = [study for study in of_kind(studies, FULL) if _with_intervals(study)]
     return _each(compared, lambda study: test_table(study, HEADLINE))
 
 
@@ -121,8 +121,8 @@ def _with_checkpoint(study: Study) -> list[str]:
 
 def advice(studies: Sequence[Study]) -> str:
     """What is better than the baseline on test, for each score; by the rule of ``found``."""
-    compared = [study for study in of_kind(studies, FULL) if len(study.methods) > 1]
-    compared += [study for study in of_kind(studies, HEADS) if _with_intervals(study)]
+    ordered = [*of_kind(studies, FULL), *of_kind(studies, HEADS)]
+    compared = [study for study in ordered if _with_intervals(study)]
     if not compared:
         return NOTHING
     rows = []
@@ -131,7 +131,7 @@ def advice(studies: Sequence[Study]) -> str:
             better = ranked(study, score)
             first, second = [*(_with_cost(study, row) for row in better[:2]), '–', '–'][:2]
             helping = [row['method'] for row in better]
-            judged = _with_intervals(study) or study.methods[1:]
+            judged = _with_intervals(study)
             rest = [_or_worse(study, m, score) for m in judged if m not in helping]
             rows.append([SCORES[score], study.title, first, second, ', '.join(rest) or '–'])
     head = ['for a better', 'on', 'first', 'second', 'not shown to help']
@@ -141,8 +141,8 @@ def advice(studies: Sequence[Study]) -> str:
 
 ADVICE_RULE = (
     'A method stands under first or second only if its difference from cross entropy on test is told '
-    'from zero (95 % interval, Holm-adjusted p < 0.05). One seed, or an interval that holds zero, is '
-    'not shown to help. Screening trains the head alone.'
+    'from zero (95 % interval, Holm-adjusted p < 0.05). An interval that holds zero '
+    'shows no help; what ran with one seed is not judged. Screening trains the head alone.'
 )
 
 
