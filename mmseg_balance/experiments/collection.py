@@ -65,6 +65,9 @@ def read_run(folder: RunFolder, work_dir: Path) -> list[dict]:
     for split in SPLITS:
         paths = sorted(folder.scores(split).parent.glob('*/imbalance.json'))
         for path in sorted(paths, key=lambda path: path.parent.name != 'argmax'):
+            scores = read_scores(path.parent)
+            if scores is None:  # a decision that another process scores at this moment
+                continue
             decision = path.parent.name
             method = common['method'] + ('' if decision == 'argmax' else f' + {decision}')
             entries.append(
@@ -74,7 +77,7 @@ def read_run(folder: RunFolder, work_dir: Path) -> list[dict]:
                     'method': method,
                     'decision': decision,
                     'split': split,
-                    **read_scores(path.parent),
+                    **scores,
                     'confusion': str((path.parent / 'confusions.npz').relative_to(work_dir)),
                 }
             )
@@ -115,10 +118,12 @@ def _training(folder: RunFolder) -> dict:
     return {'curves': curves(rows), **cost(rows)}
 
 
-def read_scores(folder: Path) -> dict:
-    """The contents of the two metrics' files, with one name for each score."""
+def read_scores(folder: Path) -> dict | None:
+    """The contents of the two metrics' files, with one name for each score; None without both."""
     imbalance = read_json(folder / 'imbalance.json')
     calibration = read_json(folder / 'calibration.json')
+    if imbalance is None or calibration is None:
+        return None
     scores = {**imbalance['scores'], **calibration['scores']}
     groups = dict(imbalance['groups'])
     if set(groups) == {'head', 'body', 'tail'} and not groups['tail']:
