@@ -112,7 +112,7 @@ def test_a_decision_that_is_being_scored_is_not_read(tiny, tmp_path, monkeypatch
     (scores / 'calibration.json').unlink()
     folder = RunFolder(tmp_path / 'work' / 'runs' / 'ce' / 'seed0')
     found = {(run['method'], run['split']) for run in read_run(folder, tmp_path / 'work')}
-    assert found == {('ce', 'dev'), ('ce', 'test'), ('ce + never_0', 'dev')}
+    assert found == {('ce', 'dev'), ('ce', 'test')}
 
 
 def test_every_method_is_tuned_with_as_many_settings(tiny, tmp_path):
