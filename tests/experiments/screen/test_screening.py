@@ -6,10 +6,8 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from mmseg_balance.experiments.collection import read_run
 from mmseg_balance.experiments.differences import ROW
 from mmseg_balance.experiments.results import load_results
-from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.screen import command, decisions, worker
 from mmseg_balance.experiments.screen.passes import group_jobs
 from mmseg_balance.metrics.confusion_file import load_confusions
@@ -107,12 +105,15 @@ def test_another_decision_rule_needs_no_training(tiny, tmp_path, monkeypatch):
 def test_a_decision_that_is_being_scored_is_not_read(tiny, tmp_path, monkeypatch):
     """The page is written while a worker scores: it has what is there in full, and no crash."""
     monkeypatch.setitem(decisions.DECISIONS, 'never_0', lambda logits: logits[:, 1:].argmax(1) + 1)
-    assert tiny('--losses', 'ce', '--decisions', 'argmax', 'never_0') == 0
+    asked = ('--losses', 'ce', '--decisions', 'argmax', 'never_0')
+    assert tiny(*asked) == 0
     scores = tmp_path / 'work' / 'runs' / 'ce' / 'seed0' / 'scores' / 'test' / 'never_0'
     (scores / 'calibration.json').unlink()
-    folder = RunFolder(tmp_path / 'work' / 'runs' / 'ce' / 'seed0')
-    found = {(run['method'], run['split']) for run in read_run(folder, tmp_path / 'work')}
+    assert tiny(*asked, '--report-only') == 1  # a head is not finished
+    runs = load_results(tmp_path / 'work')['runs']
+    found = {(run['method'], run['split']) for run in runs if run['trained_as'] == 'ce'}
     assert found == {('ce', 'dev'), ('ce', 'test')}
+    assert {run['method'] for run in runs} == {'ce', 'checkpoint', 'checkpoint + never_0'}
 
 
 def test_every_method_is_tuned_with_as_many_settings(tiny, tmp_path):
