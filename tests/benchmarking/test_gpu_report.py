@@ -93,6 +93,15 @@ def test_when_all_time_is_spent_the_rest_is_not_begun(tmp_path, monkeypatch):
     assert {s['state'] for s in found} == {'no time left'}
 
 
+def test_a_section_alone_keeps_what_the_report_has_of_the_others(tmp_path, monkeypatch):
+    sections = [section(name, tmp_path, WRITE) for name in ('first', 'second')]
+    run(sections, tmp_path, monkeypatch)
+    sections[1] = section('second', tmp_path, "raise ValueError('broken since')")
+    status, found = run(sections, tmp_path, monkeypatch, '--only', 'second')
+    assert status == 1
+    assert [(s['name'], s['state']) for s in found] == [('first', 'done'), ('second', 'failed')]
+
+
 def test_failed_tests_are_listed(tmp_path):
     path = tmp_path / 'tests.xml'
     path.write_text(

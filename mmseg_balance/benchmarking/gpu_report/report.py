@@ -6,8 +6,6 @@ import os
 import subprocess
 import time
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -67,27 +65,13 @@ def main(argv: list[str] | None = None) -> int:
     args.out.mkdir(parents=True, exist_ok=True)
     end, found = time.monotonic() + args.seconds, {}
     kept = sections_of(args.out / 'report.json') if args.only else {}
-    for section, result in results(sections, args, end):
-        found[section.name] = result
+    for section in sections:
+        found[section.name] = run_section(section, args, end)
         ordered = {name: {**kept, **found}.get(name) for name in names}
         # After each, so that a report that is stopped has what it found.
         write(args, [result for result in ordered.values() if result])
     print(f'report: {args.out / "report.json"}, {args.out / "report.md"}')
     return int(any(result['state'] != 'done' for result in found.values()))
-
-
-def results(
-    sections: list[Section], args: argparse.Namespace, end: float
-) -> Iterator[tuple[Section, dict]]:
-    """What each section found: those that measure no times side by side, then one by one."""
-    untimed = [section for section in sections if not section.timed]
-    with ThreadPoolExecutor(max_workers=len(untimed) or 1) as pool:
-        yield from zip(
-            untimed, pool.map(lambda section: run_section(section, args, end), untimed), strict=True
-        )
-    for section in sections:
-        if section.timed:
-            yield section, run_section(section, args, end)
 
 
 def sections_of(path: Path) -> dict[str, dict]:

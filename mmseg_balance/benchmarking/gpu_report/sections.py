@@ -2,7 +2,7 @@
 
 A section writes its tables to a JSON file in the format of :mod:`mmseg_balance.benchmarking.record`
 (or, a test run, pytest's XML). The order is that of worth, since the last ones have what is left
-of the time; the tests, which measure nothing, run side by side before them.
+of the time.
 """
 
 import importlib.util
@@ -25,7 +25,6 @@ class Section:
         command: what is run, in the root of the repository.
         seconds: at most.
         output: the file that the command writes.
-        timed: whether it measures times, for which it is left alone on the machine.
     """
 
     name: str
@@ -33,7 +32,6 @@ class Section:
     command: list[str]
     seconds: float
     output: Path
-    timed: bool = True
 
 
 def all_sections(out: Path, dry_run: bool, gpus: int) -> list[Section]:
@@ -135,7 +133,7 @@ def _tests(name: str, title: str, out: Path, options: list[str], seconds: float)
     call = ['-m', 'pytest', '-q', f'--junitxml={output}', *options]
     if importlib.util.find_spec('xdist') and name == 'kernel_tests' and '19' not in options[-1]:
         call += ['-n', str(min(12, os.cpu_count() or 1))]
-    return Section(name, title, [PYTHON, *call], seconds, output, timed=False)
+    return Section(name, title, [PYTHON, *call], seconds, output)
 
 
 def _own(name: str, title: str, out: Path, dry_run: bool, seconds: float) -> Section:
