@@ -45,15 +45,17 @@ OURS = (
     ('RegionSizeLoss', dict(type='RegionSizeLoss'), 1.7),
     ('CenterlineDiceLoss', dict(type='CenterlineDiceLoss', thin_classes=[2]), None),
 )
-# They rank pixels, change the logits or look at neighbours before the primitives do their part.
-NO_CUDA_TARGET = (
-    'LovaszSoftmaxLoss',
-    'BalancedVariationLoss',
-    'SoftmaxSeesawLoss',
-    'CenterlineDiceLoss',
-)
 PAIR_TARGET = 2.5
-CUDA_TARGETS_OF_TWO = {'SoftDice + WeightedCrossEntropy': 1.2, 'PairedLoss of the two': 0.9}
+CUDA_TARGET = 0.7
+CUDA_TARGETS = {
+    'SoftDice + WeightedCrossEntropy': 1.2,
+    'PairedLoss of the two': 0.9,
+    # They rank pixels, change the logits or look at neighbours before the primitives do their part.
+    'LovaszSoftmaxLoss': None,
+    'BalancedVariationLoss': None,
+    'SoftmaxSeesawLoss': None,
+    'CenterlineDiceLoss': None,
+}
 THEIRS = (
     ('mmseg CrossEntropyLoss', dict(type='CrossEntropyLoss', avg_non_ignore=True)),
     ('mmseg DiceLoss', dict(type='DiceLoss', use_sigmoid=False)),
@@ -193,16 +195,10 @@ def workload(shape: tuple[int, int, int, int], args: argparse.Namespace) -> Work
     if args.low_resolution:
         losses = {name: Resized(loss) for name, loss in losses.items()}
     losses = {name: losses[name].to(args.device) for name in chosen(list(losses), args.only)}
-    on_cpu = args.device == 'cpu'
-    targets = {name: target if on_cpu else cuda_target(name) for name, (_, target) in ours.items()}
+    targets = {name: target for name, (_, target) in ours.items()}
+    if args.device == 'cuda':
+        targets = {name: CUDA_TARGETS.get(name, CUDA_TARGET) for name in ours}
     return Workload(logits, labels, losses, targets)
-
-
-def cuda_target(name: str) -> float | None:
-    """Largest ratio to F.cross_entropy that is aimed at on a GPU: pixel and overlap losses."""
-    if name in CUDA_TARGETS_OF_TWO:
-        return CUDA_TARGETS_OF_TWO[name]
-    return None if name in NO_CUDA_TARGET else 0.7
 
 
 def measure(shape: tuple[int, int, int, int], args: argparse.Namespace) -> list[dict]:
