@@ -63,12 +63,12 @@ def compile_in_place_of_launching(
     from triton.runtime import driver
     from triton.runtime.jit import JITFunction
 
-    from mmseg_balance.functional.primitives.triton import launches, max_pooling
+    from mmseg_balance.functional.primitives.triton import blocks, max_pooling
 
-    def programs_per_row(values, blocks, per_processor):
-        return min(blocks, -(-CAPABILITIES[capability] * per_processor // len(values)))
+    def programs_per_row(values, most, per_processor):
+        return min(most, -(-CAPABILITIES[capability] * per_processor // len(values)))
 
-    launches.programs_per_row = max_pooling.programs_per_row = programs_per_row
+    blocks.programs_per_row = max_pooling.programs_per_row = programs_per_row
     driver.set_active(AbsentGPU(capability))
     run = JITFunction.run
 

@@ -20,7 +20,7 @@ from mmseg_balance.functional.labels import sum_by_label
 from mmseg_balance.functional.primitives import dense, interpolation, upsampled
 from mmseg_balance.functional.primitives.triton import launches as triton_primitives
 from mmseg_balance.functional.primitives.triton import operators
-from mmseg_balance.functional.primitives.triton.launches import overlap_block
+from mmseg_balance.functional.primitives.triton.blocks import overlap_block
 from mmseg_balance.functional.primitives.triton.tiles import line_tables
 
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'

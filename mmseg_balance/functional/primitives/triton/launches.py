@@ -9,19 +9,15 @@ from torch import Tensor
 from torch.autograd import Function
 
 from mmseg_balance.functional.primitives.triton import nll_kernels, overlap_kernels
-from mmseg_balance.functional.primitives.triton.operators import (
-    operator,
-    programs_per_row,
-    shapes_of,
+from mmseg_balance.functional.primitives.triton.blocks import (
+    nll_block,
+    overlap_block,
+    sums_block,
+    sums_programs,
 )
+from mmseg_balance.functional.primitives.triton.operators import operator, shapes_of
 from mmseg_balance.functional.primitives.triton.tiles import COMPILER, source_arguments
 from mmseg_balance.functional.primitives.triton.upsampling import cells_backward
-
-NLL_BLOCK_P = 512  # 128 threads, four pixels each: 16-byte loads of float32
-NLL_BLOCK_C = 8
-WARPS_OF_FEW, LOGITS_OF_FEW = 1, 32  # a program's warps and a thread's logits up to 32 classes
-WARPS_PER_PROCESSOR = 32  # sums: enough to fill the GPU, few enough to keep the sums small
-GROUP_OF_ODD = 1  # pixels a thread holds beside each other where rows are not aligned
 
 
 class PixelNLL(Function):
@@ -84,7 +80,7 @@ def nll_forward(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Losses, log-sum-exp and hits, ``(N, H, W)`` each."""
     nll, lse, hits = _nll_outputs(logits, labels, ignore_index, align_corners)
-    block = _nll_block(logits, align_corners)
+    block = nll_block(logits, align_corners)
     grid = (triton.cdiv(labels[0].numel(), block['BLOCK_P']), len(labels))
     nll_kernels.nll_forward_kernel[grid](
         logits,
@@ -122,7 +118,7 @@ def nll_backward(
         return cells_backward(logits, labels, lse, ignore_index, align_corners, slope=grad).to(
             logits.dtype
         )
-    out, block = torch.empty_like(logits), _nll_block(logits, None)
+    out, block = torch.empty_like(logits), nll_block(logits, None)
     grid = (triton.cdiv(labels[0].numel(), block['BLOCK_P']), len(labels))
     nll_kernels.nll_backward_kernel[grid](
         logits,
@@ -288,42 +284,6 @@ def label_sums(values: Tensor, labels: Tensor, num_classes: int, ignore_index: i
 @shapes_of(label_sums)
 def _label_sums_output(values, labels, num_classes, ignore_index):
     return values.new_empty((len(labels), num_classes), dtype=torch.float32)
-
-
-def overlap_block(num_classes: int, upsampled: bool = False) -> dict:
-    """All classes of a few pixels: at most 32 logits a thread, 16 where addresses take registers.
-
-    Example:
-        >>> overlap_block(150)
-        {'BLOCK_C': 256, 'BLOCK_P': 16, 'num_warps': 8}
-    """
-    classes = max(triton.next_power_of_2(num_classes), 4)
-    warps = WARPS_OF_FEW if classes <= 32 else min(16, max(4, classes // 32))
-    logits_per_thread = LOGITS_OF_FEW if classes <= 32 else 32
-    if upsampled or classes in (256, 512):
-        logits_per_thread = 16
-    pixels = 32 * warps * logits_per_thread // classes
-    return dict(BLOCK_C=classes, BLOCK_P=min(512, pixels), num_warps=warps)
-
-
-def sums_block(num_classes: int, labels: Tensor, upsampled: bool = False) -> dict:
-    """:func:`overlap_block`, and how many neighbouring pixels a thread of it holds."""
-    aligned = labels[0].numel() % 4 == 0
-    return dict(overlap_block(num_classes, upsampled), GROUP=4 if aligned else GROUP_OF_ODD)
-
-
-def sums_programs(values: Tensor, labels: Tensor, block: dict) -> int:
-    """Programs an image: as many warps on each processor, whatever a program has of them."""
-    blocks = triton.cdiv(labels[0].numel(), block['BLOCK_P'])
-    return programs_per_row(values, blocks, WARPS_PER_PROCESSOR // block['num_warps'])
-
-
-def _nll_block(logits: Tensor, align_corners: bool | None) -> dict:
-    """Fewer pixels where addresses take registers: interpolated, and channels-last logits."""
-    pixels = NLL_BLOCK_P if align_corners is None else NLL_BLOCK_P // 2
-    if logits.stride(1) == 1:
-        pixels = NLL_BLOCK_P // 4
-    return dict(BLOCK_C=NLL_BLOCK_C, BLOCK_P=pixels, num_warps=4)
 
 
 def _constant(power: float) -> int:

@@ -12,21 +12,18 @@ import torch
 import triton
 from torch import Tensor
 
+from mmseg_balance.functional.primitives.triton.blocks import programs_per_row
 from mmseg_balance.functional.primitives.triton.max_pooling_kernels import (
     search_kernel,
     weights_kernel,
 )
-from mmseg_balance.functional.primitives.triton.operators import (
-    operator,
-    programs_per_row,
-    shapes_of,
-)
+from mmseg_balance.functional.primitives.triton.operators import operator, shapes_of
 from mmseg_balance.functional.primitives.triton.tiles import COMPILER
 
 # 17^8 and, with the tangents, 17^6 parts: the threshold to the last bit.
 PASSES, PASSES_OF_HARDEST = 6, 8
 CANDIDATES = 16
-BLOCK, WARPS = 256, 8  # with the candidates 16 numbers a thread: the fastest on an H200
+BLOCK, WARPS = 256, 8  # with the candidates 16 numbers a thread: good for every p on an H200
 PROGRAMS_PER_PROCESSOR = 2  # each reads the sums of all of its pool
 
 

@@ -1,14 +1,10 @@
-"""A launch as an operator of PyTorch, and how many programs it has."""
+"""A launch as an operator of PyTorch."""
 
 from functools import wraps
 
 import torch
-import triton
-from torch import Tensor
 
 from mmseg_balance.functional.backend import is_compiling
-
-PROGRAMS_IN_INTERPRETER = 3
 
 
 def operator(name: str):
@@ -40,11 +36,3 @@ def operator(name: str):
 def shapes_of(function):
     """How the compiler learns an operator's output shapes without running it."""
     return getattr(function, 'register_fake', lambda fake: fake)
-
-
-def programs_per_row(values: Tensor, blocks: int, per_processor: int) -> int:
-    """Programs an image or pool: each goes through several blocks of pixels before it reduces."""
-    if not values.is_cuda:
-        return min(blocks, PROGRAMS_IN_INTERPRETER)
-    processors = torch.cuda.get_device_properties(values.device).multi_processor_count
-    return min(blocks, triton.cdiv(processors * per_processor, len(values)))
