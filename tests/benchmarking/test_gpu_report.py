@@ -102,6 +102,54 @@ def test_a_section_alone_keeps_what_the_report_has_of_the_others(tmp_path, monke
     assert [(s['name'], s['state']) for s in found] == [('first', 'done'), ('second', 'failed')]
 
 
+PAGE = 'docs/benchmarks.md'
+MEASURED = 'docs/benchmarks/gpu_h200.json'
+SHORT = {
+    'weighted cross entropy': ['WeightedCrossEntropyLoss'],
+    'focal loss': ['SoftmaxFocalLoss'],
+    'OHEM': ['OHEMCrossEntropyLoss'],
+    'recall loss': ['RecallLoss'],
+    'loss max-pooling': ['LMPLoss'],
+    'soft Dice': ['SoftDiceLoss'],
+    'Tversky, generalised Dice': ['SoftTverskyLoss', 'GeneralizedDiceLoss'],
+    'LDAM': ['LDAMLoss'],
+    'soft Dice + weighted cross entropy': ['SoftDice + WeightedCrossEntropy'],
+    '`PairedLoss` of the two': ['PairedLoss of the two'],
+    "MMSegmentation's Dice + cross entropy": ['mmseg Dice + CE'],
+    "MMSegmentation's OHEM sampler + cross entropy": ['mmseg OHEMPixelSampler + CE'],
+}
+
+
+def test_the_page_shows_the_measured_report(repository):
+    measured = json.loads((repository / MEASURED).read_text())
+    assert not measured['dry_run']
+    text = (repository / PAGE).read_text()
+    shown = text.split('<!-- benchmark: gpu report -->\n')[1].split('\n<!-- end -->')[0]
+    assert shown == report.page(measured)
+
+
+@pytest.mark.parametrize('name', SHORT)
+def test_the_short_table_is_that_of_the_report(name, repository):
+    sections = json.loads((repository / MEASURED).read_text())['sections']
+    tables = next(s['tables'] for s in sections if s['name'] == 'losses')
+    rows = [
+        {row['loss']: row for row in next(t for t in tables if t['title'] == title)['rows']}
+        for title in ('2 x 19 x 512 x 1024', '4 x 150 x 512 x 512')
+    ]
+    line = next(
+        line
+        for line in (repository / PAGE).read_text().splitlines()
+        if line.startswith(f'| {name} |')
+    )
+    _, _, *ratios, _, small, large, _ = (cell.strip(' *') for cell in line.split('|'))
+    for loss in SHORT[name]:
+        for of_loss, ratio in zip(rows, ratios, strict=True):
+            places = len(ratio.partition('.')[2])
+            assert float(ratio) == pytest.approx(of_loss[loss]['ratio'], abs=0.51 * 10**-places)
+        peaks = [round(of_loss[loss]['peak MiB']) for of_loss in rows]
+        assert [int(small), int(large)] == peaks
+
+
 def test_failed_tests_are_listed(tmp_path):
     path = tmp_path / 'tests.xml'
     path.write_text(

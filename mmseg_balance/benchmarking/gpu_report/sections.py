@@ -53,7 +53,7 @@ def all_sections(out: Path, dry_run: bool, gpus: int) -> list[Section]:
             [
                 'tests/functional/test_triton_primitives.py',
                 'tests/functional/test_triton_max_pooling.py',
-                'tests/losses/test_no_waiting.py',
+                'tests/losses/test_host_synchronisation.py',
                 '-k',
                 'sums_by_label and 19' if dry_run else 'not compile_to_machine_code',
             ],
