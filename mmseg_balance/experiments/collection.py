@@ -62,10 +62,11 @@ def read_run(folder: RunFolder, work_dir: Path) -> list[dict]:
     common = _known(folder, work_dir)
     log = _training(folder)
     entries = []
-    for split, scored in scored_decisions(folder).items():
-        for decision in sorted(scored, key=lambda name: (name != 'argmax', name)):
+    for split in SPLITS:
+        paths = sorted(folder.scores(split).parent.glob('*/imbalance.json'))
+        for path in sorted(paths, key=lambda path: path.parent.name != 'argmax'):
+            decision = path.parent.name
             method = common['method'] + ('' if decision == 'argmax' else f' + {decision}')
-            confusions = folder.scores(split, decision) / 'confusions.npz'
             entries.append(
                 {
                     **common,
@@ -73,24 +74,11 @@ def read_run(folder: RunFolder, work_dir: Path) -> list[dict]:
                     'method': method,
                     'decision': decision,
                     'split': split,
-                    **scored[decision],
-                    'confusion': str(confusions.relative_to(work_dir)),
+                    **read_scores(path.parent),
+                    'confusion': str((path.parent / 'confusions.npz').relative_to(work_dir)),
                 }
             )
     return entries
-
-
-def scored_decisions(folder: RunFolder) -> dict[str, dict[str, dict]]:
-    """Scores by split and decision; without a decision that is being scored at this moment."""
-    found = {}
-    for split in SPLITS:
-        paths = folder.scores(split).parent.glob('*/imbalance.json')
-        scores = {path.parent.name: read_scores(path.parent) for path in paths}
-        scores = {decision: of_split for decision, of_split in scores.items() if of_split}
-        if scores:
-            found[split] = scores
-    complete = set.intersection(*map(set, found.values())) if found else set()
-    return {split: {d: scores[d] for d in complete} for split, scores in found.items()}
 
 
 def _known(folder: RunFolder, work_dir: Path) -> dict:
@@ -127,12 +115,10 @@ def _training(folder: RunFolder) -> dict:
     return {'curves': curves(rows), **cost(rows)}
 
 
-def read_scores(folder: Path) -> dict | None:
-    """The contents of the two metrics' files, with one name for each score; None without both."""
+def read_scores(folder: Path) -> dict:
+    """The contents of the two metrics' files, with one name for each score."""
     imbalance = read_json(folder / 'imbalance.json')
     calibration = read_json(folder / 'calibration.json')
-    if imbalance is None or calibration is None:
-        return None
     scores = {**imbalance['scores'], **calibration['scores']}
     groups = dict(imbalance['groups'])
     if set(groups) == {'head', 'body', 'tail'} and not groups['tail']:

@@ -64,6 +64,10 @@ class RunFolder:
             },
         )
 
+    def reopen(self) -> None:
+        """Removes that marker: nobody is to read what is about to be written again."""
+        (self.path / 'finished.json').unlink(missing_ok=True)
+
     def last_checkpoint(self) -> Path | None:
         """The newest complete checkpoint (MMEngine names it in a file after writing it)."""
         try:

@@ -1,6 +1,5 @@
 """Scores of many heads in one pass over a split; the features of an image are computed once."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 
@@ -14,7 +13,6 @@ from torch.utils.data import DataLoader
 
 from mmseg_balance.experiments.merging import measures
 from mmseg_balance.experiments.prediction_hook import PredictionHook
-from mmseg_balance.experiments.results import write_text
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.screen.decisions import ARGMAX, DECISIONS
 from mmseg_balance.experiments.screen.frozen import FeatureMemo
@@ -85,7 +83,7 @@ class Scorer:
         scores = mmengine.load(self.folders[decision] / 'imbalance.json')['scores']
         content['scores']['S_acc'] = harmonic_mean(content['scores']['cal'], scores['acc'])
         content['scores']['S_rec'] = harmonic_mean(content['scores']['cal'], scores['mRecall'])
-        write_text(self.folders[decision] / 'calibration.json', json.dumps(content))  # in one step
+        mmengine.dump(content, self.folders[decision] / 'calibration.json')
 
 
 def _built(configs: list[dict], decision: str, dataset_meta: Mapping) -> list[BaseMetric]:

@@ -202,6 +202,9 @@ class Pass:
 
     def score(self, heads: dict[str, nn.Module]) -> None:
         """Score the heads on the splits of their runs."""
+        if is_main_process():
+            for name in heads:  # finished ones too, which another decision brings back
+                self.folders[name].reopen()
         seconds = dict.fromkeys(heads, 0.0)
         for split, kind in LOADERS.items():
             scored = {n: h for n, h in heads.items() if split in self.runs[n].splits}

@@ -8,7 +8,9 @@ from mmengine.config import Config
 
 from mmseg_balance.experiments.differences import ROW
 from mmseg_balance.experiments.results import load_results
+from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.screen import command, decisions, worker
+from mmseg_balance.experiments.screen.evaluation import Scorer
 from mmseg_balance.experiments.screen.passes import group_jobs
 from mmseg_balance.metrics.confusion_file import load_confusions
 from tests.support.tiny_screen import parse, workers_in_this_process, write_screen
@@ -102,18 +104,22 @@ def test_another_decision_rule_needs_no_training(tiny, tmp_path, monkeypatch):
     assert methods == {'ce', 'ce + never_0', 'checkpoint', 'checkpoint + never_0'}
 
 
-def test_a_decision_that_is_being_scored_is_not_read(tiny, tmp_path, monkeypatch):
-    """The page is written while a worker scores: it has what is there in full, and no crash."""
+def test_what_is_being_scored_again_counts_as_unfinished(tiny, tmp_path, monkeypatch):
+    """The page is written meanwhile: it once read half-written scores of another decision."""
     monkeypatch.setitem(decisions.DECISIONS, 'never_0', lambda logits: logits[:, 1:].argmax(1) + 1)
-    asked = ('--losses', 'ce', '--decisions', 'argmax', 'never_0')
-    assert tiny(*asked) == 0
-    scores = tmp_path / 'work' / 'runs' / 'ce' / 'seed0' / 'scores' / 'test' / 'never_0'
-    (scores / 'calibration.json').unlink()
-    assert tiny(*asked, '--report-only') == 1  # a head is not finished
+    assert tiny('--losses', 'ce') == 0
+    finish, seen = Scorer.finish, []
+
+    def finish_and_look(scorer: Scorer, size: int) -> None:
+        folder = scorer.folders['argmax'].parents[2]  # runs/METHOD/seedN
+        seen.append((folder.parent.name, RunFolder(folder).finished))
+        finish(scorer, size)
+
+    monkeypatch.setattr(Scorer, 'finish', finish_and_look)
+    assert tiny('--losses', 'ce', '--decisions', 'argmax', 'never_0') == 0
+    assert sorted(seen) == [('ce', None)] * 2 + [('checkpoint', None)] * 2  # dev and test
     runs = load_results(tmp_path / 'work')['runs']
-    found = {(run['method'], run['split']) for run in runs if run['trained_as'] == 'ce'}
-    assert found == {('ce', 'dev'), ('ce', 'test')}
-    assert {run['method'] for run in runs} == {'ce', 'checkpoint', 'checkpoint + never_0'}
+    assert {run['method'] for run in runs if run['trained_as'] == 'ce'} == {'ce', 'ce + never_0'}
 
 
 def test_every_method_is_tuned_with_as_many_settings(tiny, tmp_path):
