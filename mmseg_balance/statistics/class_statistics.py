@@ -1,8 +1,6 @@
 """How often each class occurs in a training set: one sparse matrix and its sums."""
 
-import json
 import os
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from mmseg_balance.runtime.atomic_files import atomic_write
 from mmseg_balance.statistics.label_scan import LabelSource, count_labels
+from mmseg_balance.statistics.statistics_file import (
+    ARRAYS,
+    read_statistics_file,
+    write_statistics_file,
+)
 
-FORMAT_VERSION = 1
-_ARRAYS = ('indptr', 'indices', 'counts', 'ignored')
+_LABELS = ('class_names', 'fingerprint', 'dataset')
 # Work on this many entries or images at once, so that temporaries stay small.
 _SLICE = 1 << 20
 
@@ -284,22 +285,14 @@ class ClassStatistics:
         )
 
     def save(self, path: str | os.PathLike) -> Path:
-        """Write one ``.npz`` file without pickles, whole or not at all."""
-        header = {
-            'format': FORMAT_VERSION,
-            'class_names': self.class_names,
-            'fingerprint': self.fingerprint,
-            'dataset': self.dataset,
-        }
-        with atomic_write(path) as file:
-            np.savez(
-                file,
-                header=np.array(json.dumps(header)),
-                pixels=self.pixels,
-                images=self.images,
-                **{name: getattr(self, name) for name in _ARRAYS},
-            )
-        return Path(path)
+        """Write one ``.npz`` file, whole or not at all."""
+        return write_statistics_file(
+            path,
+            {name: getattr(self, name) for name in _LABELS},
+            pixels=self.pixels,
+            images=self.images,
+            **{name: getattr(self, name) for name in ARRAYS},
+        )
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> 'ClassStatistics':
@@ -309,27 +302,6 @@ class ClassStatistics:
             FileNotFoundError: there is no such file.
             ValueError: it is no statistics file, or one of another version.
         """
-        if not Path(path).is_file():
-            raise FileNotFoundError(
-                f'no class statistics at {path}: make them with mmseg-balance class_stats CONFIG '
-                f"--out {path}, or write statistics='auto'"
-            )
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                header = json.loads(str(stored['header']))
-                arrays = {name: stored[name] for name in _ARRAYS}
-        except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ValueError(
-                f'{path} is not a file of class statistics ({error}); remove it and run mmseg-balance class_stats again'
-            ) from error
-        if header.get('format') != FORMAT_VERSION:
-            raise ValueError(
-                f'{path} has format {header.get("format")}, this version reads '
-                f'{FORMAT_VERSION}; remove it and run mmseg-balance class_stats again'
-            )
-        return cls(
-            tuple(header['class_names']),
-            **arrays,
-            fingerprint=header['fingerprint'],
-            dataset=header['dataset'],
-        )
+        header, arrays = read_statistics_file(path)
+        labels = {name: header[name] for name in _LABELS}
+        return cls(**labels | {'class_names': tuple(header['class_names'])}, **arrays)

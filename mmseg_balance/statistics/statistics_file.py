@@ -1,0 +1,51 @@
+"""The ``.npz`` file of class statistics, without pickles: written whole or not at all."""
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from mmseg_balance.runtime.atomic_files import atomic_write
+
+FORMAT_VERSION = 1
+ARRAYS = ('indptr', 'indices', 'counts', 'ignored')
+_REMEDY = 'remove it and run mmseg-balance class_stats again'
+
+
+def write_statistics_file(path: str | os.PathLike, header: Mapping, **arrays: np.ndarray) -> Path:
+    """Write ``header``, as JSON, and ``arrays``."""
+    header = {'format': FORMAT_VERSION, **header}
+    with atomic_write(path) as file:
+        np.savez(file, header=np.array(json.dumps(header)), **arrays)
+    return Path(path)
+
+
+def read_statistics_file(path: str | os.PathLike) -> tuple[dict, dict[str, np.ndarray]]:
+    """The header and the arrays named in ``ARRAYS``.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no statistics file, or one of another version.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(
+            f'no class statistics at {path}: make them with mmseg-balance class_stats CONFIG '
+            f"--out {path}, or write statistics='auto'"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            header = json.loads(str(stored['header']))
+            arrays = {name: stored[name] for name in ARRAYS}
+    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f'{path} is not a file of class statistics ({error}); {_REMEDY}'
+        ) from error
+    if header.get('format') != FORMAT_VERSION:
+        raise ValueError(
+            f'{path} has format {header.get("format")}, this version reads '
+            f'{FORMAT_VERSION}; {_REMEDY}'
+        )
+    return header, arrays
