@@ -8,7 +8,7 @@
 # make clean        remove the environment and what quickstart and the tests wrote (not data/)
 #
 # Each step leaves a stamp and is done again only when what it depends on has changed.
-# Another Python: make PYTHON=python3.12 quickstart. A CPU or CUDA build of PyTorch: README.
+# Another Python: make PYTHON=python3.12 quickstart. A CPU or CUDA build of PyTorch: docs/install.md.
 
 PYTHON ?= python3
 VENV ?= .venv

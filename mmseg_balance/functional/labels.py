@@ -178,7 +178,7 @@ def bad_labels_text(
     shown = ', '.join(f'{v} ({n} pixels)' for v, n in zip(values[:5], pixels, strict=False))
     ignored = '' if ignore_index is None else f', nor the ignored {ignore_index}'
     remedy = (
-        'masks coded 0/255 are divided by 255 first (mmseg-balance convert_labels)'
+        'masks coded 0/255 are divided by 255 first'
         if values[-1] == 255
         else 'look at num_classes, and at reduce_zero_label and label_map of the data set'
     )

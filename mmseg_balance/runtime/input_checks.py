@@ -24,7 +24,6 @@ from mmseg_balance.statistics.label_reader import find_label_loader, is_stock_lo
 from mmseg_balance.statistics.label_scan import unwrap
 
 MAX_FILES_LOOKED_FOR = 100_000
-CONVERT = 'mmseg-balance convert_labels'
 
 
 class InputError(ValueError):
@@ -130,7 +129,7 @@ def _check_seen(seen: set[int], dataset) -> None:
     if seen == {0, ignore_index} and len(dataset.metainfo['classes']) == 2:
         raise InputError(
             f'the labels read from {type(dataset).__name__} are 0 or the ignored {ignore_index}, '
-            'never 1: masks coded 0/255 are to be divided by 255 first (mmseg-balance convert_labels), '
+            'never 1: masks coded 0/255 are to be divided by 255 first, '
             'and masks coded 0/1 need reduce_zero_label=False'
         )
 
@@ -161,7 +160,7 @@ def _labels_of(dataset, index: int) -> set[int]:
     if labels.ndim != 2:
         raise InputError(
             f'{path}: a label map has one class index a pixel and this one has shape '
-            f'{labels.shape}: convert its colours to indices ({CONVERT})'
+            f'{labels.shape}: write the index of the class in place of each colour'
         )
     if image is not None and labels.shape != image.shape[:2]:
         raise InputError(
@@ -212,7 +211,7 @@ def _check_stored(path: str, stored: np.ndarray) -> None:
         raise InputError(
             f'{path}: the stored value {largest} does not fit into the 8 bits that '
             f'LoadAnnotations keeps, so it would be read as {largest % 256}: store classes as '
-            f'8-bit values ({CONVERT})'
+            '8-bit values'
         )
 
 

@@ -9,6 +9,7 @@ from tools.evidence.ranking import rank_agreements, ranks_over_data
 from tools.evidence.store import (
     FULL,
     HEADS,
+    PROPER,
     SCORES,
     Study,
     found,
@@ -142,7 +143,8 @@ def advice(studies: Sequence[Study]) -> str:
 ADVICE_RULE = (
     'A method stands under first or second only if its difference from cross entropy on test is told '
     'from zero (95 % interval, Holm-adjusted p < 0.05). An interval that holds zero '
-    'shows no help; what ran with one seed is not judged. Screening trains the head alone.'
+    'shows no help; what ran with one seed is not judged. Screening trains the head alone. '
+    'Calibration is the score of Taubert et al.; the proper scores, NLL and Brier, can disagree.'
 )
 
 
@@ -165,9 +167,10 @@ def ranked(study: Study, score: str) -> list[dict]:
 
 def _with_cost(study: Study, row: dict) -> str:
     """A method, its gain, and what it loses for that."""
-    others = [study.row(row['method'], score) for score in HEADLINE]
+    judged = (*HEADLINE, *PROPER) if row['score'] == 'cal' else HEADLINE
+    others = [study.row(row['method'], score) for score in judged]
     losses = [
-        f'{SCORES[other["score"]]} {signed(other["mean"])}'
+        f'{(SCORES | PROPER)[other["score"]]} {signed(other["mean"], other["score"])}'
         for other in others
         if found(other) == 'worse'
     ]
@@ -197,10 +200,12 @@ def against(studies: Sequence[Study]) -> str:
     for study in studies:
         nothing = []
         for method in study.methods[1:]:
-            rows = [study.row(method, score) for score in SCORES]
+            rows = [study.row(method, score) for score in (*SCORES, *PROPER)]
             worse = [row for row in rows if found(row) == 'worse']
             if worse:
-                losses = ', '.join(f'{SCORES[row["score"]]} {points(row)}' for row in worse)
+                losses = ', '.join(
+                    f'{(SCORES | PROPER)[row["score"]]} {points(row)}' for row in worse
+                )
                 lines.append(f'- {study.title}: {name_of(method)} is worse in {losses}.')
             if any(map(has_interval, rows)) and 'better' not in map(found, rows):
                 nothing.append(name_of(method))

@@ -19,6 +19,7 @@ SCORES = {
     'acc': 'accuracy',
     'cal': 'calibration',
 }
+PROPER = {'NLL': 'NLL', 'Brier': 'Brier score'}  # proper scores, in their own units
 FULL, HEADS = 'train', 'screen'
 NAMES = {
     'ce': 'cross entropy',
@@ -165,25 +166,28 @@ def found(row: dict | None) -> str:
 
 
 def points(row: dict | None) -> str:
-    """A difference in points with its interval.
+    """A difference with its interval: in points, of a proper score in its own unit.
 
-    >>> points(dict(mean=.0704, low=.059, high=.081, p_holm=.01))
+    >>> points(dict(score='mIoU', mean=.0704, low=.059, high=.081, p_holm=.01))
     '+7.0 [+5.9, +8.1]'
+    >>> points(dict(score='NLL', mean=.0352, low=None, high=None, p_holm=None))
+    '+0.035'
     """
     if row is None:
         return 'n/a'
-    mean = signed(row['mean'])
-    return f'{mean} [{signed(row["low"])}, {signed(row["high"])}]' if has_interval(row) else mean
+    mean, low, high = (signed(row[part], row['score']) for part in ('mean', 'low', 'high'))
+    return f'{mean} [{low}, {high}]' if has_interval(row) else mean
 
 
-def signed(fraction: float) -> str:
-    """In points with a sign, no minus before zero.
+def signed(value: float | None, score: str = '') -> str:
+    """With a sign, no minus before zero: a fraction in points, a proper score as it is.
 
-    >>> signed(.012), signed(-.00004), signed(-.021)
-    ('+1.2', '0.0', '−2.1')
+    >>> signed(.012), signed(-.00004), signed(-.021), signed(-.021, 'NLL')
+    ('+1.2', '0.0', '−2.1', '−0.021')
     """
-    value = round(100 * fraction, 1)
-    return f'{value:+.1f}'.replace('-', '−') if value else '0.0'
+    scale, digits = (1, 3) if score in PROPER else (100, 1)
+    shown = round(scale * (value or 0.0), digits)
+    return f'{shown:+.{digits}f}'.replace('-', '−') if shown else f'{0:.{digits}f}'
 
 
 def marked(row: dict | None) -> str:

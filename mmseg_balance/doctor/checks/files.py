@@ -88,6 +88,6 @@ def label_colours(reading: Reading) -> Iterator[Finding]:
             first.path,
             f'this {split_name(split)} label map has {first.detail}: colours, where one class index '
             f'a pixel is wanted{others}',
-            'mmseg-balance convert_labels --help: it maps colours to indices once',
+            'write the index of the class in place of each colour, once, as an 8-bit PNG',
             files=example(first),
         )
