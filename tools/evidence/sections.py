@@ -24,6 +24,8 @@ from tools.evidence.store import (
 NOTHING = '*Not measured yet.*'
 SIDE_BY_SIDE = ('mIoU', 'mRecall', 'acc', 'cal')
 HEADLINE = ('mIoU', 'mRecall', 'acc', 'cal')
+COUNTS = 0.005  # the least difference that advice is given for
+MOST_NAMES = 8  # in a cell
 ADVISED = ('mIoU', 'mRecall', 'cal')  # nothing is chosen for accuracy, which cross entropy serves
 LEGEND = (
     'Means over seeds on test, in %; in brackets the difference from the first row in points, over '
@@ -132,9 +134,8 @@ def advice(studies: Sequence[Study]) -> str:
             better = ranked(study, score)
             first, second = [*(_with_cost(study, row) for row in better[:2]), '–', '–'][:2]
             helping = [row['method'] for row in better]
-            judged = _with_intervals(study)
-            rest = [_or_worse(study, m, score) for m in judged if m not in helping]
-            rows.append([SCORES[score], study.title, first, second, ', '.join(rest) or '–'])
+            rest = [m for m in _with_intervals(study) if m not in helping]
+            rows.append([SCORES[score], study.title, first, second, _rest(study, rest, score)])
     head = ['for a better', 'on', 'first', 'second', 'not shown to help']
     text = [table(head, rows), '', ADVICE_RULE]
     return '\n'.join([*text, *disagreements(compared)])
@@ -142,7 +143,7 @@ def advice(studies: Sequence[Study]) -> str:
 
 ADVICE_RULE = (
     'A method stands under first or second only if its difference from cross entropy on test is told '
-    'from zero (95 % interval, Holm-adjusted p < 0.05). An interval that holds zero '
+    'from zero (95 % interval, Holm-adjusted p < 0.05) and half a point or more. An interval that holds zero '
     'shows no help; what ran with one seed is not judged. Screening trains the head alone. '
     'Calibration is the score of Taubert et al.; the proper scores, NLL and Brier, can disagree.'
 )
@@ -153,15 +154,24 @@ def _with_intervals(study: Study) -> list[str]:
     return [m for m in study.methods[1:] if has_interval(study.row(m, HEADLINE[0]))]
 
 
-def _or_worse(study: Study, method: str, score: str) -> str:
-    worse = found(study.row(method, score)) == 'worse'
-    return f'{name_of(method)} (worse)' if worse else name_of(method)
+def _rest(study: Study, methods: Sequence[str], score: str) -> str:
+    """The methods that are not shown to help: the worse ones, those that gain too little, others."""
+    said: dict[str, list[str]] = {'worse': [], 'better': [], '': []}
+    for method in methods:
+        verdict = found(study.row(method, score))
+        said[verdict if verdict in said else ''].append(name_of(method))
+    others = said['']
+    if len(others) > MOST_NAMES:
+        others = [f'{len(others)} others']
+    parts = [f'worse: {", ".join(said["worse"])}'] if said['worse'] else []
+    parts += [f'below half a point: {", ".join(said["better"])}'] if said['better'] else []
+    return '; '.join([*parts, *([', '.join(others)] if others else [])]) or '–'
 
 
 def ranked(study: Study, score: str) -> list[dict]:
-    """Rows of the methods that are better on test, best first."""
+    """Rows of the methods that are better on test by an amount that counts, best first."""
     rows = [study.row(method, score) for method in study.methods[1:]]
-    better = [row for row in rows if found(row) == 'better']
+    better = [row for row in rows if found(row) == 'better' and abs(row['mean']) >= COUNTS]
     return sorted(better, key=lambda row: -direction(score) * row['mean'])
 
 
