@@ -136,6 +136,22 @@ def test_colour_label_maps_and_missing_loaders_and_classes_are_refused(tmp_path)
         ClassStatistics.scan(make_dataset(root, 3, metainfo=None), progress=False)
 
 
+@pytest.mark.parametrize('backend', ['pillow', 'cv2'])
+@pytest.mark.parametrize('kept', [60, 20, 0])
+def test_a_damaged_label_map_is_named(tmp_path, backend, kept):
+    root = write_labels(tmp_path, [np.random.default_rng(0).integers(0, 2, (40, 40))])
+    path = root / 'labels' / '000.png'
+    path.write_bytes(path.read_bytes()[:kept])
+    dataset = make_dataset(
+        root, 2, pipeline=[dict(type='LoadAnnotations', imdecode_backend=backend)]
+    )
+    with pytest.raises(ValueError, match=r'000\.png: cannot be decoded \(.+\); replace the file'):
+        ClassStatistics.scan(dataset, progress=False)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r'000\.png'):
+        ClassStatistics.scan(dataset, progress=False)
+
+
 def test_processes_give_what_one_gives(tmp_path):
     rng = np.random.default_rng(0)
     root = write_labels(tmp_path, [rng.integers(0, 3, (4, 4)) for _ in range(150)])
