@@ -262,7 +262,7 @@ def main() -> None:
     rows = _in_processes(args.quick)
     if args.json:
         content = dict(versions=versions(), capabilities=rows)
-        args.json.write_text(json.dumps(content, indent=1) + '\n', encoding='utf-8')
+        record.save(args.json, json.dumps(content, indent=1) + '\n')
     text = record.markdown(one_table(rows))
     if args.markdown:
         heading = ', '.join(f'{name} {version}' for name, version in versions().items())

@@ -224,7 +224,7 @@ def measure(shape: tuple[int, int, int, int], args: argparse.Namespace) -> list[
             'loss': name,
             'ms': timing.seconds * 1e3,
             'ratio': timing.ratio,
-            'quartiles': '{:.3g}–{:.3g}'.format(*timing.spread),
+            'quartiles': timing.quartiles,
             'target': work.targets.get(name),
             'saved / logits': saved / one,
         }

@@ -65,7 +65,7 @@ def measure(shape: tuple[int, int, int], args: argparse.Namespace) -> list[dict]
             'metric': name,
             'ms / image': timing.seconds * 1e3,
             'ratio': timing.ratio,
-            'quartiles': '{:.3g}–{:.3g}'.format(*timing.spread),
+            'quartiles': timing.quartiles,
         }
         for name, timing in compare(times, BASELINE).items()
     ]

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.table import Table
 
+from mmseg_balance.runtime.atomic_files import atomic_write
+from mmseg_balance.runtime.console import wide_console
 from mmseg_balance.runtime.environment import processor, versions
-
-WIDTH_OF_FILES = 120
 
 
 def environment(device: str, clock: str, seed: int) -> dict:
@@ -40,10 +39,7 @@ def show(rows: list[dict], title: str) -> None:
         table.add_column(key, justify='left' if isinstance(rows[0][key], str) else 'right')
     for row in rows:
         table.add_row(*map(_text, row.values()))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=WIDTH_OF_FILES)
-    console.print(table)
+    wide_console().print(table)
 
 
 def markdown(rows: list[dict]) -> str:
@@ -71,11 +67,10 @@ def write(path: Path, benchmark: str, tables: list[dict]) -> list[dict]:
         benchmark: such as ``losses``.
         tables: each ``{'title': …, 'environment': …, 'rows': […]}``.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     before = json.loads(path.read_text(encoding='utf-8'))['tables'] if path.is_file() else []
     by_title = {table['title']: table for table in [*before, *tables]}
     record = dict(benchmark=benchmark, tables=list(by_title.values()))
-    path.write_text(json.dumps(record, indent=1, default=_plain) + '\n', encoding='utf-8')
+    save(path, json.dumps(record, indent=1, default=_plain) + '\n')
     return record['tables']
 
 
@@ -83,8 +78,7 @@ def write_markdown(path: Path, section: str, tables: list[dict]) -> None:
     """Write the tables, with their environment above them.
 
     Args:
-        path: a file; if it has the lines ``<!-- benchmark: section -->`` and, further down,
-            ``<!-- end -->``, only what is between them is replaced.
+        path: a page, which need not be there; see :func:`replace_section`.
         section: such as ``losses cpu``.
         tables: as for :func:`write`.
     """
@@ -98,16 +92,28 @@ def write_markdown(path: Path, section: str, tables: list[dict]) -> None:
 
 
 def replace_section(path: Path, section: str, text: str) -> None:
-    """Put the text between the marks of a section, or make it the whole file if it has none."""
+    """Put the text between the marks of a section; a page without them gets them at its end.
+
+    The marks are the lines ``<!-- benchmark: section -->`` and, further down, ``<!-- end -->``.
+
+    Raises:
+        ValueError: the page has the first mark alone.
+    """
     start, end = f'<!-- benchmark: {section} -->', '<!-- end -->'
     page = path.read_text(encoding='utf-8') if path.is_file() else ''
-    if start in page:
-        before, rest = page.split(start, 1)
-        text = f'{before}{start}\n{text}\n{end}{rest.split(end, 1)[1]}'
-    else:
-        text += '\n'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding='utf-8')
+    before, marked, rest = page.partition(start)
+    _, closed, after = rest.partition(end)
+    if marked and not closed:
+        raise ValueError(f'{path} has no {end} below {start}: add that line where the section ends')
+    if not marked:
+        before, after = f'{before.rstrip()}\n\n' if before.strip() else '', '\n'
+    save(path, f'{before}{start}\n{text}\n{end}{after}')
+
+
+def save(path: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
 
 
 def _sentence(facts: dict) -> str:

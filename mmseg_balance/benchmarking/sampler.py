@@ -102,7 +102,7 @@ def measure(args: argparse.Namespace) -> list[dict]:
             'first batch s': first[name],
             'µs / batch': timing.seconds / BATCHES * 1e6,
             'ratio': timing.ratio,
-            'quartiles': '{:.3g}–{:.3g}'.format(*timing.spread),
+            'quartiles': timing.quartiles,
         }
         for name, timing in compare(times, BASELINE).items()
     ]

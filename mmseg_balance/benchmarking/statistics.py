@@ -75,7 +75,7 @@ def measure(directory: Path, args: argparse.Namespace) -> list[dict]:
             'statistics': name,
             'images / s': args.images / timing.seconds,
             'time ratio': timing.ratio,
-            'quartiles': '{:.3g}–{:.3g}'.format(*timing.spread),
+            'quartiles': timing.quartiles,
         }
         for name, timing in compare(times, BASELINE).items()
     ]

@@ -39,6 +39,12 @@ class Timing(NamedTuple):
     ratio: float
     spread: tuple[float, float]
 
+    @property
+    def quartiles(self) -> str:
+        """The spread as it stands in a table."""
+        low, high = self.spread
+        return f'{low:.3g}–{high:.3g}'
+
 
 def time_in_turns(
     cases: list[Case],
@@ -74,9 +80,7 @@ def time_in_turns(
             try:
                 seconds = seconds_of(case)
             except Exception as error:  # a case that cannot do this is a finding, not the end
-                print(
-                    f'{case.name} is left out: {type(error).__name__}: {str(error).splitlines()[0][:80]}'
-                )
+                print(f'{case.name} is left out: {in_one_line(error)}')
                 del times[case.name]
                 continue
             if turn >= warmup:
@@ -84,13 +88,29 @@ def time_in_turns(
     return times
 
 
+def in_one_line(error: Exception) -> str:
+    r"""What was raised, short enough for a table.
+
+    Example:
+        >>> in_one_line(ValueError('one\ntwo')), in_one_line(MemoryError())
+        ('ValueError: one', 'MemoryError')
+    """
+    said = str(error).strip().partition('\n')[0][:80]
+    return f'{type(error).__name__}: {said}'.removesuffix(': ')
+
+
 def compare(times: dict[str, list[float]], baseline: str) -> dict[str, Timing]:
     """Medians, and medians and quartiles of the ratios within a round.
+
+    Raises:
+        SystemExit: the baseline failed, so that there are no ratios.
 
     Example:
         >>> compare({'a': [1., 2., 4.], 'b': [2., 4., 4.]}, 'a')['b']
         Timing(seconds=4.0, ratio=2.0, spread=(1.5, 2.0))
     """
+    if baseline not in times:
+        raise SystemExit(f'error: {baseline} failed, to which the others are compared')
     result = {}
     for name, seconds in times.items():
         ratios = sorted(own / base for own, base in zip(seconds, times[baseline], strict=True))

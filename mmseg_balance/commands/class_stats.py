@@ -7,8 +7,6 @@ from pathlib import Path
 
 from mmseg_balance.commands.options import add_address, add_cfg_options
 
-WIDTH_OF_FILES = 110
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of ``mmseg-balance class_stats``."""
@@ -138,8 +136,7 @@ def split(args: argparse.Namespace, found) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Count or merge, print the table, draw the picture; 2 if an input is at fault."""
-    from rich.console import Console
-
+    from mmseg_balance.runtime.console import wide_console
     from mmseg_balance.statistics import ClassStatistics
     from mmseg_balance.statistics.table import statistics_table
     from mmseg_balance.visualization.frequency import frequency_figure
@@ -161,8 +158,7 @@ def run(args: argparse.Namespace) -> int:
         print(f'error: {error}', file=sys.stderr)
         return 2
     if found is not None:
-        console = Console(width=None if sys.stdout.isatty() else WIDTH_OF_FILES)
-        console.print(statistics_table(found))
+        wide_console().print(statistics_table(found))
         if args.plot:
             save_figure(frequency_figure([found]), str(args.plot))
     return 0

@@ -69,9 +69,6 @@ class CamVidDataset(NamedSplitsDataset):
         official_val=Split('images/val', 'labels/val'),
     )
 
-    def __init__(self, img_suffix: str = '.jpg', seg_map_suffix: str = '.png', **kwargs) -> None:
-        super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
-
     @classmethod
     def get_label_map(cls, new_classes: Sequence[str] | None = None) -> dict[int, int]:
         """Map labels in the files to labels of training, void to 255.

@@ -16,6 +16,3 @@ class SBDDataset(BaseSegDataset):
     """
 
     METAINFO = PascalVOCDataset.METAINFO
-
-    def __init__(self, img_suffix: str = '.jpg', seg_map_suffix: str = '.png', **kwargs) -> None:
-        super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)

@@ -5,8 +5,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from mmseg_balance.doctor.checks import markdown_table
 from mmseg_balance.doctor.examination import Examination, examine
 from mmseg_balance.doctor.findings import count
@@ -14,8 +12,8 @@ from mmseg_balance.doctor.fixes import fixed_config
 from mmseg_balance.doctor.page import write_page
 from mmseg_balance.doctor.terminal import findings_table, imbalance_table, summary
 from mmseg_balance.experiments.results import write_json, write_text
+from mmseg_balance.runtime.console import wide_console
 
-WIDTH_OF_FILES = 120
 DEFAULT_PAGE = Path('work_dirs', 'doctor')
 
 
@@ -33,9 +31,7 @@ def run(args: argparse.Namespace) -> int:
         labels=not args.no_labels,
         progress=not args.quiet and sys.stderr.isatty(),
     )
-    console = Console(soft_wrap=False)
-    if not console.is_terminal:
-        console = Console(width=WIDTH_OF_FILES)
+    console = wide_console()
     console.print(findings_table(examination.findings))
     imbalance = imbalance_table(examination)
     if imbalance is not None:

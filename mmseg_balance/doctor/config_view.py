@@ -44,6 +44,12 @@ class Loss:
         kind = registered(MODELS, self.config)
         return self.config.get('loss_name') or (kind and default_of(kind, 'loss_name'))
 
+    def changed(self, **arguments) -> dict[str, Any]:
+        """A fix that gives it these arguments."""
+        if self.config is DEFAULT_LOSS:  # nothing in the config to change: the fix is all of it
+            return {self.key: {**self.config, **arguments}}
+        return {f'{self.key}.{name}': value for name, value in arguments.items()}
+
 
 @dataclass(frozen=True)
 class Head:

@@ -9,12 +9,20 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmseg_balance.doctor.config_view import Loss
 from mmseg_balance.doctor.findings import ADVICE, Finding
 
 REGISTER = {
     'custom_imports.imports+': ['mmseg_balance'],
     'custom_imports.allow_failed_imports': False,
 }
+KEPT = ('loss_weight', 'loss_name', 'class_weight')
+
+
+def replacement(loss: Loss, kind: str, **arguments) -> dict:
+    """A fix that puts a loss of this package in the place of another, name and weight kept."""
+    kept = {name: loss.config[name] for name in KEPT if loss.config.get(name) is not None}
+    return {loss.key: dict(type=kind, **arguments, **kept), **REGISTER}
 
 
 def apply_fix(content: dict, fix: Mapping[str, Any]) -> None:

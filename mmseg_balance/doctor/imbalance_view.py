@@ -6,7 +6,7 @@ import numpy as np
 
 from mmseg_balance.doctor.checks.imbalance import MIN_COMPONENTS
 from mmseg_balance.doctor.examination import Examination
-from mmseg_balance.doctor.reading import NotReadError, Reading
+from mmseg_balance.doctor.reading import Reading
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def class_rows(examination: Examination) -> list[ClassRow]:
     total, lost = components.get('logits') or components.get('training') or (None, None)
     rows = []
     for c in np.argsort(-share, kind='stable'):
-        p = None if crops is None else float(crops[c])
+        p = None if crops is None or np.isnan(crops[c]) else float(crops[c])
         rows.append(
             ClassRow(
                 name=statistics.class_names[c],
@@ -71,9 +71,7 @@ def crops_per_step(reading: Reading) -> int:
 def _or_none(reading: Reading, name: str):
     try:
         return getattr(reading, name)
-    except NotReadError:
-        return None
-    except Exception:  # the check that needs it has reported why
+    except Exception:  # not read, or the check that needs it has reported why
         return None
 
 

@@ -6,14 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import mmcv
 import numpy as np
-from mmengine import fileio
 from mmseg.registry import DATASETS
 
 from mmseg_balance.statistics import ClassStatistics, LabelSource, statistics_path
 from mmseg_balance.statistics.auto import labels_only
-from mmseg_balance.statistics.label_reader import is_stock_loader
+from mmseg_balance.statistics.label_reader import LabelReader, is_stock_loader
 from mmseg_balance.statistics.label_scan import count_labels
 
 MAX_FAILURES_READ = 32
@@ -42,11 +40,10 @@ class TolerantSource(LabelSource):
         except Exception:  # decoders raise whatever they like; `Survey.failures` looks again
             return np.zeros(len(self.class_names), dtype=np.int64), 0
 
-    def entry(self, index: int) -> tuple[object, dict]:
+    def entry(self, index: int) -> tuple[LabelReader, dict]:
         """Reader and info of label map ``index`` of all."""
-        owner = int(np.searchsorted(self.starts, index, side='right')) - 1
-        reader = self.readers[owner]
-        return reader, reader.dataset.get_data_info(index - int(self.starts[owner]))
+        reader, own = self.locate(index)
+        return reader, reader.dataset.get_data_info(own)
 
 
 class Survey:
@@ -134,9 +131,10 @@ class Survey:
             return Failure('missing', path, image, 'there is no such file')
         if is_stock_loader(reader.loader):
             try:
-                stored = self._decode(reader, info)
+                stored = reader.stored(info)
             except Exception as error:
-                return Failure('unreadable', path, image, str(error) or type(error).__name__)
+                reason = error.__cause__ or error  # the check names file and remedy itself
+                return Failure('unreadable', path, image, str(reason) or type(reason).__name__)
             if stored.ndim > 2:
                 return Failure('colours', path, image, f'shape {stored.shape}')
         try:
@@ -147,14 +145,6 @@ class Survey:
             return Failure('range', path, image, str(error), tuple(np.unique(stored).tolist()))
         return Failure('unreadable', path, image, 'it has no pixel')
 
-    @staticmethod
-    def _decode(reader, info: Mapping) -> np.ndarray:
-        content = fileio.get(info['seg_map_path'], backend_args=reader.loader.backend_args)
-        stored = mmcv.imfrombytes(content, flag='unchanged', backend=reader.loader.imdecode_backend)
-        if stored is None:
-            raise ValueError('the file cannot be decoded')
-        return stored.squeeze()
-
     @cached_property
     def stored_values(self) -> tuple[int, ...]:
         """Values in the files of some images, before ``reduce_zero_label`` and label maps."""
@@ -164,7 +154,7 @@ class Survey:
             if not is_stock_loader(reader.loader):
                 continue
             try:
-                stored = self._decode(reader, info)
+                stored = reader.stored(info)
             except Exception:  # reported as a failure
                 continue
             if stored.ndim == 2:

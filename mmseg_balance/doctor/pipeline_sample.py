@@ -61,18 +61,21 @@ class PipelineSample:
 
 
 def choose_images(survey: Survey, number: int = SAMPLE) -> list[int]:
-    """An even spread of the training set and some images of every class, in that order."""
+    """Some images of every class, the rarest first, and an even spread of the training set.
+
+    In that order: a slow pipeline, which is stopped early, has then seen the rare classes.
+    """
     statistics = survey.statistics
     total = statistics.num_images
     spread = sorted({int(i) for i in np.linspace(0, total - 1, min(number, total)).round()})
     starts, by_class = statistics.images_by_class
-    chosen = dict.fromkeys(spread)
+    chosen: dict[int, None] = {}
     for c in np.argsort(statistics.images, kind='stable'):
         own = by_class[starts[c] : starts[c + 1]]
-        if len(own) and len(chosen) < MAX_IMAGES:
+        if len(own) and len(chosen) < MAX_IMAGES - len(spread):
             few = own[np.linspace(0, len(own) - 1, min(PER_CLASS, len(own))).round().astype(int)]
             chosen.update(dict.fromkeys(few.tolist()))
-    return list(chosen)[:MAX_IMAGES]
+    return list(chosen | dict.fromkeys(spread))[:MAX_IMAGES]
 
 
 def run_pipeline(config: Config, survey: Survey, progress: bool = True) -> PipelineSample:

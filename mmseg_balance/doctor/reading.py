@@ -85,7 +85,7 @@ class Reading:
         epochs = view.max_epochs(self.config)
         if not epochs:
             return view.max_iters(self.config)
-        return epochs * math.ceil(len(self.train) / (self.batch_size * self.gpus))
+        return epochs * math.ceil(self.statistics.num_images / (self.batch_size * self.gpus))
 
     @property
     def gpus(self) -> int:
@@ -166,7 +166,7 @@ class Reading:
         if not self.config.get('model'):
             raise NotReadError('the config has no model')
         if self.import_error:
-            raise NotReadError('the model is not built: its custom_imports failed')
+            raise NotReadError('model: not built, its custom_imports failed')
         try:
             module = build_model(self.config.model)
         except Exception as error:
@@ -201,12 +201,15 @@ class Reading:
 
     @cached_property
     def crop_share(self) -> np.ndarray:
-        """Share of the training crops in which each class occurs (C,), images drawn uniformly."""
+        """Share of the training crops in which each class occurs (C,), images drawn uniformly.
+
+        nan for a class that no sampled image has.
+        """
         statistics, sample = self.statistics, self.sample
         rows = np.zeros((len(sample.images), statistics.num_classes), dtype=bool)
         for row, image in zip(rows, sample.images, strict=True):
             row[statistics.classes_of(image)] = True
-        survival = np.nan_to_num(sample.survival(rows))
+        survival = np.where(statistics.images > 0, sample.survival(rows), 0)
         return survival * statistics.images / max(statistics.num_images, 1)
 
     @cached_property

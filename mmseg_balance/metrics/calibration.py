@@ -19,8 +19,8 @@ from mmseg_balance.functional.confusion import mean_over
 from mmseg_balance.metrics.streamed import StreamedMetric, labels_and_prediction, pixel_map
 
 TTA_REMEDY = (
-    'evaluate without test-time augmentation (no --tta, no SegTTAModel), or leave '
-    'CalibrationMetric out of that evaluator.'
+    'evaluate without test-time augmentation (no --tta, no SegTTAModel) or DecisionSegmentor, or '
+    'leave CalibrationMetric out of that evaluator.'
 )
 
 

@@ -1,13 +1,12 @@
 """The file of per-image confusion matrices of one evaluation."""
 
 import os
-import zipfile
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from mmseg_balance.runtime.atomic_files import atomic_write
+from mmseg_balance.runtime.npz_files import open_npz
 
 
 def save_confusions(
@@ -57,15 +56,10 @@ def load_confusions(path: str | os.PathLike) -> tuple[np.ndarray, list[str]]:
         FileNotFoundError: there is no such file.
         ValueError: it is another kind of file, or damaged.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'no confusion matrices at {path}: evaluate with '
-            "dict(type='ImbalanceMetric', save=…) or give the right path."
-        )
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            return stored['confusions'], stored['images'].tolist()
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f'{path} is not a file of confusion matrices ({error}); remove it and evaluate again.'
-        ) from error
+    missing = (
+        f"no confusion matrices at {path}: evaluate with dict(type='ImbalanceMetric', save=…) or "
+        'give the right path.'
+    )
+    remedy = 'remove it and evaluate again.'
+    with open_npz(path, 'confusion matrices', missing, remedy) as stored:
+        return stored['confusions'], stored['images'].tolist()

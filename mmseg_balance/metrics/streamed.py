@@ -43,7 +43,7 @@ class StreamedMetric(BaseMetric):
 
     def compute_metrics(self, results: list) -> dict[str, float]:
         """Pool the entries of all ranks."""
-        entries = [entry for entry in results if entry is not FOLDED and entry != FOLDED]
+        entries = [entry for entry in results if entry != FOLDED]
         if not entries:
             return {}
         pooled = entries[0]

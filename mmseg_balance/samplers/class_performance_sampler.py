@@ -56,7 +56,7 @@ class ClassPerformanceSampler(FocusedSampler):
 
     def probabilities_at(self, k: int) -> np.ndarray:
         """By the report that holds for draw ``k``."""
-        return next(p for start, p in reversed(self._schedule) if start <= k or start == 0)
+        return next(p for start, p in reversed(self._schedule) if start <= k)
 
     def report(self, iou: np.ndarray, start: int, consumed: int = 0) -> np.ndarray:
         """Take the classes' performance into account from draw ``start`` on.

@@ -83,11 +83,10 @@ def statistics_of(dataset) -> ClassStatistics:
     path = statistics_path(LabelSource(dataset))
     if get_worker_info() is not None:
         _scan_in_a_worker(dataset, path)
-    elif get_world_size() == 1:
-        if not path.is_file():
-            _scan(dataset, path)
-    else:
-        _scan_on_rank_0(dataset, path)
+    elif get_world_size() > 1:
+        path = _scan_on_rank_0(dataset, path)
+    elif not path.is_file():
+        _scan(dataset, path)
     return _read(str(path), os.path.getmtime(path))
 
 
@@ -106,24 +105,24 @@ def _scan(dataset, path: Path) -> None:
     ClassStatistics.scan(dataset).save(path)
 
 
-def _scan_on_rank_0(dataset, path: Path) -> None:
+def _scan_on_rank_0(dataset, path: Path) -> Path:
     """Rank 0 scans; the others poll for its file, since a collective would time out meanwhile."""
-    # Whether to scan is rank 0's decision alone: a slow shared folder may show ranks different
-    # files. The note's name is new each time, so that no old failure is read.
-    note = [None if path.is_file() else f'{path}.{uuid.uuid4().hex[:8]}.failed']
+    # Which file, and whether to scan, is rank 0's decision alone: copies of the data on each node
+    # have other dates, and a slow shared folder may show ranks different files.
+    # The failure's name is new each time, so that no old failure is read.
+    note = [path, None if path.is_file() else Path(f'{path}.{uuid.uuid4().hex[:8]}.failed')]
     broadcast_object_list(note)
-    if note[0] is None:
-        return
-    failure = Path(note[0])
+    path, failure = note
     if get_rank() != 0:
         _wait_for(path, failure)
-        return
-    try:
-        _scan(dataset, path)
-    except Exception as error:
-        with atomic_write(failure) as file:
-            file.write(f'{type(error).__name__}: {error}'.encode())
-        raise
+    elif failure is not None:
+        try:
+            _scan(dataset, path)
+        except Exception as error:
+            with atomic_write(failure) as file:
+                file.write(f'{type(error).__name__}: {error}'.encode())
+            raise
+    return path
 
 
 def labels_only(config: dict) -> dict:
@@ -196,16 +195,22 @@ def _wait_for(path: Path, failure: Path | None = None) -> None:
 def _fitting(statistics: ClassStatistics, dataset, name: str) -> ClassStatistics:
     if dataset is None:
         return statistics
-    classes = tuple(dataset.metainfo.get('classes') or ())
-    if statistics.num_images != len(dataset) or (classes and classes != statistics.class_names):
+    names, classes = statistics.class_names, tuple(dataset.metainfo.get('classes') or ())
+    again = 'run mmseg-balance class_stats again'
+    if statistics.num_images != len(dataset) or (classes and len(classes) != len(names)):
         raise ValueError(
-            f'{name} has {statistics.num_images} images and {statistics.num_classes} classes, the '
-            f'training set {len(dataset)} and {len(classes)}: run mmseg-balance class_stats again'
+            f'{name} has {statistics.num_images} images and {len(names)} classes, the '
+            f'training set {len(dataset)} and {len(classes)}: {again}'
+        )
+    if classes and classes != names:
+        theirs, ours = next((a, b) for a, b in zip(names, classes, strict=True) if a != b)
+        raise ValueError(
+            f'{name} has the class {theirs!r} where the training set has {ours!r}: {again}'
         )
     if statistics.fingerprint and statistics.fingerprint != LabelSource(dataset).fingerprint():
         print_log(
             f'{name} was made from other labels or options than the training set has now; '
-            'run mmseg-balance class_stats again if they were changed',
+            f'{again} if they were changed',
             'current',
             30,
         )

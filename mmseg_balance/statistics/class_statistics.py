@@ -198,7 +198,7 @@ class ClassStatistics:
             dataset: an MMSegmentation data set, wrapped or not.
             ignore_index: label to leave out, by default the data set's own (255 in most).
             shard: ``(k, n)``: count the k-th of n equal parts of the label maps; the parts are
-                joined by :meth:`join_shards`.
+                joined by :func:`~mmseg_balance.statistics.shards.scan_shard`.
             workers: processes, one per core by default.
             progress: whether to draw a progress bar.
 
@@ -213,13 +213,6 @@ class ClassStatistics:
             source.class_names, *entries, fingerprint=source.fingerprint(), dataset=source.name
         )
         return found if parts > 1 or source.in_order else found.take(source.order)
-
-    @classmethod
-    def join_shards(cls, shards: 'Sequence[ClassStatistics]', dataset) -> 'ClassStatistics':
-        """Put the parts that :meth:`scan` counted with ``shard=(k, n)`` together again."""
-        source = LabelSource(dataset)
-        whole = cls.concatenate(shards, fingerprint=shards[0].fingerprint)
-        return whole if source.in_order else whole.take(source.order)
 
     @classmethod
     def concatenate(
@@ -289,8 +282,6 @@ class ClassStatistics:
         return write_statistics_file(
             path,
             {name: getattr(self, name) for name in _LABELS},
-            pixels=self.pixels,
-            images=self.images,
             **{name: getattr(self, name) for name in ARRAYS},
         )
 

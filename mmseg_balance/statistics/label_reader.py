@@ -126,10 +126,7 @@ class LabelReader:
             if labels.min(initial=0) < 0:
                 raise ValueError(f'{_name(info)}: label {labels.min()} is negative')
             return np.bincount(labels.ravel(), minlength=STORED_VALUES)
-        content = fileio.get(info['seg_map_path'], backend_args=self.loader.backend_args)
-        stored = mmcv.imfrombytes(
-            content, flag='unchanged', backend=self.loader.imdecode_backend
-        ).squeeze()
+        stored = self.stored(info)
         if stored.ndim > 2:
             raise ValueError(
                 f'{_name(info)}: a label map has one value per pixel, but this file has shape '
@@ -148,6 +145,25 @@ class LabelReader:
         if reduce is None:
             reduce = info['reduce_zero_label']
         return move_bins(histogram, reduce, info.get('label_map'))
+
+    def stored(self, info: dict) -> np.ndarray:
+        """The values in a file that MMSegmentation's ``LoadAnnotations`` reads, before it moves them.
+
+        Raises:
+            ValueError: the file cannot be decoded; names it.
+        """
+        content = fileio.get(info['seg_map_path'], backend_args=self.loader.backend_args)
+        backend = self.loader.imdecode_backend
+        try:
+            stored = mmcv.imfrombytes(content, flag='unchanged', backend=backend)
+            if stored is None:  # what OpenCV says
+                raise ValueError('it is no image')
+        except Exception as error:  # decoders raise whatever they like
+            reason = str(error).strip() or type(error).__name__
+            raise ValueError(
+                f'{_name(info)}: cannot be decoded ({reason}); replace the file or leave the image out'
+            ) from error
+        return stored.squeeze()
 
     def describe(self) -> dict:
         """Everything besides the files that decides what the counts are."""

@@ -79,10 +79,15 @@ class LabelSource:
         """Whether the training set is just its label maps, one after the other."""
         return len(self.order) == len(self) and bool((np.diff(self.order) == 1).all())
 
+    def locate(self, index: int) -> tuple[LabelReader, int]:
+        """The reader of label map ``index`` of all, and its index there."""
+        owner = int(np.searchsorted(self.starts, index, side='right')) - 1
+        return self.readers[owner], index - int(self.starts[owner])
+
     def count(self, index: int) -> tuple[np.ndarray, int]:
         """Count label map ``index`` of all."""
-        owner = int(np.searchsorted(self.starts, index, side='right')) - 1
-        return self.readers[owner].count(index - int(self.starts[owner]))
+        reader, own = self.locate(index)
+        return reader.count(own)
 
     def fingerprint(self) -> str:
         """Hash of options, files and order: another one means that counts may have changed."""

@@ -52,16 +52,20 @@ def scan_shard(
     Returns:
         The statistics of the whole, or None while parts are missing.
     """
-    fingerprint = LabelSource(dataset, ignore_index).fingerprint()[:16]
+    source = LabelSource(dataset, ignore_index)
+    fingerprint = source.fingerprint()[:16]
     k, n = shard
     parts = [path.with_suffix(f'.{fingerprint}.{i + 1}of{n}.npz') for i in range(n)]
     ClassStatistics.scan(dataset, ignore_index, shard, workers, progress).save(parts[k])
     if not all(part.is_file() for part in parts):
         return None
     try:
-        whole = ClassStatistics.join_shards([ClassStatistics.load(part) for part in parts], dataset)
+        counted = [ClassStatistics.load(part) for part in parts]
     except FileNotFoundError:  # another process found them all too, and was faster
         return ClassStatistics.load(path)
+    whole = ClassStatistics.concatenate(counted, fingerprint=counted[0].fingerprint)
+    if not source.in_order:
+        whole = whole.take(source.order)
     whole.save(path)
     for part in parts:
         part.unlink(missing_ok=True)

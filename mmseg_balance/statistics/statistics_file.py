@@ -2,13 +2,13 @@
 
 import json
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
 from mmseg_balance.runtime.atomic_files import atomic_write
+from mmseg_balance.runtime.npz_files import open_npz
 
 FORMAT_VERSION = 1
 ARRAYS = ('indptr', 'indices', 'counts', 'ignored')
@@ -30,19 +30,13 @@ def read_statistics_file(path: str | os.PathLike) -> tuple[dict, dict[str, np.nd
         FileNotFoundError: there is no such file.
         ValueError: it is no statistics file, or one of another version.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(
-            f'no class statistics at {path}: make them with mmseg-balance class_stats CONFIG '
-            f"--out {path}, or write statistics='auto'"
-        )
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            header = json.loads(str(stored['header']))
-            arrays = {name: stored[name] for name in ARRAYS}
-    except (KeyError, ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f'{path} is not a file of class statistics ({error}); {_REMEDY}'
-        ) from error
+    missing = (
+        f'no class statistics at {path}: make them with mmseg-balance class_stats CONFIG '
+        f"--out {path}, or write statistics='auto'"
+    )
+    with open_npz(path, 'class statistics', missing, _REMEDY) as stored:
+        header = dict(json.loads(str(stored['header'])))
+        arrays = {name: stored[name] for name in ARRAYS}
     if header.get('format') != FORMAT_VERSION:
         raise ValueError(
             f'{path} has format {header.get("format")}, this version reads '

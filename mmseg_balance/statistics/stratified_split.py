@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mmseg_balance.runtime.atomic_files import atomic_write
 from mmseg_balance.statistics.class_statistics import ClassStatistics
 
 TRAIN, DEV = 0, 1
@@ -188,10 +189,9 @@ def groups_of(names: Sequence[str], pattern: str | None) -> list[str]:
 
 def write_split(names: Sequence[str], dev: np.ndarray, folder: Path) -> tuple[Path, Path]:
     """Write ``train.txt`` and ``dev.txt``, a name a line, as ``ann_file`` takes them."""
-    folder.mkdir(parents=True, exist_ok=True)
     paths = folder / 'train.txt', folder / 'dev.txt'
     for path, chosen in zip(paths, (~dev, dev), strict=True):
-        path.write_text(
-            ''.join(f'{name}\n' for name, take in zip(names, chosen, strict=True) if take)
-        )
+        taken = [name for name, take in zip(names, chosen, strict=True) if take]
+        with atomic_write(path) as file:
+            file.write(''.join(f'{name}\n' for name in taken).encode())
     return paths

@@ -13,7 +13,6 @@ from mmseg_balance.functional.calibration import calibration_score, expected_cal
 from mmseg_balance.visualization.style import (
     COLORS,
     FAINT,
-    INK,
     new_figure,
     plain_axes,
     run_names,
@@ -32,6 +31,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Draw the files."""
     names = run_names(args.files, args.names)
+    if len(set(names)) < len(names):
+        raise ValueError(
+            f'two files have one name ({", ".join(names)}): give each its own with --names.'
+        )
     reports = {name: load(path) for name, path in zip(names, args.files, strict=True)}
     bins = {name: report['bins'] for name, report in reports.items()}
     if args.per_class:
@@ -137,4 +140,4 @@ def _curve(axes: Axes, count, positive, confidence, *, color, label, gaps, size=
 def _cycle(number: int) -> list[str]:
     if number > len(COLORS):
         raise ValueError(f'{number} runs in one diagram; at most {len(COLORS)} can be told apart.')
-    return [*COLORS[:number]] if number else [INK]
+    return [*COLORS[:number]]

@@ -49,6 +49,8 @@ def run_names(paths: Sequence[str], given: Sequence[str] | None) -> list[str]:
         ['ce', 'lmp']
         >>> run_names(['ce.json', 'lmp.json'], None)
         ['ce', 'lmp']
+        >>> run_names(['runs/ce/cal.json', 'runs/lmp/cal.json', 'runs/lmp/cal_dev.json'], None)
+        ['ce/cal', 'lmp/cal', 'lmp/cal_dev']
     """
     if given is not None:
         if len(given) != len(paths):
@@ -57,13 +59,14 @@ def run_names(paths: Sequence[str], given: Sequence[str] | None) -> list[str]:
             )
         return list(given)
     parts = [Path(path).with_suffix('').parts for path in paths]
-    if len(paths) > 1 and len({name[-1] for name in parts}) == 1:
-        return [
-            '/'.join(part for part in name if part not in _shared(parts)) or name[-1]
-            for name in parts
-        ]
-    return [name[-1] for name in parts]
-
-
-def _shared(parts: Sequence[tuple[str, ...]]) -> set[str]:
-    return set(parts[0]).intersection(*parts[1:])
+    shared = set(parts[0]).intersection(*parts)
+    levels = enumerate(zip(*parts, strict=False))
+    folders = next((depth for depth, level in levels if len(set(level)) > 1), 0)
+    for names in (
+        [name[-1] for name in parts],
+        ['/'.join(part for part in name if part not in shared) for name in parts],
+        ['/'.join(name[folders:]) for name in parts],
+    ):
+        if all(names) and len(set(names)) == len(names):
+            return names
+    return [str(path) for path in paths]

@@ -40,6 +40,17 @@ def test_a_case_that_fails_is_left_out(capsys):
     assert 'bad is left out: RuntimeError: no such device' in capsys.readouterr().out
 
 
+def test_an_error_without_text_and_a_baseline_that_fails_end_in_a_sentence(capsys):
+    def fail():
+        raise MemoryError
+
+    cases = [timing.Case('base', 'stock', fail), timing.Case('good', 'ours', lambda: 1)]
+    times = timing.time_in_turns(cases, rounds=2)
+    assert 'base is left out: MemoryError\n' in capsys.readouterr().out
+    with pytest.raises(SystemExit, match='base failed, to which the others are compared'):
+        timing.compare(times, 'base')
+
+
 def test_the_device_clock_starts_behind_a_full_queue(monkeypatch):
     """The order of calls; what a real GPU says of it needs one."""
     calls = []
@@ -217,7 +228,7 @@ def test_markdown_has_the_environment(tmp_path):
     text = (tmp_path / 'a.md').read_text()
     assert 'seed 7' in text
     assert torch.__version__ in text
-    assert text.endswith('**A**\n\n| x | n |\n|---|---|\n| y | 1.25 |\n')
+    assert text.endswith('**A**\n\n| x | n |\n|---|---|\n| y | 1.25 |\n<!-- end -->\n')
 
 
 def test_markdown_replaces_its_section_alone(tmp_path):
@@ -236,6 +247,21 @@ def test_markdown_replaces_its_section_alone(tmp_path):
     assert '| 3 |\n<!-- end -->\n\n<!-- benchmark: metric cpu -->\nkept\n<!-- end -->\n' in text
     assert 'old' not in text
     assert '| 2 |' not in text
+
+
+def test_a_page_without_marks_is_kept_and_the_tools_own_file_has_one_section(tmp_path):
+    page, own = tmp_path / 'notes.md', tmp_path / 'own.md'
+    page.write_text('# Notes\n')
+    for text in ('first', 'second'):
+        record.replace_section(page, 'losses cpu', text)
+        record.replace_section(own, 'losses cpu', text)
+    section = '<!-- benchmark: losses cpu -->\nsecond\n<!-- end -->\n'
+    assert page.read_text() == f'# Notes\n\n{section}'
+    assert own.read_text() == section
+    page.write_text('<!-- benchmark: losses cpu -->\nmine\n')
+    with pytest.raises(ValueError, match='add that line'):
+        record.replace_section(page, 'losses cpu', 'third')
+    assert 'mine' in page.read_text()
 
 
 def test_a_size_measured_again_takes_its_place_and_the_others_stay(tmp_path):

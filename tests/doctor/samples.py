@@ -273,6 +273,11 @@ def one_channel(**loss_decode):
     return spoil
 
 
+def one_channel_of_default_loss(root, config):
+    one_channel()(root, config)
+    config.model.decode_head.pop('loss_decode')
+
+
 def no_threshold(root, config):
     one_channel(type='CrossEntropyLoss', use_sigmoid=True, avg_non_ignore=True)(root, config)
     config.model.decode_head.threshold = None
@@ -391,6 +396,41 @@ def seldom_drawn_in_epochs(root, config, epochs=50):
     config.default_hooks.checkpoint.by_epoch = True
 
 
+def seldom_drawn_in_repeats(root, config):
+    """Four epochs of 96 images, each of the 8 twelve times."""
+    seldom_drawn_in_epochs(root, config, epochs=4)
+    dataset = config.train_dataloader.dataset
+    config.train_dataloader.dataset = dict(type='RepeatDataset', times=12, dataset=dataset)
+
+
+def seldom_drawn_but_by(kind, **more):
+    def change(root, config):
+        seldom_drawn(root, config)
+        config.train_dataloader.sampler = dict(type=kind, **more)
+
+    return change
+
+
+def scheduled_in_epochs(root, config):
+    """A schedule that ends at iteration 1500 of 2000."""
+    seldom_drawn_in_epochs(root, config, epochs=500)
+    schedule = dict(type='linear', initial=1, final=0.5, end=1500)
+    config.custom_hooks = [dict(type='LossScheduleHook', schedules=dict(loss_ce=schedule))]
+
+
+def metric_ignoring_0(kind):
+    def spoil(root, config):
+        ours(root, config)
+        config.val_evaluator = [config.val_evaluator, dict(type=kind, ignore_index=0)]
+
+    return spoil
+
+
+def metric_of_tests(root, config):
+    config.test_dataloader = config.val_dataloader
+    config.test_evaluator = dict(type='CalibrationMetric')
+
+
 def thin(root, config):
     """Lines of one pixel, which a quarter of the size loses."""
 
@@ -432,6 +472,9 @@ RARE = ('rare-classes', 'what-to-try')
 CE = dict(type='CrossEntropyLoss', avg_non_ignore=True)
 SUM = dict(CE, reduction='sum')
 WEIGHTS = [1.0, 2.0, 3.0, 4.0]
+PAIR = dict(
+    type='PairedLoss', losses=[dict(type='SoftDiceLoss'), dict(type='WeightedCrossEntropyLoss')]
+)
 SMOOTH = dict(type='linear', initial=1, final=0)
 
 BROKEN = [
@@ -467,6 +510,12 @@ BROKEN = [
     Broken(
         'one-channel-loss', one_channel(type='TverskyLoss'), message='constant', name='tversky-1'
     ),
+    Broken(
+        'one-channel-loss',
+        one_channel_of_default_loss,
+        message='softmax over one channel',
+        name='default-loss-1',
+    ),
     Broken('threshold', no_threshold, 'advice', '0.3'),
     Broken('batch-of-one', batch_of_one, message='1x1'),
     Broken('batch-of-one', last_batch_of_one, message='last batch', name='last-batch-of-one'),
@@ -491,6 +540,10 @@ BROKEN = [
     Broken('loss-not-optimised', loss(**CE, loss_name='ce'), message='leaves it out'),
     Broken('loss-name-shared', losses(CE, CE), 'warning', "named 'loss_ce'"),
     Broken('ohem', ohem_with(CE, dict(type='SoftDiceLoss')), message='SoftDiceLoss has none'),
+    *(
+        Broken('ohem', ohem_with(CE, one), message=f'{one["type"]} has none', name=one['type'])
+        for one in (dict(type='CenterlineDiceLoss'), dict(type='RegionSizeLoss'), PAIR)
+    ),
     Broken(
         'ohem',
         ohem_with(CE, dict(type='TverskyLoss'), thresh=0.7),
@@ -512,12 +565,20 @@ BROKEN = [
         message='class 0 is not',
     ),
     Broken('metric-ignore-index', setting('val_evaluator.ignore_index', 0), message='255'),
+    *(
+        Broken('metric-ignore-index', metric_ignoring_0(kind), message='255', name=kind)
+        for kind in ('CalibrationMetric', 'ImbalanceMetric', 'BoundaryMetric')
+    ),
     Broken('loss-ignore-index', loss(type='TverskyLoss', ignore_index=0), message='does not look'),
     Broken('padding', setting('model.data_preprocessor.seg_pad_val', 0), message='padding'),
     Broken('no-ignore-index', setting('model.decode_head.ignore_index', None), 'advice', '-100'),
     # Samplers
     Broken('sampler-place', image_sampler('BalanceBatchSampler', min_classes=2), message='batches'),
     Broken('sampler-place', batch_sampler('ClassPerformanceSampler'), name='sampler-place-2'),
+    *(
+        Broken('sampler-place', batch_sampler(kind), message=f'{kind} chooses', name=kind)
+        for kind in ('RareClassSampler', 'RepeatFactorSampler')
+    ),
     Broken(
         'sampler-without-reports',
         image_sampler('ClassPerformanceSampler'),
@@ -546,6 +607,14 @@ BROKEN = [
     Broken('sync-bn', sync_bn, 'advice', 'plain batch norm'),
     Broken('custom-imports', setting('custom_imports', dict(imports=['no_such_package']))),
     Broken('plugin-imported', loss(type='SoftDiceLoss'), message='SoftDiceLoss: of mmseg_balance'),
+    *(
+        Broken('plugin-imported', spoil, message=f'{name}: of', name=name)
+        for name, spoil in {
+            'DecisionSegmentor': setting('model.type', 'DecisionSegmentor'),
+            'EfficientNetLite': setting('model.backbone.type', 'EfficientNetLite'),
+            'CalibrationMetric': metric_of_tests,
+        }.items()
+    ),
     Broken('registered-names', setting('val_evaluator.type', 'IoUMetrik'), message='IoUMetrik'),
     Broken('seed', setting('randomness', dict(seed=None)), 'advice'),
     Broken('slow-resume', long_run, 'advice'),
@@ -575,6 +644,14 @@ BROKEN = [
         'warning',
         'of 400 crops .* class 3 50',
         name='seen-in-epochs',
+        beside=RARE,
+    ),
+    Broken(
+        'seen-in-training',
+        seldom_drawn_in_repeats,
+        'warning',
+        'of 384 crops .* class 3 48',
+        name='seen-in-repeats',
         beside=RARE,
     ),
     Broken('thin-classes', thin, 'advice', 'class 3 100% of', beside=('lost-in-crops',)),

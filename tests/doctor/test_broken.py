@@ -6,7 +6,15 @@ import pytest
 
 from mmseg_balance.doctor import examine_config
 from mmseg_balance.doctor.checks import table
-from tests.doctor.samples import BROKEN, CE, RARE, float16, seldom_drawn_in_epochs
+from tests.doctor.samples import (
+    BROKEN,
+    CE,
+    RARE,
+    float16,
+    scheduled_in_epochs,
+    seldom_drawn_but_by,
+    seldom_drawn_in_epochs,
+)
 
 
 def test_nothing_is_found_in_a_healthy_config(config):
@@ -18,6 +26,9 @@ HEALTHY = {
     # The sum of a number per image.
     'float16-sum-of-images': float16(dict(type='LovaszLoss', per_image=True, reduction='sum')),
     'epochs': lambda root, config: seldom_drawn_in_epochs(root, config, epochs=200),
+    'schedule-in-epochs': scheduled_in_epochs,
+    'rare-class-sampler': seldom_drawn_but_by('RareClassSampler'),
+    'repeat-factor-sampler': seldom_drawn_but_by('RepeatFactorSampler', threshold=0.5),
 }
 
 

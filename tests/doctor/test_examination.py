@@ -18,6 +18,7 @@ from tests.support.tiny_run import train
 FIXED = (
     'class-weight-ignored',
     'one-channel-loss',
+    'default-loss-1',
     'batch-of-one',
     'sampler-place',
     'reduce-zero-label',

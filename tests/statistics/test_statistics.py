@@ -6,6 +6,7 @@ import mmseg_balance  # noqa: F401  first: it makes mmseg importable
 import json
 import multiprocessing
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +134,22 @@ def test_colour_label_maps_and_missing_loaders_and_classes_are_refused(tmp_path)
         ClassStatistics.scan(make_dataset(root, 3, pipeline=[]), progress=False)
     with pytest.raises(ValueError, match='metainfo'):
         ClassStatistics.scan(make_dataset(root, 3, metainfo=None), progress=False)
+
+
+@pytest.mark.parametrize('backend', ['pillow', 'cv2'])
+@pytest.mark.parametrize('kept', [60, 20, 0])
+def test_a_damaged_label_map_is_named(tmp_path, backend, kept):
+    root = write_labels(tmp_path, [np.random.default_rng(0).integers(0, 2, (40, 40))])
+    path = root / 'labels' / '000.png'
+    path.write_bytes(path.read_bytes()[:kept])
+    dataset = make_dataset(
+        root, 2, pipeline=[dict(type='LoadAnnotations', imdecode_backend=backend)]
+    )
+    with pytest.raises(ValueError, match=r'000\.png: cannot be decoded \(.+\); replace the file'):
+        ClassStatistics.scan(dataset, progress=False)
+    path.unlink()
+    with pytest.raises(FileNotFoundError, match=r'000\.png'):
+        ClassStatistics.scan(dataset, progress=False)
 
 
 def test_processes_give_what_one_gives(tmp_path):
@@ -377,8 +394,12 @@ def test_a_file_must_fit_the_data_set(tmp_path, tiny_camvid, caplog):
     with pytest.raises(ValueError, match='has 1 images and 2 classes, the training set 4 and 11'):
         load_statistics(path, dataset)
     assert load_statistics(path).num_images == 1
-    path = ClassStatistics.scan(dataset, progress=False).save(path)
+    found = ClassStatistics.scan(dataset, progress=False)
+    path = found.save(path)
     assert load_statistics(str(path), dataset).num_images == 4
+    renamed = replace(found, class_names=('sky', 'house', *found.class_names[2:]))
+    with pytest.raises(ValueError, match="has the class 'house' where .* has 'building'"):
+        load_statistics(renamed, dataset)
 
 
 def _auto_on_rank(rank: int, root: str, folder: str) -> list | str:
@@ -393,6 +414,21 @@ def _auto_on_rank(rank: int, root: str, folder: str) -> list | str:
 def test_the_other_ranks_wait_for_rank_0(tmp_path):
     root = write_labels(tmp_path / 'd', [np.zeros((3, 3)), np.ones((3, 3))])
     assert run_ranks(_auto_on_rank, 3, str(root), str(tmp_path / 'auto')) == [[9, 9]] * 3
+    assert len(list((tmp_path / 'auto').iterdir())) == 1
+
+
+def _auto_twice_on_a_copy(rank: int, roots: list[str], folder: str) -> list:
+    return [_auto_on_rank(rank, roots[rank], folder) for _ in range(2)]
+
+
+def test_ranks_with_copies_of_the_data_read_the_file_of_rank_0(tmp_path):
+    """Their dates differ, so that each rank would look for another file; twice: made, and found."""
+    roots = [write_labels(tmp_path / name, [np.ones((3, 3))]) for name in 'ab']
+    os.utime(roots[1] / 'labels' / '000.png', ns=(0, 0))
+    found = run_ranks(
+        _auto_twice_on_a_copy, 2, [str(root) for root in roots], str(tmp_path / 'auto')
+    )
+    assert found == [[[0, 9]] * 2] * 2
     assert len(list((tmp_path / 'auto').iterdir())) == 1
 
 

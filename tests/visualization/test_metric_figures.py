@@ -1,5 +1,6 @@
 """Figures of the metrics: what is drawn is what was measured; the hook reaches the visualizer."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from mmengine.visualization import Visualizer
 
 from mmseg_balance.functional.confusion import confusion_scores
 from mmseg_balance.metrics import CalibrationMetric
-from mmseg_balance.visualization import ReliabilityDiagramHook
+from mmseg_balance.visualization import ReliabilityDiagramHook, reliability
 from mmseg_balance.visualization.confusion import confusion_figure
 from mmseg_balance.visualization.gain import gain_figure
 from mmseg_balance.visualization.reliability import per_class_diagrams, reliability_diagram
@@ -97,6 +98,13 @@ def test_tradeoff_figure_averages_the_runs_of_a_method():
 def test_names_of_files():
     assert run_names(['a/b/cal.json', 'a/c/cal.json'], None) == ['b', 'c']
     assert run_names(['cal.json'], None) == ['cal']
+    assert run_names(['w/a/cal.json', 'w/b/cal.json', 'w/b/dev.json'], None) == [
+        'a/cal',
+        'b/cal',
+        'b/dev',
+    ]
+    assert run_names(['a/cal.json', 'a/cal.pkl'], None) == ['a/cal.json', 'a/cal.pkl']
+    assert run_names(['a/b/cal.json', 'a/cal.json'], None) == ['b/cal', 'cal']
     with pytest.raises(ValueError, match='--names has 1 names for 2 files'):
         run_names(['a', 'b'], ['x'])
 
@@ -169,3 +177,11 @@ def test_hook_is_silent_on_other_ranks(tmp_path):
 def test_hook_without_the_metric_says_so_before_training(tmp_path):
     with pytest.raises(ValueError, match='no CalibrationMetric in val_evaluator'):
         ReliabilityDiagramHook().before_train(runner_with(tmp_path))
+
+
+def test_two_runs_of_one_name_are_refused_rather_than_drawn_as_one(tmp_path):
+    args = argparse.Namespace(
+        files=['a.json', 'b.json'], names=['ce', 'ce'], per_class=False, out=tmp_path / 'a.png'
+    )
+    with pytest.raises(ValueError, match='--names'):
+        reliability.run(args)

@@ -8,7 +8,7 @@ from torch import Tensor
 from mmseg_balance.benchmarking.batches import training_batch
 from mmseg_balance.benchmarking.gpu_report.section_file import run_section
 from mmseg_balance.benchmarking.losses import our_losses
-from mmseg_balance.benchmarking.timing import Case, compare, time_in_turns
+from mmseg_balance.benchmarking.timing import Case, compare, in_one_line, time_in_turns
 
 SHAPE, DRY_SHAPE = (2, 19, 512, 1024), (1, 4, 16, 16)
 DRY_LOSSES = ('SoftDiceLoss',)
@@ -30,7 +30,7 @@ def measure(dry_run: bool) -> Iterator[dict]:
         try:
             rows.append(_row(name, loss.to(device), logits, labels, dry_run))
         except Exception as error:  # one loss that does not compile is a row, not the end
-            said = f'{type(error).__name__}: {str(error).splitlines()[0][:80]}'
+            said = in_one_line(error)
             rows.append({'loss': name, 'same': said, 'eager ms': None, 'compiled ms': None})
         yield dict(title=title, rows=rows)
     if not any(row['same'] == 'yes' for row in rows):

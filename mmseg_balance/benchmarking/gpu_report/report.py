@@ -160,9 +160,9 @@ def write(args: argparse.Namespace, found: list[dict]) -> None:
     """``report.json``, ``report.md`` and, if wanted, their place in a page."""
     facts = environment()
     report = dict(dry_run=args.dry_run, environment=facts, sections=found)
-    (args.out / 'report.json').write_text(json.dumps(report, indent=1) + '\n', encoding='utf-8')
+    record.save(args.out / 'report.json', json.dumps(report, indent=1) + '\n')
     text = page(report)
-    (args.out / 'report.md').write_text(text + '\n', encoding='utf-8')
+    record.save(args.out / 'report.md', text + '\n')
     if args.markdown:
         record.replace_section(args.markdown, PAGE_SECTION, text)
 

@@ -7,6 +7,8 @@ import numpy as np
 from mmseg_balance.datasets.street_renderer import backdrop, cars, objects, people
 from mmseg_balance.datasets.street_renderer.canvas import Canvas
 
+TREE = (1.5, 1.5, 2, 6)  # half widths across and along the street, bottom and top of the crown
+
 
 def plan_things(rng: np.random.Generator, street: backdrop.Street, with_cyclist: bool):
     """List (depth, paint) pairs and the footprints that throw shadows."""
@@ -19,7 +21,11 @@ def plan_things(rng: np.random.Generator, street: backdrop.Street, with_cyclist:
         things.append((z, lambda canvas: paint(canvas, x, z, *args)))
 
     for side in (0, 1):
-        _plan_greenery(rng, street, side, add, things)
+        _plan_alley(rng, street, side, add)
+        if street.park[side]:
+            _plan_park(rng, street, side, add)
+        if street.verge[side]:
+            _plan_verge(rng, street, side, add, things)
         _plan_posts(rng, street, side, add)
     _plan_cars(rng, street, things, footprints)
     _plan_people(rng, street, add)
@@ -40,67 +46,43 @@ def plan_things(rng: np.random.Generator, street: backdrop.Street, with_cyclist:
     return things, footprints
 
 
-def _plan_greenery(rng, street, side, add, things) -> None:
+def _plan_alley(rng, street, side, add) -> None:
     sign = (-1, 1)[side]
-    if rng.random() < 0.5:
-        x, step = street.kerbs[side] + sign * rng.uniform(0.7, 1.1), rng.uniform(7, 14)
-        for z in np.arange(rng.uniform(5, 12), 75, step):
-            height, spread = rng.uniform(4.5, 8.5), rng.uniform(1.3, 2.4)
-            if rng.random() < 0.85 and not _in_crossing(street, z):
-                add(
-                    x,
-                    z,
-                    (spread * 0.8, spread * 0.8, height * 0.4, height),
-                    objects.paint_tree,
-                    height,
-                    spread,
-                )
+    if rng.random() >= 0.5:
+        return
+    x, step = street.kerbs[side] + sign * rng.uniform(0.7, 1.1), rng.uniform(7, 14)
+    for z in np.arange(rng.uniform(5, 12), 75, step):
+        height, spread = rng.uniform(4.5, 8.5), rng.uniform(1.3, 2.4)
+        if rng.random() < 0.85 and not _in_crossing(street, z):
+            box = (spread * 0.8, spread * 0.8, height * 0.4, height)
+            add(x, z, box, objects.paint_tree, height, spread)
+
+
+def _plan_park(rng, street, side, add) -> None:
+    sign = (-1, 1)[side]
     edge = street.kerbs[side] + sign * street.pavement[side]
-    if street.park[side]:
-        for z in rng.uniform(12, 80, 16):
-            if not _in_crossing(street, z):
-                add(
-                    edge + sign * rng.uniform(4, 22),
-                    z,
-                    (1.5, 1.5, 2, 6),
-                    objects.paint_tree,
-                    rng.uniform(5, 9),
-                    rng.uniform(1.5, 3.0),
-                )
-    if street.verge[side]:
-        for z in np.arange(rng.uniform(4, 10), 60, 9):
-            kind = rng.random()
-            x = edge + sign * rng.uniform(0.8, max(1.0, street.setback[side] - 0.8))
-            if _in_crossing(street, z) or _in_crossing(street, z + 6):
-                continue
-            if kind < 0.4:
-                add(
-                    x,
-                    z,
-                    (0.8, 0.8, 0, 1.5),
-                    objects.paint_bush,
-                    rng.uniform(1.2, 2.6),
-                    rng.uniform(0.8, 1.9),
-                )
-            elif kind < 0.65:
-                tall = rng.uniform(0.8, 1.5)
-                things.append(
-                    (
-                        z + 3,
-                        lambda canvas, z=z, tall=tall: objects.paint_hedge(
-                            canvas, edge + sign * 0.4, z, z + 6, tall
-                        ),
-                    )
-                )
-            elif kind < 0.85:
-                add(
-                    x,
-                    z,
-                    (1.5, 1.5, 2, 6),
-                    objects.paint_tree,
-                    rng.uniform(4, 8),
-                    rng.uniform(1.2, 2.2),
-                )
+    for z in rng.uniform(12, 80, 16):
+        if not _in_crossing(street, z):
+            x, height = edge + sign * rng.uniform(4, 22), rng.uniform(5, 9)
+            add(x, z, TREE, objects.paint_tree, height, rng.uniform(1.5, 3.0))
+
+
+def _plan_verge(rng, street, side, add, things) -> None:
+    sign = (-1, 1)[side]
+    edge = street.kerbs[side] + sign * street.pavement[side]
+    for z in np.arange(rng.uniform(4, 10), 60, 9):
+        kind = rng.random()
+        x = edge + sign * rng.uniform(0.8, max(1.0, street.setback[side] - 0.8))
+        if _in_crossing(street, z) or _in_crossing(street, z + 6):
+            continue
+        if kind < 0.4:
+            size = rng.uniform(1.2, 2.6), rng.uniform(0.8, 1.9)
+            add(x, z, (0.8, 0.8, 0, 1.5), objects.paint_bush, *size)
+        elif kind < 0.65:
+            hedge = (edge + sign * 0.4, z, z + 6, rng.uniform(0.8, 1.5))
+            things.append((z + 3, lambda canvas, hedge=hedge: objects.paint_hedge(canvas, *hedge)))
+        elif kind < 0.85:
+            add(x, z, TREE, objects.paint_tree, rng.uniform(4, 8), rng.uniform(1.2, 2.2))
 
 
 def _plan_posts(rng, street, side, add) -> None:

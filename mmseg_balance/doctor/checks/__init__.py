@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 from mmseg_balance.doctor.checks import (
     advice,
+    class_weights,
     files,
     heads,
     ignore_index,
@@ -50,9 +51,9 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         heads.batch_of_one,
     ),
     'Losses': (
-        losses.class_weight_ignored,
-        losses.class_weight_length,
-        losses.class_weight_sigmoid,
+        class_weights.class_weight_ignored,
+        class_weights.class_weight_length,
+        class_weights.class_weight_sigmoid,
         losses.dice_pools_classes,
         losses.focal_softmax,
         losses.not_for_this_head,

@@ -1,9 +1,11 @@
 """Heads: classes, channels, and the losses that fit them."""
 
+import math
 from collections.abc import Iterator
 
 from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.findings import Finding, advice, error
+from mmseg_balance.doctor.fixes import replacement
 from mmseg_balance.doctor.reading import NotReadError, Reading
 
 # Heads that tell something else than the data set's classes apart.
@@ -58,7 +60,7 @@ def one_channel_loss(reading: Reading) -> Iterator[Finding]:
                 'softmax over one channel is 1 whatever the logit: the loss is 0 for label 0, '
                 'fails for label 1, and nothing is learned',
                 'the sigmoid form:',
-                fix={f'{loss.key}.use_sigmoid': True},
+                fix=loss.changed(use_sigmoid=True),
             )
         elif loss.kind == 'TverskyLoss':
             yield error(
@@ -66,7 +68,7 @@ def one_channel_loss(reading: Reading) -> Iterator[Finding]:
                 'softmax over one channel is 1 whatever the logit: the loss is constant and '
                 'nothing is learned',
                 'the same index on the sigmoid:',
-                fix=_replaced(
+                fix=replacement(
                     loss,
                     'SoftTverskyLoss',
                     alpha=loss.config.get('alpha', 0.3),
@@ -78,15 +80,8 @@ def one_channel_loss(reading: Reading) -> Iterator[Finding]:
                 loss.key,
                 'with use_sigmoid=False on one channel the logits enter as if they were '
                 'probabilities',
-                fix={f'{loss.key}.use_sigmoid': True},
+                fix=loss.changed(use_sigmoid=True),
             )
-
-
-def _replaced(loss: view.Loss, kind: str, **arguments) -> dict:
-    """A fix that puts a loss of this package in the place of another."""
-    from mmseg_balance.doctor.checks.losses import replacement
-
-    return replacement(loss, kind, **arguments)
 
 
 def threshold(reading: Reading) -> Iterator[Finding]:
@@ -103,9 +98,9 @@ def threshold(reading: Reading) -> Iterator[Finding]:
 def batch_of_one(reading: Reading) -> Iterator[Finding]:
     """A batch norm meets a batch with one value per channel."""
     key = 'train_dataloader.batch_size'
+    if reading.gpus > 1 and view.has_type(reading.config.get('model'), 'SyncBN'):
+        return  # its statistics are over the images of all GPUs
     if reading.batch_size == 1 and _fails_on_one(reading):
-        if reading.gpus > 1 and view.has_type(reading.config.model, 'SyncBN'):
-            return  # its statistics are over the images of all GPUs
         yield error(
             key,
             '1, and a batch norm of the model works on maps of 1x1 pixel (image pooling): '
@@ -115,18 +110,23 @@ def batch_of_one(reading: Reading) -> Iterator[Finding]:
     elif reading.batch_size > 1 and _last_batch(reading) == 1 and _fails_on_one(reading):
         yield error(
             'train_dataloader.drop_last',
-            f'False, and the last batch of an epoch has one of {reading.statistics.num_images} '
-            'images: a batch norm on maps of 1x1 pixel fails on it',
+            f'False, and the last batch of an epoch has one of the {_images_of_gpu(reading)} images '
+            'of a GPU: a batch norm on maps of 1x1 pixel fails on it',
             fix={'train_dataloader.drop_last': True},
         )
 
 
 def _last_batch(reading: Reading) -> int:
-    """Images in the last batch of an epoch; 0 if it is full or there are no epochs."""
+    """Images in a GPU's last batch of an epoch; 0 if it is full or there are no epochs."""
     loader = view.loader_of(reading.config, 'train')
     if view.type_name(loader.get('sampler') or {}) != 'DefaultSampler' or loader.get('drop_last'):
         return 0
-    return reading.statistics.num_images % reading.batch_size
+    return _images_of_gpu(reading) % reading.batch_size
+
+
+def _images_of_gpu(reading: Reading) -> int:
+    """Of an epoch, as ``DefaultSampler`` divides them."""
+    return math.ceil(reading.statistics.num_images / reading.gpus)
 
 
 def _fails_on_one(reading: Reading) -> bool:

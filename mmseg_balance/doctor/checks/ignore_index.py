@@ -2,9 +2,13 @@
 
 from collections.abc import Iterator
 
+from mmseg.evaluation import IoUMetric
+from mmseg.registry import METRICS
+
 from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.findings import Finding, advice, error, warning
 from mmseg_balance.doctor.reading import NotReadError, Reading
+from mmseg_balance.metrics.streamed import StreamedMetric
 
 STOCK_DEFAULT = 255
 # Losses that read the ignored label from an argument of their own, by its name.
@@ -47,7 +51,9 @@ def metric_ignore_index(reading: Reading) -> Iterator[Finding]:
     theirs = _of_data(reading)
     for key, metric in view.metrics_of(reading.config):
         own = metric.get('ignore_index', STOCK_DEFAULT)
-        if view.type_name(metric) == 'IoUMetric' and own != theirs:
+        kind = view.registered(METRICS, metric)
+        reads_it = isinstance(kind, type) and issubclass(kind, (IoUMetric, StreamedMetric))
+        if reads_it and own != theirs:
             yield error(
                 f'{key}.ignore_index',
                 f'{own}, and the data set ignores {theirs}: pixels without a label are scored, or '

@@ -70,7 +70,7 @@ def seen_in_training(reading: Reading) -> Iterator[Finding]:
 def _draws_uniformly(reading: Reading) -> bool:
     loader = view.loader_of(reading.config, 'train')
     kinds = [view.type_name(loader.get(key) or {}) for key in ('sampler', 'batch_sampler')]
-    return not {'ClassPerformanceSampler', 'BalanceBatchSampler'} & set(kinds)
+    return set(kinds) <= {'', 'InfiniteSampler', 'DefaultSampler'}
 
 
 def lost_in_crops(reading: Reading) -> Iterator[Finding]:

@@ -3,127 +3,17 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from mmengine.fileio import load
+from mmseg.registry import MODELS
 
-from mmseg_balance import compat
 from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.findings import Finding, advice, error, warning
-from mmseg_balance.doctor.fixes import REGISTER
+from mmseg_balance.doctor.fixes import replacement
 from mmseg_balance.doctor.model_build import training_size
 from mmseg_balance.doctor.reading import NotReadError, Reading
 
 STOCK_WITHOUT_PIXELS = ('DiceLoss', 'TverskyLoss', 'LovaszLoss', 'HuasdorffDisstanceLoss')
-REGION_LOSSES = (
-    'SoftDiceLoss',
-    'SoftIoULoss',
-    'SoftTverskyLoss',
-    'GeneralizedDiceLoss',
-    'LovaszSoftmaxLoss',
-)
 SUMMED_OVER_PIXELS = ('CrossEntropyLoss', 'FocalLoss')
 FLOAT16_MAX = 65504
-KEPT = ('loss_weight', 'loss_name', 'class_weight')
-
-
-def replacement(loss: view.Loss, kind: str, **arguments) -> dict:
-    """A fix that puts a loss of this package in the place of another, name and weight kept."""
-    kept = {name: loss.config[name] for name in KEPT if loss.config.get(name) is not None}
-    return {loss.key: dict(type=kind, **arguments, **kept), **REGISTER}
-
-
-def _weights(config: Mapping) -> list | None:
-    weights = config.get('class_weight')
-    if isinstance(weights, str) and not weights.endswith('.npz'):
-        try:
-            weights = load(weights)
-        except Exception:  # of a run elsewhere
-            return None
-    return list(weights) if isinstance(weights, (list, tuple)) else None
-
-
-def class_weight_ignored(reading: Reading) -> Iterator[Finding]:
-    """``class_weight`` of the stock cross entropy is indexed with the ignored label."""
-    fork = compat.has_distribution('onedl-mmsegmentation')
-    for head, loss in reading.losses:
-        if loss.kind != 'CrossEntropyLoss' or not loss.config.get('class_weight'):
-            continue
-        if loss.config.get('use_sigmoid') or loss.config.get('use_mask'):
-            continue
-        if loss.config.get('reduction', 'mean') != 'mean':
-            continue
-        if fork and not loss.config.get('avg_non_ignore'):
-            continue
-        weights = _weights(loss.config)
-        if weights and head.ignore_index is not None and head.ignore_index < len(weights):
-            continue
-        try:
-            ignored = reading.statistics.ignored_pixels
-            how = (
-                f'{ignored} training pixels have it'
-                if ignored
-                else 'no training pixel has it, but padding does as soon as an image is smaller than '
-                'the crop'
-            )
-        except NotReadError:
-            ignored, how = 1, 'labels or padding have it'
-        yield (error if ignored else warning)(
-            f'{loss.key}.class_weight',
-            f'the loss looks up the weight of every label, the ignored {head.ignore_index} too '
-            f'({how}): IndexError, on a GPU "device-side assert triggered"; avg_non_ignore does '
-            'not help',
-            'the same weights, ignored pixels left out first:',
-            fix=replacement(loss, 'WeightedCrossEntropyLoss'),
-        )
-
-
-def class_weight_length(reading: Reading) -> Iterator[Finding]:
-    """``class_weight`` has another length than the head has classes."""
-    for head in reading.heads:
-        for loss in head.losses:
-            weights, classes = _weights(loss.config), head.num_classes
-            if weights is None or classes is None:
-                continue
-            if loss.argument == 'loss_cls' or not head.is_plain:
-                yield from _mask_weights(head, loss, weights)
-            elif len(weights) != max(classes, 2) and not loss.config.get('use_sigmoid'):
-                yield error(
-                    f'{loss.key}.class_weight',
-                    f'{len(weights)} numbers for {max(classes, 2)} classes',
-                    "one number a class, in the order of the data set's classes; or "
-                    "class_weight=dict(type='inverse_frequency', statistics='auto') with "
-                    "type='WeightedCrossEntropyLoss'",
-                )
-
-
-def _mask_weights(head: view.Head, loss: view.Loss, weights: list) -> Iterator[Finding]:
-    is_mask = loss.argument == 'loss_cls' or 'cls' in str(loss.config.get('loss_name', ''))
-    if is_mask and len(weights) == head.num_classes:
-        yield error(
-            f'{loss.key}.class_weight',
-            f'{len(weights)} numbers: {head.kind} classifies masks into {head.num_classes} classes '
-            'and "no object"',
-            'a last weight for "no object", 0.1 in the recipes of MMSegmentation:',
-            fix={f'{loss.key}.class_weight': [*weights, 0.1]},
-        )
-
-
-def class_weight_sigmoid(reading: Reading) -> Iterator[Finding]:
-    """``class_weight`` with ``use_sigmoid`` on several channels weighs columns of the image."""
-    for head, loss in reading.losses:
-        if (
-            loss.kind == 'CrossEntropyLoss'
-            and loss.config.get('use_sigmoid')
-            and loss.config.get('class_weight')
-            and (head.channels or 0) > 1
-        ):
-            yield error(
-                f'{loss.key}.class_weight',
-                'with use_sigmoid=True it becomes pos_weight, whose numbers meet the last axis of '
-                '(N, C, H, W), the width: an error, or with as many columns as classes a weight '
-                'per column',
-                'softmax with these weights:',
-                fix=replacement(loss, 'WeightedCrossEntropyLoss'),
-            )
 
 
 def dice_pools_classes(reading: Reading) -> Iterator[Finding]:
@@ -214,10 +104,10 @@ def ohem(reading: Reading) -> Iterator[Finding]:
         if not sampler or view.type_name(sampler) != 'OHEMPixelSampler':
             continue
         ranks = sampler.get('thresh') is None
+        ours = _is_region(loss.config)
         if loss.kind == 'DiceLoss' or (
-            ranks and loss.kind in (*REGION_LOSSES, 'TverskyLoss', 'LovaszLoss')
+            ranks and (ours or loss.kind in ('TverskyLoss', 'LovaszLoss'))
         ):
-            ours = loss.kind in REGION_LOSSES
             yield error(
                 f'{head.key}.sampler',
                 f'OHEMPixelSampler needs the value of each pixel and {loss.kind} has none',
@@ -235,6 +125,12 @@ def ohem(reading: Reading) -> Iterator[Finding]:
             )
 
 
+def _is_region(config: Mapping) -> bool:
+    """Whether it is a loss of this package without a value per pixel, or a pair with such a loss."""
+    kind = view.registered(MODELS, config)
+    return getattr(kind, 'is_region', False) or any(map(_is_region, config.get('losses') or ()))
+
+
 def not_for_this_head(reading: Reading) -> Iterator[Finding]:
     """A loss that only its own heads can call."""
     for _, loss in reading.losses:
@@ -249,34 +145,33 @@ def not_for_this_head(reading: Reading) -> Iterator[Finding]:
 
 def average_over_ignored(reading: Reading) -> Iterator[Finding]:
     """The stock cross entropy divides by all pixels, ignored ones too."""
-    keys = [
-        loss.key
+    found = [
+        loss
         for _, loss in reading.losses
         if loss.kind == 'CrossEntropyLoss'
         and not loss.config.get('avg_non_ignore')
         and not loss.config.get('class_weight')
         and loss.config.get('reduction', 'mean') == 'mean'
     ]
-    if not keys:
+    if not found:
         return
     try:
-        found = reading.statistics
-        share = found.ignored_pixels / max(found.ignored_pixels + int(found.pixels.sum()), 1)
+        statistics = reading.statistics
+        ignored = statistics.ignored_pixels
+        share = ignored / max(ignored + int(statistics.pixels.sum()), 1)
         if not share:
             return
         how = f'{share:.1%} of the training pixels are ignored, and padding adds to them'
     except NotReadError:
         how = 'ignored and padded pixels'
     yield advice(
-        f'{keys[0]}.avg_non_ignore',
+        f'{found[0].key}.avg_non_ignore',
         f'not set, so the sum is divided by all pixels ({how}): an image with few labels weighs '
         'little',
-        fix={f'{key}.avg_non_ignore': True for key in keys if not _is_default(reading, key)},
+        fix={
+            key: value for loss in found for key, value in loss.changed(avg_non_ignore=True).items()
+        },
     )
-
-
-def _is_default(reading: Reading, key: str) -> bool:
-    return any(loss.key == key and loss.config is view.DEFAULT_LOSS for _, loss in reading.losses)
 
 
 def float16_sum(reading: Reading) -> Iterator[Finding]:

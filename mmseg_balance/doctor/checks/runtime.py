@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterator, Mapping
 
-from mmseg.registry import DATA_SAMPLERS, HOOKS, LOOPS, METRICS, MODELS, TRANSFORMS
+from mmseg.registry import DATA_SAMPLERS, HOOKS, LOOPS, METRICS, MODELS, TASK_UTILS, TRANSFORMS
 
 from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.findings import Finding, advice, error, warning
@@ -41,7 +41,7 @@ def plugin_imported(reading: Reading) -> Iterator[Finding]:
     ours = sorted(
         {
             view.type_name(part)
-            for _, registry, part in _parts(reading)
+            for registry, part in _every_part(reading)
             if getattr(view.registered(registry, part), '__module__', '').startswith(OURS)
         }
     )
@@ -72,22 +72,31 @@ def registered_names(reading: Reading) -> Iterator[Finding]:
             )
 
 
-def _parts(reading: Reading) -> Iterator[tuple[str, object, Mapping]]:
+def _every_part(reading: Reading) -> Iterator[tuple[object, Mapping]]:
+    """Registry and config of whatever a training or test may take from this package."""
+    for part in view.typed_parts(reading.config.get('model')):
+        yield from ((registry, part) for registry in (MODELS, TASK_UTILS))
+    for _, registry, part in _parts(reading, ('train', 'val', 'test')):
+        yield registry, part
+
+
+def _parts(
+    reading: Reading, splits: tuple[str, ...] = ('train', 'val')
+) -> Iterator[tuple[str, object, Mapping]]:
     """Key, registry and config of losses, hooks, samplers, transforms, metrics and loops."""
     config = reading.config
     for head in reading.heads:
         yield head.key, MODELS, head.config
         yield from ((loss.key, MODELS, loss.config) for loss in head.losses)
     yield from ((key, HOOKS, hook) for key, hook in view.hooks_of(config))
-    for split in ('train', 'val'):
+    for split in splits:
         loader = view.loader_of(config, split)
         for name in ('sampler', 'batch_sampler'):
             if isinstance(loader.get(name), Mapping):
                 yield f'{split}_dataloader.{name}', DATA_SAMPLERS, loader[name]
         yield from ((key, view.DATASETS, leaf) for key, leaf in view.leaf_datasets(config, split))
         yield from ((key, TRANSFORMS, step) for key, step in view.steps_of(config, split))
-        if split == 'val':
-            yield from ((key, METRICS, metric) for key, metric in view.metrics_of(config))
+        yield from ((key, METRICS, metric) for key, metric in view.metrics_of(config, split))
     loop = config.get('train_cfg') or {}
     if loop.get('type'):
         yield 'train_cfg', LOOPS, loop

@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 
 import numpy as np
+from mmseg.registry import DATA_SAMPLERS
 
 from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.findings import Finding, error, warning
 from mmseg_balance.doctor.reading import Reading
 from mmseg_balance.functional.balancing import most_classes_possible
+from mmseg_balance.samplers import BalanceBatchSampler
+from mmseg_balance.samplers.counted_sampler import CountedSampler
 
 
 def sampler_place(reading: Reading) -> Iterator[Finding]:
@@ -23,11 +26,15 @@ def sampler_place(reading: Reading) -> Iterator[Finding]:
                 'train_dataloader.sampler': dict(type='InfiniteSampler', shuffle=True),
             },
         )
-    if view.type_name(batches) == 'ClassPerformanceSampler':
+    kind = view.registered(DATA_SAMPLERS, batches)
+    if (
+        isinstance(kind, type)
+        and issubclass(kind, CountedSampler)
+        and kind is not BalanceBatchSampler
+    ):
         yield error(
             'train_dataloader.batch_sampler',
-            'ClassPerformanceSampler chooses single images and takes no sampler argument: '
-            'TypeError',
+            f'{kind.__name__} chooses single images and takes no sampler argument: TypeError',
             fix={'train_dataloader.sampler': dict(batches), 'train_dataloader.batch_sampler': None},
         )
 

@@ -7,10 +7,11 @@ from mmengine.config import Config
 
 from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.findings import Finding, error, warning
-from mmseg_balance.doctor.reading import Reading, named_batch
+from mmseg_balance.doctor.reading import NotReadError, Reading, named_batch
 from mmseg_balance.functional.schedules import build_schedules
 
 OTHER_RATE = 2.0
+ANY_LENGTH = 1000  # of a run whose length is not known: the form is looked at all the same
 
 
 def scheduler_length(reading: Reading) -> Iterator[Finding]:
@@ -84,7 +85,7 @@ def intervals(reading: Reading) -> Iterator[Finding]:
 
 def loss_schedule(reading: Reading) -> Iterator[Finding]:
     """A loss schedule is not well formed, or names a loss that no head has."""
-    total = view.max_iters(reading.config) or 1000
+    total = _known_iterations(reading)
     names = {loss.name for head in reading.heads for loss in head.losses} - {None}
     for key, hook in view.hooks_of(reading.config):
         if view.type_name(hook) != 'LossScheduleHook':
@@ -93,7 +94,7 @@ def loss_schedule(reading: Reading) -> Iterator[Finding]:
         if not isinstance(schedules, Mapping):
             continue
         try:
-            build_schedules(schedules, total)
+            build_schedules(schedules, total or ANY_LENGTH)
         except (ValueError, TypeError) as problem:
             yield error(f'{key}.schedules', str(problem), 'docs/schedules.md has every form')
             continue
@@ -104,7 +105,15 @@ def loss_schedule(reading: Reading) -> Iterator[Finding]:
                 f'no loss is named {unknown[0]!r}; the heads have {", ".join(sorted(names))}',
                 'name the losses by their loss_name',
             )
-        yield from _late_boundaries(key, schedules, total)
+        if total:
+            yield from _late_boundaries(key, schedules, total)
+
+
+def _known_iterations(reading: Reading) -> int | None:
+    try:
+        return reading.iterations
+    except NotReadError:  # an epoch is as long as the training set
+        return None
 
 
 def _late_boundaries(key: str, schedules: Mapping, total: int) -> Iterator[Finding]:

@@ -1,0 +1,66 @@
+"""Checks that need more than a config to be tried: GPUs, unread labels, an unlucky sample."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from mmseg_balance.doctor import examine_config, pipeline_sample
+from mmseg_balance.doctor.imbalance_view import class_rows
+from mmseg_balance.statistics import ClassStatistics
+from tests.doctor.samples import (
+    a_pixel,
+    batch_of_one,
+    last_batch_of_one,
+    scheduled_in_epochs,
+    with_metric,
+)
+
+
+@pytest.mark.parametrize(
+    ('gpus', 'batch_size', 'fails'), [(2, 3, True), (4, 3, False), (1, 4, False)]
+)
+def test_the_last_batch_is_that_of_one_gpu(root, config, gpus, batch_size, fails):
+    last_batch_of_one(root, config)  # 7 images
+    config.train_dataloader.batch_size = batch_size
+    found = examine_config(config, gpus=gpus, progress=False).findings
+    assert [one.check for one in found] == ['batch-of-one'] * fails
+
+
+@pytest.mark.parametrize('spoil', [batch_of_one, last_batch_of_one])
+def test_synchronised_batch_norm_has_the_images_of_all_gpus(root, config, spoil):
+    spoil(root, config)
+    config.model.backbone.norm_cfg.type = 'SyncBN'
+    assert examine_config(config, gpus=2, progress=False).findings == []
+
+
+def test_a_boundary_is_not_late_in_a_run_of_unknown_length(root, config):
+    scheduled_in_epochs(root, config)
+    found = examine_config(config, labels=False, progress=False).findings
+    assert {one.check for one in found} == {'not-read'}
+
+
+def test_a_class_in_no_sampled_image_is_not_said_to_be_lost(root, config, monkeypatch):
+    with_metric(a_pixel((slice(4), 20), images=[3]))(root, config)
+    monkeypatch.setattr(pipeline_sample, 'choose_images', lambda survey: [0, 1])
+    examination = examine_config(config, progress=False)
+    assert 'lost-in-crops' not in {one.check for one in examination.findings}
+    rare = class_rows(examination)[-1]
+    assert (rare.name, rare.crops, rare.iterations) == ('class 3', '', '')
+
+
+def test_images_of_rare_classes_come_before_the_spread():
+    rows = np.ones((300, 2), dtype=int)
+    rows[:, 1] = np.arange(300) == 77
+    survey = SimpleNamespace(statistics=ClassStatistics.from_rows('ab', rows))
+    images = pipeline_sample.choose_images(survey)
+    assert images[0] == 77
+    assert {0, 299} < set(images)
+    assert len(images) == len(set(images))
+
+
+def test_an_unread_model_is_named(config):
+    config.custom_imports = dict(imports=['no_such_package'])
+    config.train_dataloader.batch_size = 1
+    found = examine_config(config, progress=False).findings
+    assert [one.where for one in found if one.check == 'not-read'] == ['model']
