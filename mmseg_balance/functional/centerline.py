@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_balance.functional.arguments import check_class_weight, one_of
 from mmseg_balance.functional.distributed import sum_over_ranks
 from mmseg_balance.functional.labels import check_label_range, label_lookup
 from mmseg_balance.functional.logits import full_size_logits
@@ -60,7 +61,8 @@ def centerline_dice_loss(
         A scalar.
 
     Raises:
-        ValueError: a class that the head does not have.
+        ValueError: a class that the head does not have, an unknown ``over``, class weights of another
+            length.
 
     Example:
         >>> labels = torch.tensor([[[0, 0, 0], [1, 1, 1], [0, 0, 0]]])
@@ -72,7 +74,9 @@ def centerline_dice_loss(
         Shit et al. 2021, clDice, equations 1 to 3.
     """
     logits = full_size_logits(logits, 'centerline_dice_loss')
+    one_of('over', over, ('batch', 'image'))
     check_thin_classes(thin_classes, logits.shape[1])
+    check_class_weight(class_weight, logits.shape[1])
     check_label_range(labels, logits.shape[1], ignore_index)
     valid = (labels != ignore_index).unsqueeze(1)
     factor = valid.to(logits.dtype)

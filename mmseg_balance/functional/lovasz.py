@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from mmseg_balance.functional.arguments import check_class_weight, one_of
 from mmseg_balance.functional.backend import is_compiling
 from mmseg_balance.functional.labels import check_label_range, out_of_range
 from mmseg_balance.functional.logits import as_multiclass, wide_dtype, widen
@@ -73,15 +74,10 @@ def lovasz_softmax_loss(
         optimization of the intersection-over-union measure in neural networks", CVPR 2018,
         https://arxiv.org/abs/1705.08790, equations 8, 9 and 11, Algorithm 1.
     """
-    if over not in ('batch', 'image'):
-        raise ValueError(f"over={over!r} is unknown: give 'batch' or 'image'")
-    if classes not in ('present', 'all'):
-        raise ValueError(f"classes={classes!r} is unknown: give 'present' or 'all'")
+    one_of('over', over, ('batch', 'image'))
+    one_of('classes', classes, ('present', 'all'))
     logits = as_multiclass(logits)
-    if class_weight is not None and len(class_weight) != logits.shape[1]:
-        raise ValueError(
-            f'class_weight has {len(class_weight)} entries for {logits.shape[1]} classes: give one per class'
-        )
+    check_class_weight(class_weight, logits.shape[1])
     check_label_range(labels, logits.shape[1], ignore_index)
     if not logits.numel():
         return widen(logits).sum()

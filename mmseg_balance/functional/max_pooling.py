@@ -6,6 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_balance.functional.arguments import one_of
 from mmseg_balance.functional.backend import kernels_take
 from mmseg_balance.functional.selection import kth_largest
 
@@ -104,8 +105,7 @@ def check_max_pooling_arguments(p: float, ratio: float, pool: str) -> None:
         raise ValueError(f'p={p!r} is not a norm: give 1 <= p <= inf (1.3 in the paper)')
     if not 0 < ratio <= 1:
         raise ValueError(f'ratio={ratio!r} is no share of the pixels: give 0 < ratio <= 1')
-    if pool not in ('image', 'batch'):
-        raise ValueError(f"pool={pool!r} is unknown: give 'image' or 'batch'")
+    one_of('pool', pool, ('image', 'batch'))
 
 
 def _hardest(losses: Tensor, inside: Tensor, supported: Tensor) -> Tensor:

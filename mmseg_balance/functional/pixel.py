@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from mmseg_balance.functional.arguments import one_of
 from mmseg_balance.functional.distributed import sum_over_ranks
 from mmseg_balance.functional.labels import count_valid, label_lookup, valid_and_index
 from mmseg_balance.functional.logits import as_multiclass, widen
@@ -60,8 +61,7 @@ def reduce_pixel_losses(
         >>> reduce_pixel_losses(losses * w, labels, label_weight=w)  # (3 * 1 + 1 * 2) / 4
         tensor(1.2500)
     """
-    if reduction not in ('mean', 'sum', 'none'):
-        raise ValueError(f"reduction={reduction!r} must be 'mean', 'sum' or 'none'.")
+    one_of('reduction', reduction, ('mean', 'sum', 'none'))
     if weight is not None:
         losses = losses * weight
     if reduction == 'none':

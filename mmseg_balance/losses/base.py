@@ -120,30 +120,6 @@ def refuse_unknown(loss: type, arguments: dict[str, Any]) -> None:
     )
 
 
-def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    """The value if it is allowed, else a ValueError that names the argument.
-
-    Example:
-        >>> one_of('over', 'batch', ('batch', 'image'))
-        'batch'
-    """
-    if value not in allowed:
-        raise ValueError(f'{name}={value!r} must be {" or ".join(map(repr, allowed))}.')
-    return value
-
-
-def not_negative(name: str, value: float) -> float:
-    """The value if it is at least 0, else a ValueError that names the argument.
-
-    Example:
-        >>> not_negative('smooth', 1.0)
-        1.0
-    """
-    if not value >= 0:
-        raise ValueError(f'{name}={value!r} must not be negative.')
-    return value
-
-
 class PixelLoss(SegmentationLoss):
     """A loss with a value per pixel, which a subclass computes in ``pixel_losses``.
 

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from mmseg_balance.functional.arguments import not_negative, one_of
 from mmseg_balance.functional.centerline import centerline_dice_loss, check_thin_classes
-from mmseg_balance.losses.base import RegionLoss, not_negative, one_of
+from mmseg_balance.losses.base import RegionLoss
 
 
 @MODELS.register_module()

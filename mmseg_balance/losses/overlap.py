@@ -3,6 +3,7 @@
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from mmseg_balance.functional.arguments import not_negative, one_of, positive
 from mmseg_balance.functional.overlap import (
     check_over,
     generalized_dice_loss,
@@ -10,10 +11,7 @@ from mmseg_balance.functional.overlap import (
     soft_iou_loss,
     soft_tversky_loss,
 )
-from mmseg_balance.losses.base import RegionLoss, not_negative, one_of
-
-POOLS = ('batch', 'image')
-MACRO_POOLS = (*POOLS, 'image_class')
+from mmseg_balance.losses.base import RegionLoss
 
 
 @MODELS.register_module()
@@ -30,7 +28,7 @@ class SoftDiceLoss(RegionLoss):
         average: ``'macro'``, a mean over classes, or ``'micro'``, one ratio of class-weighted sums.
         over: ``'batch'`` pools all images, ``'image'`` averages over them, ``'image_class'``
             averages each class over the images that have it and then the classes (macro only).
-        power: exponent of the probabilities in the denominator.
+        power: exponent of the probabilities in the denominator, above 0.
         smooth: added to numerator and denominator.
         eps: added to the denominator.
         classes: ``'present'`` leaves absent classes out of the mean, ``'all'`` counts them perfect.
@@ -61,13 +59,11 @@ class SoftDiceLoss(RegionLoss):
         **leftovers,
     ) -> None:
         super().__init__(loss_weight, loss_name, class_weight, **leftovers)
-        self.average = one_of('average', average, ('macro', 'micro'))
-        self.over = one_of('over', over, MACRO_POOLS)
-        check_over(average, over)
-        self.power = not_negative('power', power)
+        check_over(average, over, classes)
+        self.average, self.over, self.classes = average, over, classes
+        self.power = positive('power', power)
         self.smooth = not_negative('smooth', smooth)
         self.eps = not_negative('eps', eps)
-        self.classes = one_of('classes', classes, ('present', 'all'))
         self.sync = sync
 
     def region_loss(self, logits, labels, ignore_index, weight, class_weight) -> Tensor:
@@ -124,13 +120,11 @@ class SoftIoULoss(RegionLoss):
         **leftovers,
     ) -> None:
         super().__init__(loss_weight, loss_name, class_weight, **leftovers)
-        self.average = one_of('average', average, ('macro', 'micro'))
-        self.over = one_of('over', over, MACRO_POOLS)
-        check_over(average, over)
-        self.power = not_negative('power', power)
+        check_over(average, over, classes)
+        self.average, self.over, self.classes = average, over, classes
+        self.power = positive('power', power)
         self.smooth = not_negative('smooth', smooth)
         self.eps = not_negative('eps', eps)
-        self.classes = one_of('classes', classes, ('present', 'all'))
         self.sync = sync
 
     def region_loss(self, logits, labels, ignore_index, weight, class_weight) -> Tensor:
@@ -197,10 +191,10 @@ class SoftTverskyLoss(RegionLoss):
         self.alpha = not_negative('alpha', alpha)
         self.beta = not_negative('beta', beta)
         self.gamma = not_negative('gamma', gamma)
-        self.over = one_of('over', over, MACRO_POOLS)
+        check_over('macro', over, classes)
+        self.over, self.classes = over, classes
         self.smooth = not_negative('smooth', smooth)
         self.eps = not_negative('eps', eps)
-        self.classes = one_of('classes', classes, ('present', 'all'))
         self.sync = sync
 
     def region_loss(self, logits, labels, ignore_index, weight, class_weight) -> Tensor:
@@ -255,7 +249,7 @@ class GeneralizedDiceLoss(RegionLoss):
         **leftovers,
     ) -> None:
         super().__init__(loss_weight, loss_name, class_weight, **leftovers)
-        self.over = one_of('over', over, POOLS)
+        self.over = one_of('over', over, ('batch', 'image'))
         self.smooth = not_negative('smooth', smooth)
         self.eps = not_negative('eps', eps)
         self.sync = sync

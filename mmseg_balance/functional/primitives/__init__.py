@@ -10,6 +10,7 @@ from types import ModuleType
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_balance.functional.arguments import positive
 from mmseg_balance.functional.backend import is_compiling, uses_triton
 from mmseg_balance.functional.labels import check_label_range, label_lookup, sum_by_label
 from mmseg_balance.functional.logits import PairedLogits, UpsampledLogits, as_multiclass, wide_dtype
@@ -107,7 +108,7 @@ def overlap_sums(
         logits: ``(N, C, H, W)`` unnormalised scores.
         labels: ``(N, H, W)`` integers in ``[0, C)``, or ``ignore_index``.
         ignore_index: the label of pixels that do not count.
-        power: exponent of the probabilities in the prediction.
+        power: exponent of the probabilities in the prediction, above 0.
         pixel_weight: ``(N, H, W)`` weights of the pixels, constants for the gradient.
         per_image: keep the images apart.
         align_corners: None (sizes must agree), or how to interpolate logits ``(N, C, h, w)``.
@@ -116,7 +117,8 @@ def overlap_sums(
         intersection, predicted, target: ``(C,)`` each, or ``(N, C)`` with ``per_image``.
 
     Raises:
-        ValueError: shapes that do not match, or on a CPU a label out of range.
+        ValueError: shapes that do not match, a power that is not above 0, or on a CPU a label out
+            of range.
 
     Example:
         >>> import torch
@@ -158,7 +160,8 @@ def pixel_nll_and_overlap_sums(
         ``(N, H, W)`` losses, and intersection, predicted and target.
 
     Raises:
-        ValueError: shapes that do not match, or on a CPU a label out of range.
+        ValueError: shapes that do not match, a power that is not above 0, or on a CPU a label out
+            of range.
 
     Example:
         >>> import torch
@@ -182,6 +185,7 @@ def _overlap_sums(
     align_corners: bool | None,
     with_nll: bool,
 ) -> tuple[Tensor | None, tuple[Tensor, Tensor, Tensor]]:
+    positive('power', power)  # 0 would count ignored pixels, for 0 ** 0 is 1
     logits, labels, align_corners = _checked(logits, labels, ignore_index, align_corners)
     if pixel_weight is not None and pixel_weight.shape != labels.shape:
         raise ValueError(
