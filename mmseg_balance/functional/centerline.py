@@ -9,7 +9,7 @@ from torch import Tensor
 
 from mmseg_balance.functional.arguments import check_class_weight, one_of
 from mmseg_balance.functional.distributed import sum_over_ranks
-from mmseg_balance.functional.labels import check_label_range, label_lookup
+from mmseg_balance.functional.labels import check_label_range, check_shapes, label_lookup
 from mmseg_balance.functional.logits import full_size_logits
 from mmseg_balance.functional.pools import class_mean, pool_mean, safe_ratio
 
@@ -74,6 +74,7 @@ def centerline_dice_loss(
         Shit et al. 2021, clDice, equations 1 to 3.
     """
     logits = full_size_logits(logits, 'centerline_dice_loss')
+    check_shapes(logits, labels)
     one_of('over', over, ('batch', 'image'))
     check_thin_classes(thin_classes, logits.shape[1])
     check_class_weight(class_weight, logits.shape[1])

@@ -10,8 +10,8 @@ from torch.autograd.function import once_differentiable
 
 from mmseg_balance.functional.arguments import check_class_weight, one_of
 from mmseg_balance.functional.backend import is_compiling
-from mmseg_balance.functional.labels import check_label_range, out_of_range
-from mmseg_balance.functional.logits import as_multiclass, wide_dtype, widen
+from mmseg_balance.functional.labels import check_label_range, check_shapes, out_of_range
+from mmseg_balance.functional.logits import as_multiclass, refuse_low_resolution, wide_dtype, widen
 
 CHUNK = 1 << 25  # errors sorted at once: bounds the memory of the sort, which needs 16 bytes each
 
@@ -61,7 +61,8 @@ def lovasz_softmax_loss(
         Scalar loss.
 
     Raises:
-        ValueError: If ``over`` or ``classes`` is unknown or ``class_weight`` has a wrong length.
+        ValueError: If ``over`` or ``classes`` is unknown, ``class_weight`` has a wrong length, or the
+            shapes do not match.
 
     Example:
         >>> logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]]).view(1, 2, 1, 2)
@@ -77,6 +78,8 @@ def lovasz_softmax_loss(
     one_of('over', over, ('batch', 'image'))
     one_of('classes', classes, ('present', 'all'))
     logits = as_multiclass(logits)
+    refuse_low_resolution(logits, 'lovasz_softmax_loss')
+    check_shapes(logits, labels)
     check_class_weight(class_weight, logits.shape[1])
     check_label_range(labels, logits.shape[1], ignore_index)
     if not logits.numel():

@@ -12,8 +12,8 @@ from torch.autograd import Function
 
 from mmseg_balance.functional.arguments import one_of
 from mmseg_balance.functional.distributed import sum_over_ranks
-from mmseg_balance.functional.labels import count_valid, label_lookup, valid_and_index
-from mmseg_balance.functional.logits import as_multiclass, widen
+from mmseg_balance.functional.labels import check_shapes, count_valid, label_lookup, valid_and_index
+from mmseg_balance.functional.logits import as_multiclass, full_size_logits, widen
 from mmseg_balance.functional.primitives import pixel_nll
 
 
@@ -214,7 +214,8 @@ def ldam_loss(
     Reference:
         Cao et al. 2019, eq. 13.
     """
-    logits = widen(as_multiclass(logits))
+    logits = full_size_logits(logits, 'ldam_loss')
+    check_shapes(logits, labels)
     margin = label_lookup(margins.to(logits.dtype), labels, ignore_index).unsqueeze(1)
     _, index = valid_and_index(labels, ignore_index)
     index = index.clamp(0, logits.shape[1] - 1).unsqueeze(1)  # pixel_nll speaks of bad labels
@@ -277,7 +278,7 @@ def _uniform_nll(
     """Mean over classes of the weighted -log p, from the label's nll and sums of the logits alone:
     -log p_c = nll + z_y - z_c, so that no second log-softmax is kept.
     """
-    logits = as_multiclass(logits).to(nll.dtype)
+    logits = full_size_logits(logits, 'label smoothing')
     valid, index = valid_and_index(labels, ignore_index)
     if class_weight is None:
         class_weight = logits.new_ones(logits.shape[1])
