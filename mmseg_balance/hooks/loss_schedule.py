@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
-from mmseg_balance.functional.logits import PairedLogits, UpsampledLogits
+from mmseg_balance.functional.logits import PairedLogits, UpsampledLogits, wide_dtype
 from mmseg_balance.functional.schedules import build_schedules
 from mmseg_balance.runtime.models import unwrapped
 
@@ -46,8 +46,8 @@ def zero_loss(*args, reduction_override: str | None = None, **kwargs) -> Tensor:
     given = [value.logits if isinstance(value, PairedLogits) else value for value in given]
     given = [value.low if isinstance(value, UpsampledLogits) else value for value in given]
     inputs = [value for value in given if torch.is_tensor(value) and value.is_floating_point()]
-    dtype = torch.promote_types(inputs[0].dtype, torch.float32)
-    return _ZeroWithoutGradient.apply(inputs[0].new_zeros(shape, dtype=dtype), *inputs)
+    zero = inputs[0].new_zeros(shape, dtype=wide_dtype(inputs[0]))
+    return _ZeroWithoutGradient.apply(zero, *inputs)
 
 
 @dataclass(eq=False)
