@@ -84,9 +84,9 @@ def centerline_dice_loss(
     if weight is not None:
         valid, factor = valid & (weight > 0).unsqueeze(1), factor * weight.unsqueeze(1)
     # A label out of range is NaN here where check_label_range does not look, on a GPU.
-    loud = label_lookup(logits.new_zeros(logits.shape[1]), labels, ignore_index).sum()
+    range_check = label_lookup(logits.new_zeros(logits.shape[1]), labels, ignore_index).sum()
     probs = torch.where(valid, logits, 0).softmax(1)
-    # Slices and not a list of indices, which a GPU would wait for.
+    # Slices and not a list of indices, whose copy to a GPU would synchronise.
     probs = torch.stack([probs[:, c] for c in thin_classes], dim=1)
     truth = torch.stack([labels == c for c in thin_classes], dim=1).to(probs.dtype)
     sums = _centerline_sums(probs, truth, valid, factor, iterations)  # (5, N, K)
@@ -102,7 +102,7 @@ def centerline_dice_loss(
     if class_weight is not None:
         class_weight = torch.stack([class_weight[c] for c in thin_classes])
     losses = class_mean(1 - dice, target, class_weight, 'present')
-    return pool_mean(losses, target, over, sync) + loud
+    return pool_mean(losses, target, over, sync) + range_check
 
 
 def soft_skeleton(values: Tensor, iterations: int, valid: Tensor | None = None) -> Tensor:

@@ -125,7 +125,7 @@ def check_pair(pred: Tensor, labels: Tensor) -> None:
 
 
 def count_valid(labels: Tensor, ignore_index: int = 255) -> int | Tensor:
-    """Number of pixels that are not ignored: a tensor on a GPU, which needs not wait for it.
+    """Number of pixels that are not ignored: a tensor on a GPU, without synchronisation.
 
     Args:
         labels: any shape.
@@ -173,7 +173,7 @@ def check_label_range(
         num_classes: number of classes C.
         ignore_index: the label of pixels that do not count; None: there is no such label.
         name: what to call them.
-        on_gpu: also look at labels on a GPU, and wait for it, as metrics may.
+        on_gpu: also look at labels on a GPU, which synchronises, as metrics may.
 
     Example:
         >>> check_label_range(torch.tensor([0, 18, 255]), num_classes=19)
