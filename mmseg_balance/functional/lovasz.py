@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from mmseg_balance.functional.arguments import check_class_weight, one_of
 from mmseg_balance.functional.backend import is_compiling
+from mmseg_balance.functional.first_order import first_order
 from mmseg_balance.functional.labels import check_label_range, check_shapes, out_of_range
 from mmseg_balance.functional.logits import as_multiclass, refuse_low_resolution, wide_dtype, widen
 
@@ -111,7 +111,7 @@ class _LovaszSoftmax(torch.autograd.Function):
         return loss
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx, grad_output):
         (grad,) = ctx.saved_tensors
         return (grad * grad_output).to(ctx.dtype), None, None, None, None, None

@@ -12,6 +12,7 @@ from torch.autograd import Function
 
 from mmseg_balance.functional.arguments import one_of
 from mmseg_balance.functional.distributed import sum_over_ranks
+from mmseg_balance.functional.first_order import first_order
 from mmseg_balance.functional.labels import check_shapes, count_valid, label_lookup, valid_and_index
 from mmseg_balance.functional.logits import as_multiclass, full_size_logits, widen
 from mmseg_balance.functional.primitives import pixel_nll
@@ -181,6 +182,7 @@ class _FocalModulation(Function):
         return loss
 
     @staticmethod
+    @first_order
     def backward(ctx, grad):
         (slope,) = ctx.saved_tensors
         return grad * slope, None
