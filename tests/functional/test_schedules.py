@@ -327,7 +327,7 @@ def test_errors_say_what_is_wrong_and_what_is_allowed(spec, error, message):
         (dict(a=dict(complement_of='b'), b=dict(complement_of='a')), r'is circular: a -> b -> a'),
         (
             dict(a=dict(complement_of=['b', 'c']), b=dict(type='naive'), c=dict(complement_of='a')),
-            r'circle: a -> c -> a',
+            r'is circular: a -> c -> a',
         ),
         (
             dict(a=dict(type='naive'), b=dict(complement_of='c')),
