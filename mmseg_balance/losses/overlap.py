@@ -1,7 +1,6 @@
 """Soft Dice, IoU, Tversky and generalised Dice."""
 
 from mmseg.registry import MODELS
-from torch import Tensor
 
 from mmseg_balance.functional.arguments import not_negative, one_of, positive
 from mmseg_balance.functional.overlap import (
@@ -43,6 +42,8 @@ class SoftDiceLoss(RegionLoss):
     """
 
     supports_low_resolution = True
+    function = staticmethod(soft_dice_loss)
+    options = ('average', 'over', 'power', 'smooth', 'eps', 'classes', 'sync')
 
     def __init__(
         self,
@@ -66,22 +67,6 @@ class SoftDiceLoss(RegionLoss):
         self.eps = not_negative('eps', eps)
         self.sync = sync
 
-    def region_loss(self, logits, labels, ignore_index, weight, class_weight) -> Tensor:
-        return soft_dice_loss(
-            logits,
-            labels,
-            ignore_index=ignore_index,
-            class_weight=class_weight,
-            weight=weight,
-            average=self.average,
-            over=self.over,
-            power=self.power,
-            smooth=self.smooth,
-            eps=self.eps,
-            classes=self.classes,
-            sync=self.sync,
-        )
-
 
 @MODELS.register_module()
 class SoftIoULoss(RegionLoss):
@@ -104,6 +89,8 @@ class SoftIoULoss(RegionLoss):
     """
 
     supports_low_resolution = True
+    function = staticmethod(soft_iou_loss)
+    options = ('average', 'over', 'power', 'smooth', 'eps', 'classes', 'sync')
 
     def __init__(
         self,
@@ -126,22 +113,6 @@ class SoftIoULoss(RegionLoss):
         self.smooth = not_negative('smooth', smooth)
         self.eps = not_negative('eps', eps)
         self.sync = sync
-
-    def region_loss(self, logits, labels, ignore_index, weight, class_weight) -> Tensor:
-        return soft_iou_loss(
-            logits,
-            labels,
-            ignore_index=ignore_index,
-            class_weight=class_weight,
-            weight=weight,
-            average=self.average,
-            over=self.over,
-            power=self.power,
-            smooth=self.smooth,
-            eps=self.eps,
-            classes=self.classes,
-            sync=self.sync,
-        )
 
 
 @MODELS.register_module()
@@ -171,6 +142,8 @@ class SoftTverskyLoss(RegionLoss):
     """
 
     supports_low_resolution = True
+    function = staticmethod(soft_tversky_loss)
+    options = ('alpha', 'beta', 'gamma', 'over', 'smooth', 'eps', 'classes', 'sync')
 
     def __init__(
         self,
@@ -197,23 +170,6 @@ class SoftTverskyLoss(RegionLoss):
         self.eps = not_negative('eps', eps)
         self.sync = sync
 
-    def region_loss(self, logits, labels, ignore_index, weight, class_weight) -> Tensor:
-        return soft_tversky_loss(
-            logits,
-            labels,
-            ignore_index=ignore_index,
-            class_weight=class_weight,
-            weight=weight,
-            alpha=self.alpha,
-            beta=self.beta,
-            gamma=self.gamma,
-            over=self.over,
-            smooth=self.smooth,
-            eps=self.eps,
-            classes=self.classes,
-            sync=self.sync,
-        )
-
 
 @MODELS.register_module()
 class GeneralizedDiceLoss(RegionLoss):
@@ -236,6 +192,8 @@ class GeneralizedDiceLoss(RegionLoss):
     """
 
     supports_low_resolution = True
+    function = staticmethod(generalized_dice_loss)
+    options = ('over', 'smooth', 'eps', 'sync')
 
     def __init__(
         self,
@@ -253,16 +211,3 @@ class GeneralizedDiceLoss(RegionLoss):
         self.smooth = not_negative('smooth', smooth)
         self.eps = not_negative('eps', eps)
         self.sync = sync
-
-    def region_loss(self, logits, labels, ignore_index, weight, class_weight) -> Tensor:
-        return generalized_dice_loss(
-            logits,
-            labels,
-            ignore_index=ignore_index,
-            class_weight=class_weight,
-            weight=weight,
-            over=self.over,
-            smooth=self.smooth,
-            eps=self.eps,
-            sync=self.sync,
-        )
