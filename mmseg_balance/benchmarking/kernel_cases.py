@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 
 from mmseg_balance.functional.labels import sum_by_label
+from mmseg_balance.functional.logits import UpsampledLogits
 from mmseg_balance.functional.max_pooling import max_pool_weights
 from mmseg_balance.functional.primitives import overlap_sums, pixel_nll, pixel_nll_and_overlap_sums
 
@@ -78,9 +79,10 @@ def _pair(classes: int) -> Callable[[], None]:
 def _upsampled(classes: int) -> Callable[[], None]:
     def run() -> None:
         _, labels = _batch(classes, torch.float32, 32, False)
-        logits = torch.zeros(2, classes, 4, 8, requires_grad=True)
-        pixel_nll(logits, labels, align_corners=False).sum().backward()
-        _sum_up(overlap_sums(logits, labels, align_corners=False))
+        low = torch.zeros(2, classes, 4, 8, requires_grad=True)
+        logits = UpsampledLogits(low, labels.shape[1:], align_corners=False)
+        pixel_nll(logits, labels).sum().backward()
+        _sum_up(overlap_sums(logits, labels))
 
     return run
 

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmseg_balance.functional.labels import check_label_range
+from mmseg_balance.functional.confusion import ratio
+from mmseg_balance.functional.labels import check_label_range, check_pair
 
 
 def boundary_pixels(labels: Tensor, distance: int, ignore_index: int = 255) -> Tensor:
@@ -37,6 +38,7 @@ def boundary_pixels(labels: Tensor, distance: int, ignore_index: int = 255) -> T
     Reference:
         Cheng et al. 2021, Boundary IoU, section 4.
     """
+    labels = labels.long()  # -1 is no uint8
     valid = labels != ignore_index
     largest = int(labels[valid].max()) + 1 if valid.any() else 0
     # Where the least and the largest class of the window agree there is one class in it.
@@ -81,11 +83,8 @@ def boundary_sums(
     Reference:
         Cheng et al. 2021, Boundary IoU, equation 1.
     """
-    if pred.shape != labels.shape:
-        raise ValueError(
-            f'pred has shape {tuple(pred.shape)} and labels {tuple(labels.shape)}; they must be '
-            'equal: does the test pipeline resize the annotations?'
-        )
+    check_pair(pred, labels)
+    pred, labels = pred.long(), labels.long()
     valid = labels != ignore_index
     check_label_range(labels, num_classes, ignore_index, on_gpu=True)
     check_label_range(pred[valid], num_classes, None, 'pred', on_gpu=True)
@@ -116,7 +115,7 @@ def boundary_iou(sums: np.ndarray) -> np.ndarray:
         array([0.5   , 0.6667,    nan])
     """
     both, predicted, labelled = np.asarray(sums, np.float64)
-    return _quotient(both, predicted + labelled - both)
+    return ratio(both, predicted + labelled - both)
 
 
 def centerline_counts(
@@ -164,14 +163,10 @@ def centerline_dice(counts: np.ndarray) -> np.ndarray:
     """
     precise, predicted, found, labelled = np.asarray(counts, np.float64)
     precision, sensitivity = (
-        np.nan_to_num(_quotient(*pair)) for pair in ((precise, predicted), (found, labelled))
+        np.nan_to_num(ratio(*pair)) for pair in ((precise, predicted), (found, labelled))
     )
-    dice = np.nan_to_num(_quotient(2 * precision * sensitivity, precision + sensitivity))
+    dice = np.nan_to_num(ratio(2 * precision * sensitivity, precision + sensitivity))
     return np.where(predicted + labelled > 0, dice, np.nan)
-
-
-def _quotient(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
 
 
 def _slide(values: Tensor, radius: int, take, beyond: int) -> Tensor:

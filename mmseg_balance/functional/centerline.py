@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_balance.functional.arguments import check_class_weight, one_of
 from mmseg_balance.functional.distributed import sum_over_ranks
-from mmseg_balance.functional.labels import check_label_range, label_lookup
+from mmseg_balance.functional.labels import check_label_range, check_shapes, label_lookup
 from mmseg_balance.functional.logits import full_size_logits
 from mmseg_balance.functional.pools import class_mean, pool_mean, safe_ratio
 
@@ -60,7 +61,8 @@ def centerline_dice_loss(
         A scalar.
 
     Raises:
-        ValueError: a class that the head does not have.
+        ValueError: a class that the head does not have, an unknown ``over``, class weights of another
+            length.
 
     Example:
         >>> labels = torch.tensor([[[0, 0, 0], [1, 1, 1], [0, 0, 0]]])
@@ -72,16 +74,19 @@ def centerline_dice_loss(
         Shit et al. 2021, clDice, equations 1 to 3.
     """
     logits = full_size_logits(logits, 'centerline_dice_loss')
+    check_shapes(logits, labels)
+    one_of('over', over, ('batch', 'image'))
     check_thin_classes(thin_classes, logits.shape[1])
+    check_class_weight(class_weight, logits.shape[1])
     check_label_range(labels, logits.shape[1], ignore_index)
     valid = (labels != ignore_index).unsqueeze(1)
     factor = valid.to(logits.dtype)
     if weight is not None:
         valid, factor = valid & (weight > 0).unsqueeze(1), factor * weight.unsqueeze(1)
     # A label out of range is NaN here where check_label_range does not look, on a GPU.
-    loud = label_lookup(logits.new_zeros(logits.shape[1]), labels, ignore_index).sum()
+    range_check = label_lookup(logits.new_zeros(logits.shape[1]), labels, ignore_index).sum()
     probs = torch.where(valid, logits, 0).softmax(1)
-    # Slices and not a list of indices, which a GPU would wait for.
+    # Slices and not a list of indices, whose copy to a GPU would synchronise.
     probs = torch.stack([probs[:, c] for c in thin_classes], dim=1)
     truth = torch.stack([labels == c for c in thin_classes], dim=1).to(probs.dtype)
     sums = _centerline_sums(probs, truth, valid, factor, iterations)  # (5, N, K)
@@ -97,7 +102,7 @@ def centerline_dice_loss(
     if class_weight is not None:
         class_weight = torch.stack([class_weight[c] for c in thin_classes])
     losses = class_mean(1 - dice, target, class_weight, 'present')
-    return pool_mean(losses, target, over, sync) + loud
+    return pool_mean(losses, target, over, sync) + range_check
 
 
 def soft_skeleton(values: Tensor, iterations: int, valid: Tensor | None = None) -> Tensor:

@@ -5,6 +5,8 @@ from typing import Protocol
 
 import numpy as np
 
+from mmseg_balance.functional.arguments import one_of
+
 
 class ClassCounts(Protocol):
     """What the rules read; ``ClassStatistics`` has it."""
@@ -83,8 +85,7 @@ def effective_number(counts: ClassCounts, beta: float = 0.999, unit: str = 'imag
     """
     if not 0 <= beta < 1:
         raise ValueError(f'beta={beta} must be in [0, 1).')
-    if unit not in ('images', 'pixels'):
-        raise ValueError(f"unit={unit!r} must be 'images' or 'pixels'.")
+    one_of('unit', unit, ('images', 'pixels'))
     samples = np.asarray(getattr(counts, unit), dtype=np.float64)
     effective = -np.expm1(samples * np.log(beta)) if beta else (samples > 0).astype(np.float64)
     return _sum_to_classes(_reciprocal(effective))

@@ -231,8 +231,8 @@ def _bin_of(prob: Tensor, num_bins: int) -> Tensor:
 def _bins(prob: Tensor, num_bins: int) -> tuple[Tensor, Tensor]:
     """Count and sum of ``prob (C, P)``, which it may overwrite, per row and bin: ``(C, N)`` each.
 
-    Most of the C classes of a pixel are improbable and end in bin 0, which is had cheaply as what
-    the other bins leave; only those of the others are sorted one by one.
+    Most of the C classes of a pixel are improbable and end in bin 0, which is computed as the rest;
+    only those of the other bins are sorted one by one.
     """
     num_classes, num_pixels = prob.shape
     prob = prob.contiguous()  # is not where the logits are channels-last

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmseg_balance.functional.labels import check_label_range
+from mmseg_balance.functional.labels import check_label_range, check_pair
 
 
 def confusion_matrix(
@@ -36,11 +36,7 @@ def confusion_matrix(
         tensor([[1, 1],
                 [0, 1]])
     """
-    if pred.shape != labels.shape:
-        raise ValueError(
-            f'pred has shape {tuple(pred.shape)} and labels {tuple(labels.shape)}; they must be '
-            'equal: does the test pipeline resize the annotations?'
-        )
+    check_pair(pred, labels)
     labels = labels.flatten()
     valid = labels != ignore_index
     labels = labels[valid].long()

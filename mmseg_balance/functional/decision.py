@@ -7,6 +7,8 @@ more than that, and their best prediction is not the argmax even where the proba
 import torch
 from torch import Tensor
 
+from mmseg_balance.functional.logits import wide_dtype, widen
+
 DECISIONS = ('argmax', 'iou', 'dice')
 # A class below it everywhere is not there: RankSEG's ``pruning_prob``.
 PRESENT = 0.5
@@ -35,8 +37,7 @@ def decide(logits: Tensor, decision: str = 'argmax') -> Tensor:
     _check(logits, decision)
     if decision == 'argmax':
         return logits.argmax(1)
-    dtype = torch.promote_types(logits.dtype, torch.float32)
-    return decide_probs(logits.softmax(1, dtype=dtype), decision)
+    return decide_probs(logits.softmax(1, dtype=wide_dtype(logits)), decision)
 
 
 def decide_probs(probs: Tensor, decision: str = 'iou') -> Tensor:
@@ -86,9 +87,7 @@ def decide_probs(probs: Tensor, decision: str = 'iou') -> Tensor:
     _check(probs, decision)
     if decision == 'argmax':
         return probs.argmax(1)
-    if probs.dtype in (torch.float16, torch.bfloat16):
-        probs = probs.float()
-    images = [_decide_image(image, decision) for image in probs.flatten(2)]
+    images = [_decide_image(image, decision) for image in widen(probs).flatten(2)]
     return torch.stack(images).view(probs.shape[0], *probs.shape[2:])
 
 

@@ -32,8 +32,7 @@ def sum_over_ranks(values: Tensor) -> Tensor:
 class _SumOverRanks(Function):
     @staticmethod
     def forward(ctx, values):
-        total = values.to(torch.float64)  # a copy also for float64 input: all_reduce works in place
-        total = total.clone() if total is values else total
+        total = values.to(torch.float64, copy=True)  # all_reduce works in place
         dist.all_reduce(total)
         return total.to(values.dtype)
 

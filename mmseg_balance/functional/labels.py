@@ -1,4 +1,4 @@
-"""Small things about labels: a table looked up, sums by label, the range."""
+"""Small things about labels: a table looked up, sums by label, shapes, the range."""
 
 from collections.abc import Sequence
 
@@ -81,6 +81,7 @@ def valid_and_index(labels: Tensor, ignore_index: int = 255) -> tuple[Tensor, Te
         >>> valid_and_index(torch.tensor([2, 255]))
         (tensor([ True, False]), tensor([2, 0]))
     """
+    labels = labels.long()
     if not _numpy_takes(labels):
         valid = labels != ignore_index
         return valid, torch.where(valid, labels, 0)
@@ -88,8 +89,43 @@ def valid_and_index(labels: Tensor, ignore_index: int = 255) -> tuple[Tensor, Te
     return torch.from_numpy(valid), torch.from_numpy(np.where(valid, labels.numpy(), 0))
 
 
+def check_shapes(logits: Tensor, labels: Tensor) -> None:
+    """Raise ValueError unless there is a label for each pixel of the logits.
+
+    Args:
+        logits: ``(N, C, H, W)``, or what stands for them.
+        labels: ``(N, H, W)``.
+
+    Example:
+        >>> check_shapes(torch.zeros(1, 2, 3, 3), torch.zeros(1, 6, 6))
+        Traceback (most recent call last):
+        ValueError: logits (1, 2, 3, 3) and labels (1, 6, 6) do not match: ...
+    """
+    of_logits, of_labels = tuple(logits.shape), tuple(labels.shape)
+    if len(of_logits) != 4 or (of_logits[0], *of_logits[2:]) != of_labels:
+        raise ValueError(
+            f'logits {of_logits} and labels {of_labels} do not match: expected (N, C, H, W) and '
+            '(N, H, W); logits of low resolution go into UpsampledLogits.'
+        )
+
+
+def check_pair(pred: Tensor, labels: Tensor) -> None:
+    """Raise ValueError unless there is a label for each predicted class.
+
+    Example:
+        >>> check_pair(torch.zeros(3, 3), torch.zeros(6, 6))
+        Traceback (most recent call last):
+        ValueError: pred has shape (3, 3) and labels (6, 6); they must be equal: ...
+    """
+    if pred.shape != labels.shape:
+        raise ValueError(
+            f'pred has shape {tuple(pred.shape)} and labels {tuple(labels.shape)}; they must be '
+            'equal: does the test pipeline resize the annotations?'
+        )
+
+
 def count_valid(labels: Tensor, ignore_index: int = 255) -> int | Tensor:
-    """Number of pixels that are not ignored: a tensor on a GPU, which needs not wait for it.
+    """Number of pixels that are not ignored: a tensor on a GPU, without synchronisation.
 
     Args:
         labels: any shape.
@@ -137,7 +173,7 @@ def check_label_range(
         num_classes: number of classes C.
         ignore_index: the label of pixels that do not count; None: there is no such label.
         name: what to call them.
-        on_gpu: also look at labels on a GPU, and wait for it, as metrics may.
+        on_gpu: also look at labels on a GPU, which synchronises, as metrics may.
 
     Example:
         >>> check_label_range(torch.tensor([0, 18, 255]), num_classes=19)

@@ -158,9 +158,15 @@ def full_size_logits(logits: Tensor, loss: str) -> Tensor:
         >>> full_size_logits(torch.tensor([1.5]).half().view(1, 1, 1, 1), 'a loss').flatten()
         tensor([0.0000, 1.5000])
     """
+    logits = as_multiclass(logits)
+    refuse_low_resolution(logits, loss)
+    return widen(logits)
+
+
+def refuse_low_resolution(logits: Tensor | UpsampledLogits, loss: str) -> None:
+    """Raise ValueError, with the name of the loss, for :class:`UpsampledLogits`."""
     if isinstance(logits, UpsampledLogits):
         raise ValueError(
             f"{loss} needs each pixel's own logits and must take logits of the labels' size: pass "
             'logits.full.'
         )
-    return widen(as_multiclass(logits))

@@ -6,11 +6,12 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
+from mmseg_balance.functional.arguments import check_class_weight, one_of
 from mmseg_balance.functional.backend import is_compiling
-from mmseg_balance.functional.labels import check_label_range, out_of_range
-from mmseg_balance.functional.logits import as_multiclass, wide_dtype, widen
+from mmseg_balance.functional.first_order import first_order
+from mmseg_balance.functional.labels import check_label_range, check_shapes, out_of_range
+from mmseg_balance.functional.logits import as_multiclass, refuse_low_resolution, wide_dtype, widen
 
 CHUNK = 1 << 25  # errors sorted at once: bounds the memory of the sort, which needs 16 bytes each
 
@@ -60,7 +61,8 @@ def lovasz_softmax_loss(
         Scalar loss.
 
     Raises:
-        ValueError: If ``over`` or ``classes`` is unknown or ``class_weight`` has a wrong length.
+        ValueError: If ``over`` or ``classes`` is unknown, ``class_weight`` has a wrong length, or the
+            shapes do not match.
 
     Example:
         >>> logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]]).view(1, 2, 1, 2)
@@ -73,15 +75,12 @@ def lovasz_softmax_loss(
         optimization of the intersection-over-union measure in neural networks", CVPR 2018,
         https://arxiv.org/abs/1705.08790, equations 8, 9 and 11, Algorithm 1.
     """
-    if over not in ('batch', 'image'):
-        raise ValueError(f"over={over!r} is unknown: give 'batch' or 'image'")
-    if classes not in ('present', 'all'):
-        raise ValueError(f"classes={classes!r} is unknown: give 'present' or 'all'")
+    one_of('over', over, ('batch', 'image'))
+    one_of('classes', classes, ('present', 'all'))
     logits = as_multiclass(logits)
-    if class_weight is not None and len(class_weight) != logits.shape[1]:
-        raise ValueError(
-            f'class_weight has {len(class_weight)} entries for {logits.shape[1]} classes: give one per class'
-        )
+    refuse_low_resolution(logits, 'lovasz_softmax_loss')
+    check_shapes(logits, labels)
+    check_class_weight(class_weight, logits.shape[1])
     check_label_range(labels, logits.shape[1], ignore_index)
     if not logits.numel():
         return widen(logits).sum()
@@ -112,7 +111,7 @@ class _LovaszSoftmax(torch.autograd.Function):
         return loss
 
     @staticmethod
-    @once_differentiable
+    @first_order
     def backward(ctx, grad_output):
         (grad,) = ctx.saved_tensors
         return (grad * grad_output).to(ctx.dtype), None, None, None, None, None

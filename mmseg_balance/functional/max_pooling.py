@@ -6,7 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_balance.functional.arguments import one_of
 from mmseg_balance.functional.backend import kernels_take
+from mmseg_balance.functional.logits import wide_dtype, widen
 from mmseg_balance.functional.selection import kth_largest
 
 LARGEST_OCTAVE = 96  # an infinite loss counts as 2^96, so that ratios of losses stay finite
@@ -75,10 +77,10 @@ def max_pool_weights(
 
         losses, inside = pixel_losses.detach().float().reshape(rows, -1), valid.reshape(rows, -1)
         return triton_max_pooling.max_pool_weights(losses, inside, p, ratio).view_as(valid)
-    dtype = torch.float64 if pixel_losses.dtype == torch.float64 else torch.float32
+    dtype = wide_dtype(pixel_losses)
     if not pixel_losses.numel():
         return torch.zeros_like(pixel_losses, dtype=dtype)
-    losses = pixel_losses.detach().to(dtype)
+    losses = widen(pixel_losses.detach())
     # Not clamp(min=0): it keeps the sign of -0.0, and the histogram reads the bits as an integer.
     losses = torch.where(valid & (losses > 0), losses, 0).clamp(max=2.0**LARGEST_OCTAVE)
     losses, inside = losses.reshape(rows, -1), valid.reshape(rows, -1)
@@ -104,8 +106,7 @@ def check_max_pooling_arguments(p: float, ratio: float, pool: str) -> None:
         raise ValueError(f'p={p!r} is not a norm: give 1 <= p <= inf (1.3 in the paper)')
     if not 0 < ratio <= 1:
         raise ValueError(f'ratio={ratio!r} is no share of the pixels: give 0 < ratio <= 1')
-    if pool not in ('image', 'batch'):
-        raise ValueError(f"pool={pool!r} is unknown: give 'image' or 'batch'")
+    one_of('pool', pool, ('image', 'batch'))
 
 
 def _hardest(losses: Tensor, inside: Tensor, supported: Tensor) -> Tensor:
@@ -160,10 +161,10 @@ def _newton_step(relative: Tensor, log_alpha: Tensor, supported: Tensor, q: floa
     at = log_alpha.to(relative.dtype)
     clipped = _power((relative - at).clamp_(max=0), q)  # min(loss / alpha, 1)^q
     reached = clipped.floor()  # 1 where the loss is alpha or more; cheaper than a comparison
-    room = supported - reached.sum(1, keepdim=True)
+    slack = supported - reached.sum(1, keepdim=True)
     below = clipped.sub_(reached).sum(1, keepdim=True)
-    step = (below / room).log() / q
-    return torch.where(room > 0, at + step, at)
+    step = (below / slack).log() / q
+    return torch.where(slack > 0, at + step, at)
 
 
 def _power(logarithm: Tensor, exponent: float) -> Tensor:

@@ -15,6 +15,7 @@ Common to all of them:
 import torch
 from torch import Tensor
 
+from mmseg_balance.functional.arguments import check_class_weight, one_of
 from mmseg_balance.functional.pools import macro_mean, pool_mean, pooled_sums, safe_ratio
 
 
@@ -75,7 +76,7 @@ def soft_dice_loss(
     Reference:
         Huang et al., Balance-batch, eq. 5; Taubert et al. 2021, Loss Scheduling, eq. 2.
     """
-    check_over(average, over)
+    check_over(average, over, classes)
     intersection, predicted, target = pooled_sums(
         logits, labels, ignore_index, power, weight, over, sync
     )
@@ -126,7 +127,7 @@ def soft_iou_loss(
     Reference:
         Rahman & Wang 2016; Huang et al., Balance-batch, section III.B.
     """
-    check_over(average, over)
+    check_over(average, over, classes)
     intersection, predicted, target = pooled_sums(
         logits, labels, ignore_index, power, weight, over, sync
     )
@@ -183,6 +184,7 @@ def soft_tversky_loss(
     Reference:
         Salehi et al. 2017, Tversky loss; Abraham & Khan 2019, focal Tversky loss.
     """
+    check_over('macro', over, classes)
     intersection, predicted, target = pooled_sums(
         logits, labels, ignore_index, 1, weight, over, sync
     )
@@ -230,30 +232,36 @@ def generalized_dice_loss(
     Reference:
         Sudre et al. 2017, Generalised Dice overlap.
     """
+    one_of('over', over, ('batch', 'image'))
     intersection, predicted, target = pooled_sums(
         logits, labels, ignore_index, 1, weight, over, sync
     )
     present = target > 0
     inverse_square = torch.where(present, target, 1) ** -2 * present
     if class_weight is not None:
+        check_class_weight(class_weight, target.shape[1])
         inverse_square = inverse_square * class_weight
     ratio = _micro_ratio(intersection, predicted + target, inverse_square, smooth, eps)
     return pool_mean(1 - 2 * ratio, target, over, sync)
 
 
-def check_over(average: str, over: str) -> None:
-    """Raise ValueError for a ratio over all classes that is to be averaged by class.
+def check_over(average: str, over: str, classes: str) -> None:
+    """Raise ValueError for an unknown mean, or a ratio over all classes to be averaged by class.
 
     Args:
         average: ``'macro'`` or ``'micro'``.
         over: ``'batch'``, ``'image'`` or ``'image_class'``.
+        classes: ``'present'`` or ``'all'``.
 
     Example:
-        >>> check_over('macro', 'image_class')
-        >>> check_over('micro', 'image_class')
+        >>> check_over('macro', 'image_class', 'present')
+        >>> check_over('micro', 'image_class', 'present')
         Traceback (most recent call last):
         ValueError: over='image_class' averages classes ...
     """
+    one_of('average', average, ('macro', 'micro'))
+    one_of('over', over, ('batch', 'image', 'image_class'))
+    one_of('classes', classes, ('present', 'all'))
     if average == 'micro' and over == 'image_class':
         raise ValueError(
             "over='image_class' averages classes and average='micro' has one ratio of "
@@ -265,5 +273,6 @@ def _micro_ratio(
     numerator: Tensor, denominator: Tensor, class_weight: Tensor | None, smooth: float, eps: float
 ) -> Tensor:
     if class_weight is not None:
+        check_class_weight(class_weight, numerator.shape[1])
         numerator, denominator = numerator * class_weight, denominator * class_weight
     return safe_ratio(numerator.sum(1), denominator.sum(1), smooth, eps)

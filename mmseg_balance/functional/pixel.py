@@ -10,9 +10,11 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from mmseg_balance.functional.arguments import one_of
 from mmseg_balance.functional.distributed import sum_over_ranks
-from mmseg_balance.functional.labels import count_valid, label_lookup, valid_and_index
-from mmseg_balance.functional.logits import as_multiclass, widen
+from mmseg_balance.functional.first_order import first_order
+from mmseg_balance.functional.labels import check_shapes, count_valid, label_lookup, valid_and_index
+from mmseg_balance.functional.logits import as_multiclass, full_size_logits, widen
 from mmseg_balance.functional.primitives import pixel_nll
 
 
@@ -60,8 +62,7 @@ def reduce_pixel_losses(
         >>> reduce_pixel_losses(losses * w, labels, label_weight=w)  # (3 * 1 + 1 * 2) / 4
         tensor(1.2500)
     """
-    if reduction not in ('mean', 'sum', 'none'):
-        raise ValueError(f"reduction={reduction!r} must be 'mean', 'sum' or 'none'.")
+    one_of('reduction', reduction, ('mean', 'sum', 'none'))
     if weight is not None:
         losses = losses * weight
     if reduction == 'none':
@@ -181,6 +182,7 @@ class _FocalModulation(Function):
         return loss
 
     @staticmethod
+    @first_order
     def backward(ctx, grad):
         (slope,) = ctx.saved_tensors
         return grad * slope, None
@@ -214,7 +216,8 @@ def ldam_loss(
     Reference:
         Cao et al. 2019, eq. 13.
     """
-    logits = widen(as_multiclass(logits))
+    logits = full_size_logits(logits, 'ldam_loss')
+    check_shapes(logits, labels)
     margin = label_lookup(margins.to(logits.dtype), labels, ignore_index).unsqueeze(1)
     _, index = valid_and_index(labels, ignore_index)
     index = index.clamp(0, logits.shape[1] - 1).unsqueeze(1)  # pixel_nll speaks of bad labels
@@ -277,7 +280,7 @@ def _uniform_nll(
     """Mean over classes of the weighted -log p, from the label's nll and sums of the logits alone:
     -log p_c = nll + z_y - z_c, so that no second log-softmax is kept.
     """
-    logits = as_multiclass(logits).to(nll.dtype)
+    logits = full_size_logits(logits, 'label smoothing')
     valid, index = valid_and_index(labels, ignore_index)
     if class_weight is None:
         class_weight = logits.new_ones(logits.shape[1])

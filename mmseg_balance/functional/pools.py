@@ -6,6 +6,7 @@ Conventions are those of :mod:`mmseg_balance.functional.overlap`.
 import torch
 from torch import Tensor
 
+from mmseg_balance.functional.arguments import check_class_weight
 from mmseg_balance.functional.distributed import sum_over_ranks
 from mmseg_balance.functional.primitives import overlap_sums
 
@@ -41,6 +42,7 @@ def safe_ratio(
 
 def class_mean(losses: Tensor, target: Tensor, class_weight: Tensor | None, classes: str) -> Tensor:
     """Weighted mean over classes, ``(G, C)`` to ``(G,)``."""
+    check_class_weight(class_weight, losses.shape[1])
     present = target > 0
     shares = present if class_weight is None else present * class_weight
     total = (losses * shares).sum(1)

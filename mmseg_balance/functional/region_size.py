@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from mmseg_balance.functional.arguments import one_of
 from mmseg_balance.functional.pools import class_mean, pool_mean, pooled_sums, safe_ratio
 
 
@@ -54,6 +55,8 @@ def region_size_loss(
     Reference:
         Liu et al. 2021, The Hidden Label-Marginal Biases of Segmentation Losses (the L1 variant).
     """
+    one_of('over', over, ('batch', 'image'))
+    one_of('classes', classes, ('present', 'all'))
     _, predicted, target = pooled_sums(logits, labels, ignore_index, 1, weight, over, sync)
     error = safe_ratio((predicted - target).abs(), target.sum(1, keepdim=True))
     counted = target if classes == 'present' else target.new_ones(target.shape)

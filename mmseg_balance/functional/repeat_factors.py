@@ -57,7 +57,7 @@ def repeated_images(factors: np.ndarray, size: int, rng: np.random.Generator) ->
     Args:
         factors: r, (num_images,) above 0.
         size: length of the list.
-        rng: the source of chance.
+        rng: random generator.
 
     >>> drawn = repeated_images(np.array([1., 3.]), 4, np.random.default_rng(0))
     >>> sorted(drawn.tolist())

@@ -83,7 +83,7 @@ def draw_by_class(
 
 
 def add_to_confusion(confusion: Tensor, pred: Tensor, labels: Tensor) -> None:
-    """Add pixels to a confusion matrix in place, without waiting for the device.
+    """Add pixels to a confusion matrix in place, without a host–device synchronisation.
 
     Convention: a label outside ``[0, C)``, as ignored ones are, is not counted. (The metrics'
     confusion matrix checks labels instead, for which it has to look at them on the host.)

@@ -2,8 +2,8 @@
 
 Conventions:
     Schedule: a pure function ``step -> float``. Step 0 is the first iteration of a run of
-        ``num_steps``, step ``num_steps - 1`` its last. Nothing is remembered between calls, so a
-        resumed run reads the same values as an uninterrupted one.
+        ``num_steps``, step ``num_steps - 1`` its last. Nothing is remembered between calls:
+        resume is exact.
     Positions, edges and values: as in :mod:`mmseg_balance.functional.transitions`.
 
 Reference:
@@ -183,7 +183,7 @@ def _build_named(name: str, specs: Mapping, num_steps: float, path: tuple[str, .
     spec = specs[name]
     if name in path:
         circle = ' -> '.join((*path, name))
-        raise ValueError(f'complement_of runs in a circle: {circle}; give one of them a type.')
+        raise ValueError(f'complement_of is circular: {circle}; give one of them a type.')
     if not (isinstance(spec, Mapping) and 'complement_of' in spec):
         try:
             return build_schedule(spec, num_steps)

@@ -4,7 +4,12 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from mmseg_balance.functional.labels import check_label_range, label_lookup, valid_and_index
+from mmseg_balance.functional.labels import (
+    check_label_range,
+    check_shapes,
+    label_lookup,
+    valid_and_index,
+)
 from mmseg_balance.functional.logits import full_size_logits
 from mmseg_balance.functional.primitives import pixel_nll
 
@@ -56,6 +61,7 @@ def softmax_seesaw_loss(
         Wang et al. 2021, Seesaw Loss for Long-Tailed Instance Segmentation.
     """
     logits = full_size_logits(logits, 'softmax_seesaw_loss')
+    check_shapes(logits, labels)
     check_label_range(labels, logits.shape[1], ignore_index)
     size = pixels.clamp(min=1).log()
     size = (p * (size - size.max())).to(logits.dtype)
@@ -71,7 +77,7 @@ class _Seesawed(Function):
 
     @staticmethod
     def forward(ctx, logits, labels, size, ignore_index, q):
-        _, index = valid_and_index(labels.long(), ignore_index)
+        _, index = valid_and_index(labels, ignore_index)
         own = logits.gather(1, index.clamp(0, logits.shape[1] - 1).unsqueeze(1))
         raised = torch.lerp(own, logits, 1 + q)  # z_c + q (z_c - z_y)
         raised = torch.maximum(raised, logits, out=raised)

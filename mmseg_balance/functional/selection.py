@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor
 
+from mmseg_balance.functional.logits import widen
+
 DIGIT_BITS = 11  # 2048 counters a row: three passes for float32, six for float64
 
 
@@ -32,9 +34,7 @@ def kth_largest(values: Tensor, k: Tensor) -> Tensor:
         >>> kth_largest(values, torch.tensor([3, 2]))
         tensor([0.5000, 3.0000])
     """
-    values = values.detach()
-    if values.dtype != torch.float64:
-        values = values.float()
+    values = widen(values.detach())
     keys = _ordered_integers(values)
     num_values = keys.shape[1]
     num_bits = 64 if values.dtype == torch.float64 else 32

@@ -1,4 +1,4 @@
-"""Temperature scaling: the one number that makes confident logits honest, fitted by NLL."""
+"""Temperature scaling: the one number that calibrates overconfident logits, fitted by NLL."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -3,13 +3,14 @@
 import numpy as np
 import torch
 from mmengine.dist import all_reduce
-from mmengine.hooks import CheckpointHook, Hook
+from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmseg.registry import HOOKS, TASK_UTILS
 from torch import Tensor, nn
 
 from mmseg_balance.functional.confusion import confusion_scores
 from mmseg_balance.functional.sampling import add_to_confusion
+from mmseg_balance.hooks.checkpoint_due import checkpoint_due
 from mmseg_balance.runtime.models import final_head
 
 STATE = 'class_performance'
@@ -72,11 +73,6 @@ class ClassPerformanceHook(Hook):
         size = sampler.statistics.num_classes
         self.confusion = torch.zeros(size, size, dtype=torch.float64)
         self.recent = torch.zeros(size, size, dtype=torch.int64)
-        self.num_iters_checkpointed = [
-            hook.interval
-            for hook in runner.hooks
-            if isinstance(hook, CheckpointHook) and not hook.by_epoch and hook.interval > 0
-        ]
         if self.source == 'train':
             self._watch(final_head(runner.model), size)
         if self._restored and runner.iter > 0:
@@ -107,7 +103,7 @@ class ClassPerformanceHook(Hook):
         if self.source != 'train':
             return
         due = self.every_n_train_iters(runner, self.interval)
-        if due or any(self.every_n_train_iters(runner, n) for n in self.num_iters_checkpointed):
+        if due or checkpoint_due(runner):
             self._gather(runner)
         if due:
             if not self.recent.any() and not self.confusion.any():

@@ -2,9 +2,10 @@
 
 import math
 
-from mmengine.hooks import CheckpointHook, Hook
-from mmengine.runner import Runner
+from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
+
+from mmseg_balance.hooks.checkpoint_due import checkpoint_due
 
 
 @HOOKS.register_module()
@@ -12,8 +13,8 @@ class FiniteLossHook(Hook):
     """Stops at a NaN or infinite loss and says which one, when, and what may help.
 
     Args:
-        interval: iterations between two looks; each waits for the accelerator. Also before every
-            checkpoint, and at every iteration on a CPU, where looking is free.
+        interval: iterations between two looks, each a host–device synchronisation. Also before
+            every checkpoint, and at every iteration on a CPU, where looking is free.
 
     Example:
         >>> FiniteLossHook().interval
@@ -25,17 +26,13 @@ class FiniteLossHook(Hook):
             raise ValueError(f'interval={interval} must be at least 1.')
         self.interval = interval
 
-    def before_train(self, runner: Runner) -> None:
-        self._intervals = [self.interval] + [
-            hook.interval
-            for hook in runner.hooks
-            if isinstance(hook, CheckpointHook) and not hook.by_epoch and hook.interval > 0
-        ]
-
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
         on_cpu = next(runner.model.parameters()).device.type == 'cpu'
-        if not on_cpu and not any(
-            self.every_n_train_iters(runner, interval) for interval in self._intervals
+        if not (
+            on_cpu
+            or self.every_n_train_iters(runner, self.interval)
+            or checkpoint_due(runner)
+            or self.end_of_epoch(runner.train_dataloader, batch_idx)
         ):
             return
         losses = {
@@ -43,9 +40,9 @@ class FiniteLossHook(Hook):
         }
         bad = {name: value for name, value in losses.items() if not math.isfinite(value)}
         if bad:
-            culprits = [name for name in bad if name != 'loss'] or list(bad)
+            names = [name for name in bad if name != 'loss'] or list(bad)
             raise FloatingPointError(
-                f'iteration {runner.iter + 1}: {", ".join(culprits)} is {bad[culprits[0]]}: a label '
+                f'iteration {runner.iter + 1}: {", ".join(names)} is {bad[names[0]]}: a label '
                 'that is neither a class nor ignored is the likely cause (add dict(type='
                 "'LabelCheckHook') to custom_hooks, which names the file); otherwise lower the "
                 'learning rate, clip gradients (optim_wrapper.clip_grad), or, under --amp, train in '

@@ -46,6 +46,7 @@ class FusedLossHook(Hook):
         self.fused_heads: list[BaseDecodeHead] = []
 
     def before_train(self, runner) -> None:
+        self.after_train(runner)  # a run that broke off has left its heads fused
         model = unwrapped(runner.model)
         for name, head in model.named_modules():
             if not isinstance(head, BaseDecodeHead):

@@ -1,5 +1,7 @@
 """Bad labels, files and settings stop the run before they cost anything."""
 
+from itertools import chain
+
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
@@ -14,10 +16,11 @@ from mmseg_balance.runtime.models import decode_heads, head_classes, unwrapped
 class LabelCheckHook(Hook):
     """Checks settings and some files before training, and the labels of every batch.
 
-    The batches are looked at while they are still on the CPU, so no GPU waits; there a label out of
-    range is a sentence with the file's name instead of a device-side assert. Class statistics that
-    losses ask for (``statistics='auto'``) are read or counted here, not in mid-training. Heads that
-    classify masks get C + 1 class weights, as by :class:`MaskClassWeightHook`.
+    The batches are looked at while they are still on the CPU, with no host–device synchronisation;
+    there a label out of range is a sentence with the file's name instead of a device-side assert.
+    Class statistics that losses ask for (``statistics='auto'``) are read or counted here, not in
+    mid-training. Heads that classify masks get C + 1 class weights, as by
+    :class:`MaskClassWeightHook`.
 
     Args:
         num_images: how many training images, evenly spread, to read before the first iteration;
@@ -49,16 +52,19 @@ class LabelCheckHook(Hook):
                 module.read_statistics(dataset)
         set_mask_class_weights(model, dataset)
         check_settings(model, dataset, evaluator)
-        _mention_a_sampler_without_reports(runner)
-        self._heads = [(head_classes(head), head.ignore_index) for _, head in decode_heads(model)]
-        self._heads += [(head.num_classes, head.ignore_index) for _, head in mask_heads(model)]
+        _warn_sampler_without_reports(runner)
+        heads = chain(
+            ((head_classes(head), head.ignore_index) for _, head in decode_heads(model)),
+            ((head.num_classes, head.ignore_index) for _, head in mask_heads(model)),
+        )
+        self._head = next(heads, None)  # the labels are those of all heads
 
     def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
-        if self.batches and self._heads and data_batch:
-            check_batch(data_batch['data_samples'], *self._heads[0])
+        if self.batches and self._head and data_batch:
+            check_batch(data_batch['data_samples'], *self._head)
 
 
-def _mention_a_sampler_without_reports(runner: Runner) -> None:
+def _warn_sampler_without_reports(runner: Runner) -> None:
     sampler = runner.train_dataloader.sampler
     if hasattr(sampler, 'report') and not any(
         isinstance(hook, ClassPerformanceHook) for hook in runner.hooks

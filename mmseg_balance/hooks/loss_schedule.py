@@ -10,7 +10,7 @@ from mmengine.hooks import Hook
 from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
-from mmseg_balance.functional.logits import PairedLogits, UpsampledLogits
+from mmseg_balance.functional.logits import PairedLogits, UpsampledLogits, wide_dtype
 from mmseg_balance.functional.schedules import build_schedules
 from mmseg_balance.runtime.models import unwrapped
 
@@ -46,8 +46,8 @@ def zero_loss(*args, reduction_override: str | None = None, **kwargs) -> Tensor:
     given = [value.logits if isinstance(value, PairedLogits) else value for value in given]
     given = [value.low if isinstance(value, UpsampledLogits) else value for value in given]
     inputs = [value for value in given if torch.is_tensor(value) and value.is_floating_point()]
-    dtype = torch.promote_types(inputs[0].dtype, torch.float32)
-    return _ZeroWithoutGradient.apply(inputs[0].new_zeros(shape, dtype=dtype), *inputs)
+    zero = inputs[0].new_zeros(shape, dtype=wide_dtype(inputs[0]))
+    return _ZeroWithoutGradient.apply(zero, *inputs)
 
 
 @dataclass(eq=False)
@@ -111,7 +111,7 @@ class LossScheduleHook(Hook):
 
     At iteration :math:`i` a loss weighs its configured ``loss_weight`` times
     :math:`\text{schedule}(i)`. The value depends on ``runner.iter`` alone: nothing adds up,
-    schedules cannot drift apart, and a resumed run has the weights of an uninterrupted one.
+    schedules cannot drift apart, and resume is exact.
 
     Convention:
         Key ``'loss_x'``: the weight of every loss of that name in the chosen heads. At weight 0
@@ -167,7 +167,7 @@ class LossScheduleHook(Hook):
         self._running = {
             key: (schedule, _find_targets(key, losses)) for key, schedule in built.items()
         }
-        self._refuse_a_rival(runner)
+        self._check_conflicts(runner)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
         """Set every number to its value at this iteration and hand the values to the log."""
@@ -189,7 +189,7 @@ class LossScheduleHook(Hook):
             hook for hook in runner.hooks if isinstance(hook, LossScheduleHook) and hook is not self
         ]
 
-    def _refuse_a_rival(self, runner) -> None:
+    def _check_conflicts(self, runner) -> None:
         for other in self._others(runner):
             taken = {target.place for _, targets in other._running.values() for target in targets}
             for key, (_, targets) in self._running.items():

@@ -80,7 +80,7 @@ class WholeCheckpointHook(CheckpointHook):
     def _removing_afterwards(self) -> Iterator[None]:
         """The parent removes the previous best checkpoint first; put that off to the end."""
         backend = self.file_backend
-        self.file_backend = _Procrastinator(backend)
+        self.file_backend = _DeferredRemoval(backend)
         try:
             yield
             outdated = self.file_backend.outdated
@@ -91,7 +91,7 @@ class WholeCheckpointHook(CheckpointHook):
             backend.remove(path)
 
 
-class _Procrastinator:
+class _DeferredRemoval:
     """A storage backend that keeps a list of what it should have removed."""
 
     def __init__(self, backend: BaseStorageBackend) -> None:

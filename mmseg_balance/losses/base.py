@@ -1,6 +1,7 @@
 """What heads expect of a loss, once for the losses of pixels and once for those of regions."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor, nn
@@ -120,30 +121,6 @@ def refuse_unknown(loss: type, arguments: dict[str, Any]) -> None:
     )
 
 
-def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
-    """The value if it is allowed, else a ValueError that names the argument.
-
-    Example:
-        >>> one_of('over', 'batch', ('batch', 'image'))
-        'batch'
-    """
-    if value not in allowed:
-        raise ValueError(f'{name}={value!r} must be {" or ".join(map(repr, allowed))}.')
-    return value
-
-
-def not_negative(name: str, value: float) -> float:
-    """The value if it is at least 0, else a ValueError that names the argument.
-
-    Example:
-        >>> not_negative('smooth', 1.0)
-        1.0
-    """
-    if not value >= 0:
-        raise ValueError(f'{name}={value!r} must not be negative.')
-    return value
-
-
 class PixelLoss(SegmentationLoss):
     """A loss with a value per pixel, which a subclass computes in ``pixel_losses``.
 
@@ -188,9 +165,14 @@ class PixelLoss(SegmentationLoss):
 
 
 class RegionLoss(SegmentationLoss):
-    """A loss of whole regions, which a subclass computes in ``region_loss``."""
+    """A loss of whole regions: a ``function``, called with the attributes named in ``options``.
+
+    A subclass names both, or computes the loss in ``region_loss`` of its own.
+    """
 
     is_region = True
+    function: Callable[..., Tensor]
+    options: tuple[str, ...] = ()
 
     def region_loss(
         self,
@@ -201,7 +183,14 @@ class RegionLoss(SegmentationLoss):
         class_weight: Tensor | None,
     ) -> Tensor:
         """A scalar; ``weight`` is ``(N, H, W)``, ``class_weight`` ``(C,)``."""
-        raise NotImplementedError
+        return self.function(
+            logits,
+            labels,
+            ignore_index=ignore_index,
+            class_weight=class_weight,
+            weight=weight,
+            **{name: getattr(self, name) for name in self.options},
+        )
 
     def value(self, logits, labels, ignore_index, weight, avg_factor, reduction) -> Tensor:
         if reduction not in (None, 'mean') or avg_factor is not None:

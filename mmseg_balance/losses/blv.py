@@ -19,8 +19,7 @@ class BalancedVariationLoss(PriorLoss):
 
     Convention: that of :func:`~mmseg_balance.functional.blv.blv_loss`. Noise in training only: in
     ``eval()`` it is cross entropy. The default random generator of the device draws it, so that
-    ``randomness = dict(seed=…)`` decides it, and with ``IterationSeedHook`` a resumed run draws
-    what the uninterrupted one would have drawn.
+    ``randomness = dict(seed=…)`` decides it, and with ``IterationSeedHook`` resume is exact.
 
     Args:
         statistics: path of the class statistics, or ``'auto'``.

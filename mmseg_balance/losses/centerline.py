@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 from mmseg.registry import MODELS
-from torch import Tensor
 
+from mmseg_balance.functional.arguments import not_negative, one_of
 from mmseg_balance.functional.centerline import centerline_dice_loss, check_thin_classes
-from mmseg_balance.losses.base import RegionLoss, not_negative, one_of
+from mmseg_balance.losses.base import RegionLoss
 
 
 @MODELS.register_module()
@@ -41,6 +41,9 @@ class CenterlineDiceLoss(RegionLoss):
         Shit et al. 2021, clDice.
     """
 
+    function = staticmethod(centerline_dice_loss)
+    options = ('thin_classes', 'iterations', 'over', 'smooth', 'sync')
+
     def __init__(
         self,
         thin_classes: Sequence[int],
@@ -65,17 +68,3 @@ class CenterlineDiceLoss(RegionLoss):
         self.over = one_of('over', over, ('batch', 'image'))
         self.smooth = not_negative('smooth', smooth)
         self.sync = sync
-
-    def region_loss(self, logits, labels, ignore_index, weight, class_weight) -> Tensor:
-        return centerline_dice_loss(
-            logits,
-            labels,
-            self.thin_classes,
-            ignore_index=ignore_index,
-            class_weight=class_weight,
-            weight=weight,
-            iterations=self.iterations,
-            over=self.over,
-            smooth=self.smooth,
-            sync=self.sync,
-        )

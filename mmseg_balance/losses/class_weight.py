@@ -8,6 +8,7 @@ from mmengine.fileio import load
 from torch import Tensor, nn
 
 from mmseg_balance.functional.class_weights import class_weights
+from mmseg_balance.functional.logits import wide_dtype
 from mmseg_balance.statistics import load_statistics, name_of_run
 
 REMEDY = (
@@ -90,7 +91,7 @@ class ClassWeight(nn.Module):
             )
         if self._read is not None and self._read.device != logits.device:
             self._read = self._read.to(logits.device)
-        return self.values.to(torch.promote_types(logits.dtype, torch.float32))
+        return self.values.to(wide_dtype(logits))
 
 
 def _resolve(spec: str | dict, dataset, run: str) -> Tensor:

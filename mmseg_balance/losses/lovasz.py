@@ -3,8 +3,9 @@
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from mmseg_balance.functional.arguments import one_of
 from mmseg_balance.functional.lovasz import lovasz_softmax_loss
-from mmseg_balance.losses.base import RegionLoss, one_of
+from mmseg_balance.losses.base import RegionLoss
 
 
 @MODELS.register_module()

@@ -1,8 +1,8 @@
 """Soft Dice, IoU, Tversky and generalised Dice."""
 
 from mmseg.registry import MODELS
-from torch import Tensor
 
+from mmseg_balance.functional.arguments import not_negative, one_of, positive
 from mmseg_balance.functional.overlap import (
     check_over,
     generalized_dice_loss,
@@ -10,10 +10,7 @@ from mmseg_balance.functional.overlap import (
     soft_iou_loss,
     soft_tversky_loss,
 )
-from mmseg_balance.losses.base import RegionLoss, not_negative, one_of
-
-POOLS = ('batch', 'image')
-MACRO_POOLS = (*POOLS, 'image_class')
+from mmseg_balance.losses.base import RegionLoss
 
 
 @MODELS.register_module()
@@ -30,7 +27,7 @@ class SoftDiceLoss(RegionLoss):
         average: ``'macro'``, a mean over classes, or ``'micro'``, one ratio of class-weighted sums.
         over: ``'batch'`` pools all images, ``'image'`` averages over them, ``'image_class'``
             averages each class over the images that have it and then the classes (macro only).
-        power: exponent of the probabilities in the denominator.
+        power: exponent of the probabilities in the denominator, above 0.
         smooth: added to numerator and denominator.
         eps: added to the denominator.
         classes: ``'present'`` leaves absent classes out of the mean, ``'all'`` counts them perfect.
@@ -45,6 +42,8 @@ class SoftDiceLoss(RegionLoss):
     """
 
     supports_low_resolution = True
+    function = staticmethod(soft_dice_loss)
+    options = ('average', 'over', 'power', 'smooth', 'eps', 'classes', 'sync')
 
     def __init__(
         self,
@@ -61,30 +60,12 @@ class SoftDiceLoss(RegionLoss):
         **leftovers,
     ) -> None:
         super().__init__(loss_weight, loss_name, class_weight, **leftovers)
-        self.average = one_of('average', average, ('macro', 'micro'))
-        self.over = one_of('over', over, MACRO_POOLS)
-        check_over(average, over)
-        self.power = not_negative('power', power)
+        check_over(average, over, classes)
+        self.average, self.over, self.classes = average, over, classes
+        self.power = positive('power', power)
         self.smooth = not_negative('smooth', smooth)
         self.eps = not_negative('eps', eps)
-        self.classes = one_of('classes', classes, ('present', 'all'))
         self.sync = sync
-
-    def region_loss(self, logits, labels, ignore_index, weight, class_weight) -> Tensor:
-        return soft_dice_loss(
-            logits,
-            labels,
-            ignore_index=ignore_index,
-            class_weight=class_weight,
-            weight=weight,
-            average=self.average,
-            over=self.over,
-            power=self.power,
-            smooth=self.smooth,
-            eps=self.eps,
-            classes=self.classes,
-            sync=self.sync,
-        )
 
 
 @MODELS.register_module()
@@ -108,6 +89,8 @@ class SoftIoULoss(RegionLoss):
     """
 
     supports_low_resolution = True
+    function = staticmethod(soft_iou_loss)
+    options = ('average', 'over', 'power', 'smooth', 'eps', 'classes', 'sync')
 
     def __init__(
         self,
@@ -124,30 +107,12 @@ class SoftIoULoss(RegionLoss):
         **leftovers,
     ) -> None:
         super().__init__(loss_weight, loss_name, class_weight, **leftovers)
-        self.average = one_of('average', average, ('macro', 'micro'))
-        self.over = one_of('over', over, MACRO_POOLS)
-        check_over(average, over)
-        self.power = not_negative('power', power)
+        check_over(average, over, classes)
+        self.average, self.over, self.classes = average, over, classes
+        self.power = positive('power', power)
         self.smooth = not_negative('smooth', smooth)
         self.eps = not_negative('eps', eps)
-        self.classes = one_of('classes', classes, ('present', 'all'))
         self.sync = sync
-
-    def region_loss(self, logits, labels, ignore_index, weight, class_weight) -> Tensor:
-        return soft_iou_loss(
-            logits,
-            labels,
-            ignore_index=ignore_index,
-            class_weight=class_weight,
-            weight=weight,
-            average=self.average,
-            over=self.over,
-            power=self.power,
-            smooth=self.smooth,
-            eps=self.eps,
-            classes=self.classes,
-            sync=self.sync,
-        )
 
 
 @MODELS.register_module()
@@ -177,6 +142,8 @@ class SoftTverskyLoss(RegionLoss):
     """
 
     supports_low_resolution = True
+    function = staticmethod(soft_tversky_loss)
+    options = ('alpha', 'beta', 'gamma', 'over', 'smooth', 'eps', 'classes', 'sync')
 
     def __init__(
         self,
@@ -197,28 +164,11 @@ class SoftTverskyLoss(RegionLoss):
         self.alpha = not_negative('alpha', alpha)
         self.beta = not_negative('beta', beta)
         self.gamma = not_negative('gamma', gamma)
-        self.over = one_of('over', over, MACRO_POOLS)
+        check_over('macro', over, classes)
+        self.over, self.classes = over, classes
         self.smooth = not_negative('smooth', smooth)
         self.eps = not_negative('eps', eps)
-        self.classes = one_of('classes', classes, ('present', 'all'))
         self.sync = sync
-
-    def region_loss(self, logits, labels, ignore_index, weight, class_weight) -> Tensor:
-        return soft_tversky_loss(
-            logits,
-            labels,
-            ignore_index=ignore_index,
-            class_weight=class_weight,
-            weight=weight,
-            alpha=self.alpha,
-            beta=self.beta,
-            gamma=self.gamma,
-            over=self.over,
-            smooth=self.smooth,
-            eps=self.eps,
-            classes=self.classes,
-            sync=self.sync,
-        )
 
 
 @MODELS.register_module()
@@ -242,6 +192,8 @@ class GeneralizedDiceLoss(RegionLoss):
     """
 
     supports_low_resolution = True
+    function = staticmethod(generalized_dice_loss)
+    options = ('over', 'smooth', 'eps', 'sync')
 
     def __init__(
         self,
@@ -255,20 +207,7 @@ class GeneralizedDiceLoss(RegionLoss):
         **leftovers,
     ) -> None:
         super().__init__(loss_weight, loss_name, class_weight, **leftovers)
-        self.over = one_of('over', over, POOLS)
+        self.over = one_of('over', over, ('batch', 'image'))
         self.smooth = not_negative('smooth', smooth)
         self.eps = not_negative('eps', eps)
         self.sync = sync
-
-    def region_loss(self, logits, labels, ignore_index, weight, class_weight) -> Tensor:
-        return generalized_dice_loss(
-            logits,
-            labels,
-            ignore_index=ignore_index,
-            class_weight=class_weight,
-            weight=weight,
-            over=self.over,
-            smooth=self.smooth,
-            eps=self.eps,
-            sync=self.sync,
-        )

@@ -3,6 +3,7 @@
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from mmseg_balance.functional.labels import label_lookup
 from mmseg_balance.functional.pixel import softmax_focal_loss, weighted_cross_entropy_loss
 from mmseg_balance.losses.base import PixelLoss
 
@@ -54,18 +55,16 @@ class WeightedCrossEntropyLoss(PixelLoss):
     def weighted_pixel_losses(
         self, logits: Tensor, labels: Tensor, ignore_index: int, class_weight: Tensor
     ) -> tuple[Tensor, Tensor]:
-        losses, label_weight = super().weighted_pixel_losses(
-            logits, labels, ignore_index, class_weight
+        if not self.label_smoothing:
+            return super().weighted_pixel_losses(logits, labels, ignore_index, class_weight)
+        losses = weighted_cross_entropy_loss(  # each class, not only the label's, has a share
+            logits,
+            labels,
+            ignore_index=ignore_index,
+            class_weight=class_weight,
+            label_smoothing=self.label_smoothing,
         )
-        if self.label_smoothing:  # each class, not the label's alone, has a share of the pixel
-            losses = weighted_cross_entropy_loss(
-                logits,
-                labels,
-                ignore_index=ignore_index,
-                class_weight=class_weight,
-                label_smoothing=self.label_smoothing,
-            )
-        return losses, label_weight
+        return losses, label_lookup(class_weight, labels, ignore_index)
 
 
 @MODELS.register_module()

@@ -53,8 +53,9 @@ class RecallLoss(PixelLoss):
     def pixel_losses(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
         running = self.running_recall
         if running is not None:
-            if not len(running):
-                running = torch.full((max(logits.shape[1], 2),), torch.nan)
+            num_classes = max(logits.shape[1], 2)
+            if len(running) != num_classes:  # the first batch, or a checkpoint of another head
+                running = torch.full((num_classes,), torch.nan)
             running = running.to(logits.device)
         losses, recall = recall_loss(
             logits,

@@ -1,10 +1,10 @@
 """Region size."""
 
 from mmseg.registry import MODELS
-from torch import Tensor
 
+from mmseg_balance.functional.arguments import one_of
 from mmseg_balance.functional.region_size import region_size_loss
-from mmseg_balance.losses.base import RegionLoss, one_of
+from mmseg_balance.losses.base import RegionLoss
 
 
 @MODELS.register_module()
@@ -32,6 +32,8 @@ class RegionSizeLoss(RegionLoss):
     """
 
     supports_low_resolution = True
+    function = staticmethod(region_size_loss)
+    options = ('over', 'classes', 'sync')
 
     def __init__(
         self,
@@ -47,15 +49,3 @@ class RegionSizeLoss(RegionLoss):
         self.over = one_of('over', over, ('batch', 'image'))
         self.classes = one_of('classes', classes, ('present', 'all'))
         self.sync = sync
-
-    def region_loss(self, logits, labels, ignore_index, weight, class_weight) -> Tensor:
-        return region_size_loss(
-            logits,
-            labels,
-            ignore_index=ignore_index,
-            class_weight=class_weight,
-            weight=weight,
-            over=self.over,
-            classes=self.classes,
-            sync=self.sync,
-        )

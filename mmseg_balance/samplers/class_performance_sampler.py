@@ -21,8 +21,7 @@ class ClassPerformanceSampler(FocusedSampler):
     Convention: draw k depends on the seed, k and the probabilities in force for it alone, so
     every rank knows the class sequence of all, takes each ``world_size``-th of it, and
     :meth:`jump` costs nothing. A report says from which draw on it holds, because loader workers
-    have been given images some iterations ahead: a run that is resumed draws what an
-    uninterrupted one would have drawn.
+    have been given images some iterations ahead: resume is exact.
 
     Args:
         dataset: the training set.

@@ -15,7 +15,7 @@ class ConfusionPixelSampler(BasePixelSampler):
     A head calls its pixel sampler with the full-size logits and labels just before its losses.
     Only every ``stride``-th row and column is counted, from an offset that moves with each call
     (so that no pixel is left out for good): an unbiased estimate of the confusion matrix, for a
-    ``stride**2``-th of the cost. Nothing here waits for the device.
+    ``stride**2``-th of the cost. There is no host–device synchronisation.
 
     Args:
         context: the decode head.

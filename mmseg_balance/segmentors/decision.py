@@ -7,6 +7,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from mmseg_balance.functional.decision import DECISIONS, decide_probs
+from mmseg_balance.functional.logits import wide_dtype, widen
 
 
 @MODELS.register_module()
@@ -80,11 +81,10 @@ class DecisionSegmentor(SegTTAModel):
 
         A one-channel head's ``seg_logits`` are sigmoid values already.
         """
-        dtype = torch.promote_types(values.dtype, torch.float32)
         if len(values) == 1:
-            values = values.to(dtype)
+            values = widen(values)
             return torch.cat([1 - values, values])
-        return values.softmax(0, dtype=dtype)
+        return values.softmax(0, dtype=wide_dtype(values))
 
     def _decided(self, probs: Tensor, values: Tensor) -> PixelData:
         pred = decide_probs(probs[None], self.decision)

@@ -323,11 +323,11 @@ def test_errors_say_what_is_wrong_and_what_is_allowed(spec, error, message):
 @pytest.mark.parametrize(
     ('specs', 'message'),
     [
-        (dict(a=dict(complement_of='a')), r'circle: a -> a'),
-        (dict(a=dict(complement_of='b'), b=dict(complement_of='a')), r'circle: a -> b -> a'),
+        (dict(a=dict(complement_of='a')), r'is circular: a -> a'),
+        (dict(a=dict(complement_of='b'), b=dict(complement_of='a')), r'is circular: a -> b -> a'),
         (
             dict(a=dict(complement_of=['b', 'c']), b=dict(type='naive'), c=dict(complement_of='a')),
-            r'circle: a -> c -> a',
+            r'is circular: a -> c -> a',
         ),
         (
             dict(a=dict(type='naive'), b=dict(complement_of='c')),

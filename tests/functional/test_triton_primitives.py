@@ -17,6 +17,7 @@ if not backend.TRITON_USABLE:
 
 from mmseg_balance.functional import primitives
 from mmseg_balance.functional.labels import sum_by_label
+from mmseg_balance.functional.logits import UpsampledLogits
 from mmseg_balance.functional.primitives import dense, interpolation, upsampled
 from mmseg_balance.functional.primitives.triton import launches as triton_primitives
 from mmseg_balance.functional.primitives.triton import operators
@@ -316,9 +317,11 @@ def test_one_channel(align_corners):
     expected = torch.nn.functional.binary_cross_entropy_with_logits(
         full.squeeze(1)[valid], labels[valid].float(), reduction='none'
     )
-    nll = primitives.pixel_nll(logits, labels, align_corners=align_corners)
+    if align_corners is not None:
+        logits = UpsampledLogits(logits, labels.shape[1:], align_corners)
+    nll = primitives.pixel_nll(logits, labels)
     torch.testing.assert_close(nll[valid], expected)
-    intersection, _, target = primitives.overlap_sums(logits, labels, align_corners=align_corners)
+    intersection, _, target = primitives.overlap_sums(logits, labels)
     probability = full.squeeze(1).sigmoid()[valid]
     torch.testing.assert_close(intersection[1], probability[labels[valid] == 1].sum())
     assert target.tolist() == [(labels == 0).sum(), (labels == 1).sum()]

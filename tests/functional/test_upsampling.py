@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmseg_balance.functional.logits import UpsampledLogits
+from mmseg_balance.functional.logits import PairedLogits, UpsampledLogits
 from mmseg_balance.functional.primitives import overlap_sums, pixel_nll, upsampled
 from mmseg_balance.functional.primitives.interpolation import add_rows_gradient, upsample_rows
 from tests.support.losses import CASES, CLASSES
@@ -47,25 +47,34 @@ def test_primitives_interpolate_inside(low, size, align_corners, tile, monkeypat
     labels[:, :1] = 255
     weight = torch.rand(2, *size, dtype=torch.float64)
 
-    def values(logits, **options):
-        nll, hits = pixel_nll(logits, labels, return_hits=True, **options)
-        sums = overlap_sums(
-            logits, labels, power=1.5, pixel_weight=weight, per_image=True, **options
-        )
+    def values(logits):
+        nll, hits = pixel_nll(logits, labels, return_hits=True)
+        sums = overlap_sums(logits, labels, power=1.5, pixel_weight=weight, per_image=True)
         return nll, hits, *sums
 
     def gradient(found):
         score = (found[0] * weight).sum() + (found[2] * 2 - found[3] ** 2).sum()
         return torch.autograd.grad(score, logits, retain_graph=True)[0]
 
-    expected, found = values(full), values(logits, align_corners=align_corners)
+    expected, found = values(full), values(UpsampledLogits(logits, size, align_corners))
     torch.testing.assert_close(found, expected)
     torch.testing.assert_close(gradient(found), gradient(expected))
 
 
 def test_sizes_that_differ_must_be_meant():
-    with pytest.raises(ValueError, match='align_corners=True or False'):
+    with pytest.raises(ValueError, match='low resolution go into UpsampledLogits'):
         pixel_nll(torch.zeros(1, 2, 3, 3), torch.zeros(1, 6, 6, dtype=torch.long))
+
+
+@pytest.mark.parametrize('primitive', [pixel_nll, overlap_sums])
+@pytest.mark.parametrize('low', [(3, 3), (6, 6)])
+def test_the_size_that_low_resolution_stands_for_is_that_of_the_labels(primitive, low):
+    """The size was not looked at: labels of another one were taken without a word."""
+    logits = UpsampledLogits(torch.zeros(1, 2, *low), (9, 9), align_corners=False)
+    labels = torch.zeros(1, 6, 6, dtype=torch.long)
+    for given in (logits, PairedLogits(logits)):
+        with pytest.raises(ValueError, match=r'logits \(1, 2, 9, 9\) and labels \(1, 6, 6\)'):
+            primitive(given, labels)
 
 
 @pytest.mark.parametrize('case', SUPPORTED, ids=lambda case: case.name)

@@ -92,6 +92,17 @@ def fuse(hook, model):
     hook.before_train(SimpleNamespace(model=model))
 
 
+def test_a_second_training_after_one_that_broke_off(hook):
+    """It reported that it leaves the heads alone, which it had fused itself."""
+    model = segmentor('FCN', LOSSES)
+    fuse(hook, model)
+    fused = list(hook.fused_heads)
+    fuse(hook, model)
+    assert hook.fused_heads == fused
+    hook.after_train(None)
+    assert not any('loss_by_feat' in vars(head) for head in fused)
+
+
 @pytest.mark.parametrize('align_corners', [False, True])
 @pytest.mark.parametrize('kind', ['FCN', 'DeepLabV3', 'DeepLabV3+', 'OCR'])
 def test_the_same_losses_and_gradients(hook, kind, align_corners):

@@ -303,6 +303,23 @@ def test_refuses_to_be_unreduced(case):
 
 
 @each_loss
+@pytest.mark.parametrize('size', [(2, 6, 7), (1, 4, 5), (2, 20)], ids=str)
+def test_shapes_that_do_not_match_are_named(case, size):
+    logits, _ = batch(size=(2, 4, 5))
+    labels = torch.zeros(size, dtype=torch.long)
+    with pytest.raises(ValueError, match=r'logits \(2, 5, 4, 5\) and labels .* do not match'):
+        case.build()(logits, labels)
+
+
+@each_loss
+def test_labels_of_one_byte(case):
+    """LDAM and label smoothing indexed with them, which torch refuses."""
+    logits, labels = batch()
+    loss = case.build().eval()
+    torch.testing.assert_close(loss(logits, labels.byte()), loss(logits, labels))
+
+
+@each_loss
 def test_unknown_reduction(case):
     logits, labels = batch()
     with pytest.raises(ValueError, match='reduction'):

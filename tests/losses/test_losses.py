@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from mmengine import Config
 from mmseg.registry import MODELS
 
+from mmseg_balance.functional import pixel
 from tests.support.losses import CASES, CLASSES, WEIGHTS, batch
 
 
@@ -76,6 +77,26 @@ def test_max_pooling_over_any_pixel_loss(pixel_loss):
     torch.testing.assert_close(pooled(logits, labels), mean)
     harder = build(type='LMPLoss', pixel_loss=pixel_loss, pool='batch')
     assert harder(logits, labels) > mean
+
+
+def test_recall_takes_a_checkpoint_of_another_number_of_classes():
+    """It loaded, and the first batch then ended the run."""
+    logits, labels = batch()
+    loss = MODELS.build(dict(type='RecallLoss', momentum=0.9))
+    loss.load_state_dict({'running_recall': torch.full((3,), 0.5)})
+    fresh = MODELS.build(dict(type='RecallLoss', momentum=0.9))
+    torch.testing.assert_close(loss(logits, labels), fresh(logits, labels))
+    torch.testing.assert_close(loss.running_recall, fresh.running_recall, equal_nan=True)
+
+
+def test_label_smoothing_with_class_weights_reads_the_logits_once(monkeypatch):
+    calls, primitive = [], pixel.pixel_nll
+    monkeypatch.setattr(pixel, 'pixel_nll', lambda *args: calls.append(args) or primitive(*args))
+    loss = MODELS.build(
+        dict(type='WeightedCrossEntropyLoss', label_smoothing=0.1, class_weight=WEIGHTS)
+    )
+    loss(*batch())
+    assert len(calls) == 1
 
 
 def test_max_pooling_refuses_region_losses_and_weights_in_two_places():

@@ -250,6 +250,9 @@ def test_seesaw_of_another_number_of_classes():
         dict(type='BalancedVariationLoss', statistics='given'),
         dict(type='SoftmaxSeesawLoss', statistics='given'),
         dict(type='CenterlineDiceLoss', thin_classes=[1]),
+        dict(type='LDAMLoss', statistics='given'),
+        dict(type='LovaszSoftmaxLoss'),
+        dict(type='WeightedCrossEntropyLoss', label_smoothing=0.1),
     ],
     ids=lambda config: config['type'],
 )

@@ -58,6 +58,15 @@ def test_boundary_is_what_the_authors_erode():
         np.testing.assert_array_equal(found & (labels == c), (labels == c) & (kept == 0))
 
 
+@pytest.mark.parametrize('ignored', [255, 0])
+def test_labels_of_one_byte_have_the_boundary_of_others(ignored):
+    """-1, which stands for ignored pixels, became the class 255 in them."""
+    labels = torch.zeros(9, 9, dtype=torch.long)
+    labels[3:6, 3:6] = 255
+    found = boundary_pixels(labels.byte(), 1, ignored)
+    torch.testing.assert_close(found, boundary_pixels(labels, 1, ignored))
+
+
 def test_all_ignored_has_no_boundary():
     assert not boundary_pixels(torch.full((4, 5), 255), 2).any()
     sums = boundary_sums(torch.zeros(4, 5, dtype=torch.long), torch.full((4, 5), 255), 3)

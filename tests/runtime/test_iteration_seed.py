@@ -1,4 +1,4 @@
-"""A resumed run is the uninterrupted one, bit by bit, in either train loop."""
+"""Exact resume, bit by bit, in either train loop."""
 
 import pytest
 import torch

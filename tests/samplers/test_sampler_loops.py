@@ -1,4 +1,4 @@
-"""Every sampler in every loop: where it ends, and that a resumed run is the uninterrupted one."""
+"""Every sampler in every loop: where it ends, and exact resume."""
 
 import mmseg_balance  # noqa: F401  first: it makes mmseg importable
 

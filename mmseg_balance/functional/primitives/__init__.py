@@ -10,20 +10,13 @@ from types import ModuleType
 import torch.nn.functional as F
 from torch import Tensor
 
+from mmseg_balance.functional.arguments import positive
 from mmseg_balance.functional.backend import is_compiling, uses_triton
-from mmseg_balance.functional.labels import check_label_range, label_lookup, sum_by_label
+from mmseg_balance.functional.labels import check_label_range, check_shapes
 from mmseg_balance.functional.logits import PairedLogits, UpsampledLogits, as_multiclass, wide_dtype
 from mmseg_balance.functional.primitives import dense, tiled, upsampled
 
-__all__ = [
-    'as_multiclass',
-    'check_label_range',
-    'label_lookup',
-    'overlap_sums',
-    'pixel_nll',
-    'pixel_nll_and_overlap_sums',
-    'sum_by_label',
-]
+__all__ = ['overlap_sums', 'pixel_nll', 'pixel_nll_and_overlap_sums']
 
 
 def pixel_nll(
@@ -31,7 +24,6 @@ def pixel_nll(
     labels: Tensor,
     ignore_index: int = 255,
     return_hits: bool = False,
-    align_corners: bool | None = None,
 ) -> Tensor | tuple[Tensor, Tensor]:
     r"""Negative log-probability of each pixel's label.
 
@@ -42,9 +34,8 @@ def pixel_nll(
         - label out of range: ValueError on a CPU, NaN on a GPU and in a compiled graph.
         - ``C == 1``: two classes with the logits ``(0, z)``, so that ``p(1) = sigmoid(z)``.
         - dtype: computed and returned in float32, in float64 for float64 logits.
-        - ``align_corners`` given, or :class:`UpsampledLogits`: the logits may be of another size;
-          they are interpolated as by ``F.interpolate(mode='bilinear')``, in float32, without ever
-          being stored at full size.
+        - :class:`UpsampledLogits` are interpolated as by ``F.interpolate(mode='bilinear')``, in
+          float32, without ever being stored at full size.
 
     Args:
         logits: ``(N, C, H, W)`` unnormalised scores.
@@ -52,7 +43,6 @@ def pixel_nll(
         ignore_index: the label of pixels that do not count.
         return_hits: also return whether the label's logit is the largest, ``(N, H, W)`` bool
             (a tie is a hit; an ignored pixel never is).
-        align_corners: None (sizes must agree), or how to interpolate logits ``(N, C, h, w)``.
 
     Returns:
         ``(N, H, W)`` losses, and the hits if asked for.
@@ -70,7 +60,7 @@ def pixel_nll(
         nll = logits.nll_of(labels, ignore_index)
         if nll is not None:
             return nll
-    logits, labels, align_corners = _checked(logits, labels, ignore_index, align_corners)
+    logits, labels, align_corners = _checked(logits, labels, ignore_index)
     nll, hits = code_for(logits, align_corners).PixelNLL.apply(
         logits, labels, ignore_index, return_hits, align_corners
     )
@@ -84,7 +74,6 @@ def overlap_sums(
     power: float = 1,
     pixel_weight: Tensor | None = None,
     per_image: bool = False,
-    align_corners: bool | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Soft intersection, prediction and target of each class.
 
@@ -99,24 +88,23 @@ def overlap_sums(
         - absent class: ``T_c = I_c = 0``; what that means is the loss's decision.
         - ``C == 1``: two classes with the logits ``(0, z)``; vectors of length 2.
         - dtype: float32 probabilities and sums, float64 for float64 logits.
-        - ``align_corners`` given, or :class:`UpsampledLogits`: the logits may be of another size;
-          they are interpolated as by ``F.interpolate(mode='bilinear')``, in float32, without ever
-          being stored at full size.
+        - :class:`UpsampledLogits` are interpolated as by ``F.interpolate(mode='bilinear')``, in
+          float32, without ever being stored at full size.
 
     Args:
         logits: ``(N, C, H, W)`` unnormalised scores.
         labels: ``(N, H, W)`` integers in ``[0, C)``, or ``ignore_index``.
         ignore_index: the label of pixels that do not count.
-        power: exponent of the probabilities in the prediction.
+        power: exponent of the probabilities in the prediction, above 0.
         pixel_weight: ``(N, H, W)`` weights of the pixels, constants for the gradient.
         per_image: keep the images apart.
-        align_corners: None (sizes must agree), or how to interpolate logits ``(N, C, h, w)``.
 
     Returns:
         intersection, predicted, target: ``(C,)`` each, or ``(N, C)`` with ``per_image``.
 
     Raises:
-        ValueError: shapes that do not match, or on a CPU a label out of range.
+        ValueError: shapes that do not match, a power that is not above 0, or on a CPU a label out
+            of range.
 
     Example:
         >>> import torch
@@ -126,12 +114,12 @@ def overlap_sums(
     """
     if isinstance(logits, PairedLogits):
         nll, sums = pixel_nll_and_overlap_sums(
-            logits.logits, labels, ignore_index, power, pixel_weight, per_image, align_corners
+            logits.logits, labels, ignore_index, power, pixel_weight, per_image
         )
         logits.keep_nll(nll, labels, ignore_index)
         return sums
     return _overlap_sums(
-        logits, labels, ignore_index, power, pixel_weight, per_image, align_corners, with_nll=False
+        logits, labels, ignore_index, power, pixel_weight, per_image, with_nll=False
     )[1]
 
 
@@ -142,7 +130,6 @@ def pixel_nll_and_overlap_sums(
     power: float = 1,
     pixel_weight: Tensor | None = None,
     per_image: bool = False,
-    align_corners: bool | None = None,
 ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
     r"""What :func:`pixel_nll` and :func:`overlap_sums` return, from one softmax and one backward.
 
@@ -152,13 +139,14 @@ def pixel_nll_and_overlap_sums(
     Args:
         logits: ``(N, C, H, W)`` unnormalised scores.
         labels: ``(N, H, W)`` integers in ``[0, C)``, or ``ignore_index``.
-        ignore_index, power, pixel_weight, per_image, align_corners: as in :func:`overlap_sums`.
+        ignore_index, power, pixel_weight, per_image: as in :func:`overlap_sums`.
 
     Returns:
         ``(N, H, W)`` losses, and intersection, predicted and target.
 
     Raises:
-        ValueError: shapes that do not match, or on a CPU a label out of range.
+        ValueError: shapes that do not match, a power that is not above 0, or on a CPU a label out
+            of range.
 
     Example:
         >>> import torch
@@ -168,7 +156,7 @@ def pixel_nll_and_overlap_sums(
         (tensor([[[0.6931, 0.2877]]]), tensor([0.5000, 0.7500]))
     """
     return _overlap_sums(
-        logits, labels, ignore_index, power, pixel_weight, per_image, align_corners, with_nll=True
+        logits, labels, ignore_index, power, pixel_weight, per_image, with_nll=True
     )
 
 
@@ -179,10 +167,10 @@ def _overlap_sums(
     power: float,
     pixel_weight: Tensor | None,
     per_image: bool,
-    align_corners: bool | None,
     with_nll: bool,
 ) -> tuple[Tensor | None, tuple[Tensor, Tensor, Tensor]]:
-    logits, labels, align_corners = _checked(logits, labels, ignore_index, align_corners)
+    positive('power', power)  # 0 would count ignored pixels, for 0 ** 0 is 1
+    logits, labels, align_corners = _checked(logits, labels, ignore_index)
     if pixel_weight is not None and pixel_weight.shape != labels.shape:
         raise ValueError(
             f'pixel_weight has shape {tuple(pixel_weight.shape)}; it must be that of labels, '
@@ -209,31 +197,19 @@ def code_for(logits: Tensor, align_corners: bool | None) -> ModuleType:
 
 
 def _checked(
-    logits: Tensor | UpsampledLogits, labels: Tensor, ignore_index: int, align_corners: bool | None
+    logits: Tensor | UpsampledLogits | PairedLogits, labels: Tensor, ignore_index: int
 ) -> tuple[Tensor, Tensor, bool | None]:
-    if isinstance(logits, PairedLogits):
-        logits = logits.logits
-    if isinstance(logits, UpsampledLogits):
-        logits, align_corners = logits.low, logits.align_corners
-    if logits.dim() != 4 or labels.dim() != 3 or logits.shape[0] != labels.shape[0]:
-        raise ValueError(
-            f'logits {tuple(logits.shape)} and labels {tuple(labels.shape)} do not '
-            'match: expected (N, C, H, W) and (N, H, W).'
-        )
-    if labels.shape[1:] == logits.shape[2:]:
-        align_corners = None
-    elif align_corners is None:
-        raise ValueError(
-            f'logits {tuple(logits.shape)} and labels {tuple(labels.shape)} do not '
-            'match: expected (N, C, H, W) and (N, H, W), or align_corners=True or '
-            'False for logits that are to be interpolated.'
-        )
+    """Logits and labels as the code below takes them, and how to interpolate the logits, if at all."""
+    check_shapes(logits, labels)
     logits, labels = as_multiclass(logits), labels.long()
     check_label_range(labels, logits.shape[1], ignore_index)
-    if align_corners is not None and is_compiling() and not uses_triton(logits):
+    if not isinstance(logits, UpsampledLogits):
+        return logits, labels, None
+    low, align_corners = logits.low, logits.align_corners
+    if low.shape[2:] == labels.shape[1:]:
+        return low, labels, None
+    if is_compiling() and not uses_triton(low):
         # The compiler sees one tile as large as the batch: nothing is saved by interpolating late.
-        logits = F.interpolate(
-            logits, labels.shape[1:], mode='bilinear', align_corners=align_corners
-        )
-        align_corners = None
-    return logits, labels, align_corners
+        full = F.interpolate(low, logits.size, mode='bilinear', align_corners=align_corners)
+        return full, labels, None
+    return low, labels, align_corners

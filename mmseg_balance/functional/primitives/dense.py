@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from mmseg_balance.functional.first_order import first_order
 from mmseg_balance.functional.labels import out_of_range, sum_by_label, valid_and_index
 from mmseg_balance.functional.logits import wide_dtype
 
@@ -29,6 +30,7 @@ class PixelNLL(Function):
         return nll, hits
 
     @staticmethod
+    @first_order
     def backward(ctx, grad, _):
         logits, labels, lse = ctx.saved_tensors
         out = nll_backward(logits, labels, lse, grad, ctx.ignore_index)
@@ -46,6 +48,7 @@ class OverlapSums(Function):
         return *sums, nll if with_nll else None
 
     @staticmethod
+    @first_order
     def backward(ctx, grad_intersection, grad_predicted, _, grad_nll):
         logits, labels, lse, pixel_weight = ctx.saved_tensors
         slopes = Slopes(grad_intersection, ctx.power * grad_predicted, grad_nll)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from mmseg_balance.functional.first_order import first_order
 from mmseg_balance.functional.labels import sum_by_label, valid_and_index
 
 TILE = 1 << 19  # logits in a tile: 2 MB of float32
@@ -39,6 +40,7 @@ class PixelNLL(Function):
         return nll_of(m, log_d, z_label, valid), hits
 
     @staticmethod
+    @first_order
     def backward(ctx, grad, _):
         p, labels = ctx.saved_tensors
         valid, index = valid_and_index(labels, ctx.ignore_index)
@@ -82,6 +84,7 @@ class OverlapSums(Function):
         )
 
     @staticmethod
+    @first_order
     def backward(ctx, grad_intersection, grad_predicted, _, grad_nll):
         # With a_c = p_c dL/dp_c, the softmax turns dL/dp into dL/dz_c = a_c - p_c sum_k a_k;
         # the nll adds slope * (p - one-hot label).

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from mmseg_balance.functional.first_order import first_order
 from mmseg_balance.functional.logits import wide_dtype, widen
 from mmseg_balance.functional.primitives import dense
 from mmseg_balance.functional.primitives.interpolation import add_rows_gradient, upsample_rows
@@ -35,6 +36,7 @@ class PixelNLL(Function):
         return nll, hits
 
     @staticmethod
+    @first_order
     def backward(ctx, grad, _):
         logits, labels, lse = ctx.saved_tensors
         out = torch.zeros_like(logits, dtype=wide_dtype(logits))
@@ -64,6 +66,7 @@ class OverlapSums(Function):
         return *sums.to(dtype).unbind(), nll if with_nll else None
 
     @staticmethod
+    @first_order
     def backward(ctx, grad_intersection, grad_predicted, _, grad_nll):
         logits, labels, lse, pixel_weight = ctx.saved_tensors
         out = torch.zeros_like(logits, dtype=wide_dtype(logits))

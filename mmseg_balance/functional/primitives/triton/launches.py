@@ -8,6 +8,7 @@ import triton
 from torch import Tensor
 from torch.autograd import Function
 
+from mmseg_balance.functional.first_order import first_order
 from mmseg_balance.functional.primitives.triton import nll_kernels, overlap_kernels
 from mmseg_balance.functional.primitives.triton.blocks import (
     nll_block,
@@ -34,6 +35,7 @@ class PixelNLL(Function):
         return nll, hits if return_hits else None
 
     @staticmethod
+    @first_order
     def backward(ctx, grad, _):
         out = nll_backward(
             *ctx.saved_tensors, grad.contiguous(), ctx.ignore_index, ctx.align_corners
@@ -57,6 +59,7 @@ class OverlapSums(Function):
         return sums[:, 0], sums[:, 1], sums[:, 2], nll if with_nll else None
 
     @staticmethod
+    @first_order
     def backward(ctx, grad_intersection, grad_predicted, _, grad_nll):
         logits, labels, lse, pixel_weight = ctx.saved_tensors
         out = overlap_backward(

@@ -1,4 +1,4 @@
-"""Loss max-pooling's threshold on a GPU: a search without a sort, an atomic or a wait for the host.
+"""Loss max-pooling's threshold on a GPU: a search without sort, atomics or host–device synchronisation.
 
 Non-negative floats have the order of their bits read as integers, a nearly logarithmic scale. Each
 pass cuts the interval in which the threshold lies into ``CANDIDATES + 1`` parts: every program adds

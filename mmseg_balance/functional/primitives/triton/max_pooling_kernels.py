@@ -179,7 +179,7 @@ def narrowed(
     above each. p = 1: the threshold is the least float with fewer than m losses above it. Else: in
     :math:`\alpha^q` the two sides of the equation for alpha differ by a concave function, so that
     a tangent of negative slope has its root at or right of the wanted one; the least root is the
-    bound. (The slope is minus ``room``.)
+    bound. (The slope is minus ``slack``.)
     """
     if FIRST:
         low, high, log_root = -1, LARGEST_BITS, 0.0
@@ -194,15 +194,15 @@ def narrowed(
         at, known = partial_sums_at(before, programs, CANDIDATES, PROGRAMS)
         above = tl.sum(tl.load(counts + at, mask=known, other=0), 0)
         supported = tl.maximum(ratio * tl.maximum(valid, 1).to(tl.float32), 1.0)
-        room = supported - above.to(tl.float32)
+        slack = supported - above.to(tl.float32)
         base = base_of(high)
         if HARDEST:
             reached = tl.ceil(supported) > above.to(tl.float32)
         else:
             offset = log_ratio(as_float(candidate), base)
             below = tl.sum(tl.load(powers + at, mask=known, other=0.0), 0)
-            log_share = tl.log2(below / tl.where(room > 0, room, 1.0))
-            tangent = tl.where(room > 0, offset + log_share / exponent, float('inf'))
+            log_share = tl.log2(below / tl.where(slack > 0, slack, 1.0))
+            tangent = tl.where(slack > 0, offset + log_share / exponent, float('inf'))
             reached = tangent <= offset
             least = tl.min(tangent, 0)
             # Not the least of all passes: the earlier ones, far from alpha, have fewer digits.

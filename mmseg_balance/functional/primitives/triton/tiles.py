@@ -1,7 +1,7 @@
 """A tile of logits, classes by pixels, read as it lies in memory or interpolated on the way.
 
-A kernel gets a ``Source``'s fields: the strides of the logits in elements (so any layout will do,
-channels-last included) and, to interpolate, the tables of :func:`line_tables`. Offsets are 64-bit.
+A kernel gets what ``source_arguments`` returns: the strides of the logits in elements (so any layout
+will do, channels-last included) and, to interpolate, the tables of :func:`line_tables`. Offsets are 64-bit.
 """
 
 import torch

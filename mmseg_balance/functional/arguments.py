@@ -1,0 +1,60 @@
+"""Checks of arguments, each with a sentence that names the argument."""
+
+from torch import Tensor
+
+
+def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
+    """The value if it is allowed, else a ValueError that names the argument.
+
+    Example:
+        >>> one_of('over', 'batch', ('batch', 'image'))
+        'batch'
+    """
+    if value not in allowed:
+        raise ValueError(f'{name}={value!r} must be {" or ".join(map(repr, allowed))}.')
+    return value
+
+
+def not_negative(name: str, value: float) -> float:
+    """The value if it is at least 0, else a ValueError that names the argument.
+
+    Example:
+        >>> not_negative('smooth', 1.0)
+        1.0
+    """
+    if not value >= 0:
+        raise ValueError(f'{name}={value!r} must not be negative.')
+    return value
+
+
+def positive(name: str, value: float) -> float:
+    """The value if it is above 0, else a ValueError that names the argument.
+
+    Example:
+        >>> positive('power', 2)
+        2
+    """
+    if not value > 0:
+        raise ValueError(f'{name}={value!r} must be above 0.')
+    return value
+
+
+def check_class_weight(class_weight: Tensor | None, num_classes: int) -> None:
+    """Raise ValueError unless there is a weight for each class: a single one would broadcast.
+
+    Args:
+        class_weight: ``(C,)``, or None.
+        num_classes: number of classes C, two for one channel.
+
+    Example:
+        >>> import torch
+        >>> check_class_weight(torch.ones(3), 3)
+        >>> check_class_weight(torch.ones(1), 3)
+        Traceback (most recent call last):
+        ValueError: class_weight has 1 entries for 3 classes: give one per class.
+    """
+    if class_weight is not None and class_weight.shape[-1] != num_classes:
+        raise ValueError(
+            f'class_weight has {class_weight.shape[-1]} entries for {num_classes} classes: give one '
+            'per class.'
+        )
