@@ -5,7 +5,7 @@
 #   tools/check_stack.sh full            full mmcv 2.1.0, compiled here (about 12 minutes on 2 cores)
 #   tools/check_stack.sh onedl           the maintained forks onedl-mmengine, -mmcv, -mmsegmentation
 #   tools/check_stack.sh wheel           the built wheel, outside this folder: alone, then with its extra lite
-#   tools/check_stack.sh maskformer      mmcv-lite and mmdet 3.3.0: MaskFormer's tests, with a training step
+#   tools/check_stack.sh maskformer      mmcv-lite and mmdet 3.3.0: tests of MaskFormer and Mask2Former, with training steps
 #   tools/check_stack.sh lite mmcv-lite==2.2.0 torch==2.15.0     other versions in place of the tested ones
 #
 # ENVIRONMENT=dir keeps the environment there (default: a temporary one); PYTHON=python3.12 makes it.
@@ -60,7 +60,7 @@ install_onedl() {
 
 # mmdet's own requirements are left out but for what it imports: they would bring a second OpenCV.
 install_maskformer() {
-    install -e '.[lite]' "${instead[@]}" pytest shapely pycocotools terminaltables six &&
+    install -e '.[lite]' "${instead[@]}" pytest shapely pycocotools terminaltables six tqdm &&
     install --no-deps mmdet==3.3.0
 }
 

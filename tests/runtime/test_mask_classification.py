@@ -130,28 +130,35 @@ def test_the_hook_refuses_a_model_without_such_a_head():
         MaskClassWeightHook().before_train(SimpleNamespace(model=torch.nn.Module()))
 
 
-def maskformer(root, work_dir, repository):
-    """MaskFormer with ResNet-18, small, on a tiny CamVid; two iterations."""
+STOCK = {
+    'maskformer': 'mmseg::maskformer/maskformer_r50-d32_8xb2-160k_ade20k-512x512.py',
+    'mask2former': 'mmseg::mask2former/mask2former_r50_8xb2-90k_cityscapes-512x1024.py',
+}
+
+
+def shrink(node, **sizes):
+    """Set keys of these names wherever they are below ``node``."""
+    if isinstance(node, dict):
+        node.update({key: value for key, value in sizes.items() if key in node})
+        for child in node.values():
+            shrink(child, **sizes)
+
+
+def small(kind, root, work_dir, repository):
+    """MaskFormer or Mask2Former with ResNet-18, small, on a tiny CamVid; two iterations."""
     config = Config.fromfile(str(repository / 'configs' / 'fcn_ce_camvid_small.py'))
-    stock = get_config('mmseg::maskformer/maskformer_r50-d32_8xb2-160k_ade20k-512x512.py')
+    stock = get_config(STOCK[kind])
     head = stock.model.decode_head
-    head.update(
-        in_channels=[64, 128, 256, 512],
-        num_classes=11,
-        num_queries=12,
-        feat_channels=32,
-        out_channels=32,
-    )
-    layer = head.transformer_decoder.layer_cfg
-    for part in (layer.self_attn_cfg, layer.cross_attn_cfg, layer.ffn_cfg):
-        part.embed_dims = 32
-    layer.ffn_cfg.feedforward_channels = 64
-    head.transformer_decoder.num_layers = 2
-    head.positional_encoding.num_feats = 16
+    shrink(head, embed_dims=32, feat_channels=32, out_channels=32, feedforward_channels=64)
+    shrink(head, num_feats=16, num_layers=2, num_queries=12, num_points=16, num_groups=8)
+    if kind == 'mask2former':
+        head.pixel_decoder.encoder.layer_cfg.self_attn_cfg.num_points = 2
+    head.update(in_channels=[64, 128, 256, 512], num_classes=11)
     head.loss_cls.class_weight = RULE
     config.model = stock.model
     config.model.data_preprocessor.size = (32, 32)
-    config.model.backbone.update(depth=18, norm_cfg=dict(type='BN'), init_cfg=None)
+    norm = dict(type='BN')
+    config.model.backbone.update(depth=18, norm_cfg=norm, init_cfg=None, frozen_stages=-1)
     config.train_dataloader.update(num_workers=0, persistent_workers=False, batch_size=2)
     config.train_dataloader.dataset.data_root = str(root)
     config.optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='SGD', lr=0.01))
@@ -169,10 +176,13 @@ needs_mmdet = pytest.mark.skipif(find_spec('mmdet') is None, reason='mmdet is no
 
 @needs_mmdet
 @pytest.mark.parametrize('hook', ['LabelCheckHook', 'MaskClassWeightHook'])
-def test_maskformer_trains_with_a_rule(tiny_camvid, tmp_path, repository, monkeypatch, hook):
+@pytest.mark.parametrize('kind', STOCK)
+def test_mask_classification_trains_with_a_rule(
+    tiny_camvid, tmp_path, repository, monkeypatch, kind, hook
+):
     monkeypatch.setenv('MMSEG_BALANCE_STATISTICS', str(tmp_path / 'statistics'))
     init_default_scope('mmseg')
-    config = maskformer(tiny_camvid, tmp_path, repository)
+    config = small(kind, tiny_camvid, tmp_path, repository)
     config.custom_hooks = [dict(type=hook)]
     runner = Runner.from_cfg(config)
     ((name, head),) = mask_heads(runner.model)
@@ -186,9 +196,12 @@ def test_maskformer_trains_with_a_rule(tiny_camvid, tmp_path, repository, monkey
 
 
 @needs_mmdet
-def test_maskformer_names_a_label_that_is_out_of_range(tiny_camvid, tmp_path, repository):
+@pytest.mark.parametrize('kind', STOCK)
+def test_mask_classification_names_a_label_that_is_out_of_range(
+    tiny_camvid, tmp_path, repository, kind
+):
     init_default_scope('mmseg')
-    config = maskformer(tiny_camvid, tmp_path, repository)
+    config = small(kind, tiny_camvid, tmp_path, repository)
     config.model.decode_head.update(num_classes=5)
     config.model.decode_head.loss_cls.class_weight = [1.0] * 5 + [0.1]
     runner = Runner.from_cfg(config)
