@@ -9,7 +9,8 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import is_main_process
+from mmengine.device import get_device
+from mmengine.dist import init_dist, is_main_process
 from mmengine.hooks import Hook
 from mmengine.optim import OptimWrapperDict, build_optim_wrapper
 from mmengine.registry import init_default_scope
@@ -64,12 +65,14 @@ class Pass:
         self.work_dir = Path(self.content['work_dir'])
         self.base = Config.fromfile(self.content['config'])
         self.base.launcher = launcher
-        join_processes_on_cpu(launcher)
-        if not torch.cuda.is_available():
+        if get_device() == 'cpu':
+            join_processes_on_cpu(launcher)
             fit_to_cpu(self.base)
             for split in ('train', 'val', 'test'):
                 self.base[f'{split}_dataloader'].update(num_workers=0, persistent_workers=False)
                 self.base[f'{split}_dataloader'].pop('prefetch_factor', None)
+        elif launcher != 'none':  # before anything is on a device: each process gets its own
+            init_dist(launcher, **self.base.get('env_cfg', {}).get('dist_cfg', {}))
         self.runs = {f'h{i}': HeadRun.from_dict(run) for i, run in enumerate(self.content['runs'])}
         self.folders = {
             name: RunFolder(self.work_dir / run.folder) for name, run in self.runs.items()
