@@ -174,7 +174,7 @@ def run_job(
     Returns:
         ``done``, ``failed``, ``kept`` (finished meanwhile) or ``taken`` (another process has it).
     """
-    with job.folder.lock(wait) as lock:
+    with job.folder.lock(wait, place.check) as lock:
         if lock is None:
             return 'taken'
         if job.finished:

@@ -173,10 +173,13 @@ class Passes:
         return found
 
     def _run_all(
-        self, passes: list[list[HeadJob]], publish: Callable[[], None]
+        self, passes: list[list[HeadJob]], publish: Callable[[], None], wait: bool = False
     ) -> list[list[HeadJob]]:
-        """Run the passes; returns those that failed as a whole."""
-        left, failed, ended = dict(enumerate(passes)), [], []
+        """Run the passes; returns those that failed as a whole.
+
+        A pass that another process is at work on is left to it until the others are done.
+        """
+        left, failed, ended, taken = dict(enumerate(passes)), [], [], []
 
         def look() -> None:
             for jobs in left.values():
@@ -185,8 +188,11 @@ class Passes:
                 publish()
             ended.clear()
 
-        def end(number: int, outcome: tuple[bool, list[str]] | BaseException) -> None:
+        def end(number: int, outcome: tuple[bool, list[str]] | BaseException | None) -> None:
             jobs = left.pop(number)
+            if outcome is None:
+                taken.append(jobs)
+                return
             ended.append(number)
             if not self._end(jobs, outcome):
                 failed.append(jobs)
@@ -194,9 +200,11 @@ class Passes:
         for jobs in passes:
             with contextlib.suppress(FileNotFoundError):  # of an earlier call
                 (self.work_dir / 'passes' / pass_name(jobs) / PROGRESS).unlink()
-        call = partial(run_pass, self.work_dir, self.settings, self.launcher)
+        call = partial(run_pass, self.work_dir, self.settings, self.launcher, wait)
         self.engine.run([partial(call, jobs) for jobs in passes], look, end)
-        return failed
+        for jobs in taken:
+            self.say(f'{len(jobs)} heads: waiting for the process that is at work on them')
+        return failed + (self._run_all(taken, publish, wait=True) if taken else [])
 
     def _look_at(self, jobs: Sequence[HeadJob]) -> None:
         name = pass_name(jobs)
@@ -230,24 +238,33 @@ def pass_name(jobs: Sequence[HeadJob]) -> str:
 
 
 def run_pass(
-    work_dir: Path, settings: dict, launcher: Launcher, jobs: Sequence[HeadJob], place: Place
-) -> tuple[bool, list[str]]:
+    work_dir: Path,
+    settings: dict,
+    launcher: Launcher,
+    wait: bool,
+    jobs: Sequence[HeadJob],
+    place: Place,
+) -> tuple[bool, list[str]] | None:
     """Train and score the heads of a pass, from where an earlier try left it.
 
     Args:
         work_dir: Of the screening.
         settings: See :class:`Passes`.
         launcher: How its worker is started.
+        wait: For another process that has the pass.
         jobs: The heads.
         place: Of the engine.
 
     Returns:
-        Whether the worker came to its end, and lines for the user.
+        Whether the worker came to its end, and lines for the user; None where another process has
+        the pass.
     """
     name, notes = pass_name(jobs), []
     folder = work_dir / 'passes' / name
     # A worker that outlives the process that started it holds the lock until it ends.
-    with file_lock(work_dir / 'passes' / f'.{name}.lock') as lock:
+    with file_lock(work_dir / 'passes' / f'.{name}.lock', wait, place.check) as lock:
+        if lock is None:
+            return None
         if all(job.finished for job in jobs):  # another process has done it meanwhile
             return True, notes
         for job in jobs:
