@@ -44,6 +44,10 @@ class RunFolder:
     def update_state(self, **changes) -> None:
         write_json(self.path / 'state.json', {**self.state, **changes})
 
+    def note_failure(self, error: Exception, about: dict) -> None:
+        """Keeps what ended a run from outside; ``about`` describes it where nothing does yet."""
+        self.update_state(**{**about, **self.state, 'error': f'{type(error).__name__}: {error}'})
+
     @property
     def finished(self) -> dict | None:
         return read_json(self.path / 'finished.json')

@@ -56,6 +56,22 @@ class HeadJob:
             for rule in self.decisions
         )
 
+    def about(self, settings: dict) -> dict:
+        """What its state says before anything is done; ``settings`` as of :class:`Passes`."""
+        run, trained = self.run, self.head_run.trained
+        return dict(
+            method=self.head_run.method,
+            loss=run.loss.name if trained else '',
+            sampler=run.sampler.name,
+            seed=run.seed if trained else None,
+            settings=dict(run.settings),
+            trial=run.trial,
+            hash=self.hash,
+            base_hash=settings['base_hash'],
+            iterations=settings['iterations'] if trained else 0,
+            decisions=settings['decisions'],
+        )
+
     @property
     def group(self) -> tuple:
         """Equal for heads that see the same batches."""
@@ -218,7 +234,7 @@ class Passes:
         """Show the end of a pass; whether its worker came to its end."""
         if isinstance(outcome, Exception):
             for job in jobs:
-                job.folder.update_state(error=f'{type(outcome).__name__}: {outcome}')
+                job.folder.note_failure(outcome, job.about(self.settings))
             outcome = False, []
         elif isinstance(outcome, BaseException):
             raise outcome
@@ -299,18 +315,5 @@ def _prepare(job: HeadJob, settings: dict, work_dir: Path) -> list[str]:
         target = job.folder.set_aside(work_dir / 'replaced')
         notes.append(f'{job.head_run.name}: its config changed; the old run is now {target}')
     job.folder.path.mkdir(parents=True, exist_ok=True)
-    run, trained = job.head_run.run, job.head_run.trained
-    job.folder.update_state(
-        method=job.head_run.method,
-        loss=run.loss.name if trained else '',
-        sampler=run.sampler.name,
-        seed=run.seed if trained else None,
-        settings=dict(run.settings),
-        trial=run.trial,
-        hash=job.hash,
-        base_hash=settings['base_hash'],
-        iterations=settings['iterations'] if trained else 0,
-        decisions=settings['decisions'],
-        error='',
-    )
+    job.folder.update_state(**job.about(settings), error='')
     return notes

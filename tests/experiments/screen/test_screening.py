@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmseg_balance.experiments.differences import ROW
 from mmseg_balance.experiments.results import load_results
 from mmseg_balance.experiments.run_folder import RunFolder
-from mmseg_balance.experiments.screen import command, decisions, worker
+from mmseg_balance.experiments.screen import command, decisions, passes, worker
 from mmseg_balance.experiments.screen.evaluation import Scorer
 from mmseg_balance.experiments.screen.passes import group_jobs
 from mmseg_balance.metrics.confusion_file import load_confusions
@@ -53,6 +53,18 @@ def test_a_failed_head_is_told_and_the_others_finish(tiny, tmp_path, capsys):
     assert 'FAILED' in capsys.readouterr().out
     page = (tmp_path / 'work' / 'report.html').read_text()
     assert 'the loss is nan' in page
+
+
+def test_heads_whose_pass_could_not_begin_are_reported_as_failed(tiny, tmp_path, monkeypatch):
+    """Their states were an error alone, and the report ended in a KeyError for ever."""
+
+    def full(job, settings, work_dir):
+        raise OSError('the disk is full')
+
+    monkeypatch.setattr(passes, '_prepare', full)
+    assert tiny('--losses', 'ce') == 1
+    errors = {run['method']: run['error'] for run in load_results(tmp_path / 'work')['unfinished']}
+    assert errors == dict.fromkeys(('ce', 'checkpoint'), 'OSError: the disk is full')
 
 
 def test_results_have_the_fixed_schema(tiny, tmp_path, monkeypatch):
