@@ -4,6 +4,7 @@ import argparse
 import sys
 import time
 import traceback
+from contextlib import suppress
 from inspect import signature
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from torch import nn
 import mmseg_balance  # noqa: F401  first: it makes mmseg importable
 from mmseg_balance.experiments.results import read_json, write_json
 from mmseg_balance.experiments.run_folder import RunFolder
-from mmseg_balance.experiments.screen.bank import HeadBank
+from mmseg_balance.experiments.screen.bank import EveryHeadFailed, HeadBank
 from mmseg_balance.experiments.screen.evaluation import Scorer, score_heads
 from mmseg_balance.experiments.screen.frozen import HEAD, load_frozen, make_head
 from mmseg_balance.experiments.screen.head_hooks import BankHook, hooks_for_head
@@ -102,7 +103,8 @@ class Pass:
         runner = self._runner(bank)
         self._check(bank, runner)
         if bank.failed.keys() < todo.keys():
-            runner.train()
+            with suppress(EveryHeadFailed):
+                runner.train()
             bank.check_finite()
             bank.share_buffers()
         self.errors |= bank.failed

@@ -55,6 +55,19 @@ def test_a_failed_head_is_told_and_the_others_finish(tiny, tmp_path, capsys):
     assert 'the loss is nan' in page
 
 
+def test_a_pass_whose_heads_all_fail_keeps_their_reasons(tiny, tmp_path, capsys):
+    """They were trained again one by one, and "every head has failed" took each reason's place."""
+    for name in ('first', 'second'):
+        (tmp_path / f'{name}.py').write_text(
+            "loss_decode = [dict(type='CrossEntropyLoss', loss_weight=float('nan'))]"
+        )
+    assert tiny('--losses', 'first.py', 'second.py') == 1
+    runs = load_results(tmp_path / 'work')['unfinished']
+    assert len(runs) == 2
+    assert all('the loss is nan' in run['error'] for run in runs)
+    assert 'one by one' not in capsys.readouterr().out
+
+
 def test_heads_whose_pass_could_not_begin_are_reported_as_failed(tiny, tmp_path, monkeypatch):
     """Their states were an error alone, and the report ended in a KeyError for ever."""
 
