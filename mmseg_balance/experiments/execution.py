@@ -34,9 +34,9 @@ class Job:
     dev: Config | None = None  # scores dev
 
     @property
-    def iterations(self) -> int:
-        loop = self.config.train_cfg
-        return loop.get('max_iters') or loop.get('max_epochs') or 1
+    def iterations(self) -> int | None:
+        """None where the config counts epochs: how long one is depends on data and sampler."""
+        return self.config.train_cfg.get('max_iters')
 
     @property
     def name(self) -> str:

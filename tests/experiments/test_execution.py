@@ -14,7 +14,7 @@ from rich.console import Console
 
 from mmseg_balance.experiments import execution
 from mmseg_balance.experiments.collection import collect
-from mmseg_balance.experiments.execution import execute, make_jobs
+from mmseg_balance.experiments.execution import Job, execute, make_jobs
 from mmseg_balance.experiments.plan import Ingredient, Run
 from mmseg_balance.experiments.progress import Progress
 from mmseg_balance.experiments.results import write_json
@@ -245,6 +245,20 @@ def ends(pid: int) -> bool:
         time.sleep(0.1)
     os.kill(pid, signal.SIGKILL)
     return False
+
+
+def test_a_training_in_epochs_shows_no_share_of_an_unknown_length():
+    """Its iterations were once counted against its epochs: done, and no time left, at once."""
+    config = Config(dict(train_cfg=dict(by_epoch=True, max_epochs=3)))
+    job = Job(Run(Ingredient('ce', None), Ingredient('config', None), 0), config, '', '', None)
+    assert job.iterations is None
+    with Progress(2, Console(file=io.StringIO())) as progress:
+        progress.start(job.name, job.iterations)
+        progress.update(job.name, 50)
+        assert progress.at_work[job.name].share == 0
+        assert progress.left.estimate([(10.0, 0.0)]) is None
+        progress.testing(job.name)
+        progress.end(job.name, True, '')
 
 
 def test_launchers(monkeypatch):
