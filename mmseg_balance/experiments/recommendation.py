@@ -8,10 +8,10 @@ import numpy as np
 
 from mmseg_balance.experiments.collection import SPLITS
 from mmseg_balance.experiments.differences import UNDECIDED, differences, score_differences, verdict
+from mmseg_balance.experiments.plan import CHECKPOINT
 from mmseg_balance.experiments.stored_runs import load_runs
 from mmseg_balance.functional.groups import make_groups
 
-CHECKPOINT = 'checkpoint'
 LOWER_IS_BETTER = ('ECE', 'MCE', 'cwECE', 'NLL', 'Brier', 'ignored')
 SCORES = (
     *('mIoU', 'mIoU_I', 'mIoU_C', 'mIoU_worst10', 'mIoU_worst5', 'mRecall', 'mF1', 'acc', 'FWIoU'),
@@ -42,11 +42,20 @@ def check_choice(score: str, groups: str, dataset) -> None:
         groups: ``--groups``.
         dataset: The test set, whose file names the groups are read from.
     """
+    check_score(score)
+    image_groups([dataset.get_data_info(i)['img_path'] for i in range(len(dataset))], groups)
+
+
+def check_score(score: str) -> None:
+    """Raise ValueError for a score that no run has."""
     if score not in SCORES:
         raise ValueError(f'--choose-by: no score {score!r}; known: {", ".join(SCORES)}.')
-    names = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+
+
+def image_groups(names: Sequence[str], groups: str) -> np.ndarray:
+    """``make_groups``, whose errors name the option."""
     try:
-        make_groups(names, groups)
+        return make_groups(names, groups)
     except (ValueError, re.error) as error:
         raise ValueError(f'--groups {groups}: {error}') from error
 
@@ -77,7 +86,7 @@ def all_differences(
             rows += differences(
                 {m: confusions[m] for m in paired},
                 baseline,
-                make_groups(names, groups),
+                image_groups(names, groups),
                 split=split,
                 class_groups=results['groups'],
                 resamples=resamples,
