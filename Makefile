@@ -43,7 +43,7 @@ $(VENV)/.installed-test: $(VENV)/.installed
 	@touch $@
 
 quickstart: $(VENV)/.installed
-	$(BIN)/python tools/quickstart.py
+	$(BIN)/python -m tools.quickstart
 
 test: $(VENV)/.installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal

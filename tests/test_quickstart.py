@@ -14,7 +14,7 @@ from rich.console import Console
 from mmseg_balance.cli import make_parser
 from mmseg_balance.experiments.plan import find_ingredient
 from mmseg_balance.experiments.results import FORMAT
-from tools import quickstart
+from tools import quickstart, quickstart_page
 
 PIXELS = [960, 20, 15, 5]  # road, and three rare classes from pole to cyclist
 SCORES = {  # dev and test mIoU
@@ -58,7 +58,7 @@ def screening(scores=SCORES, recommended='recall_dice', command='screen'):
 
 def shown(results, method):
     console = Console(file=io.StringIO(), width=120)
-    console.print(quickstart.table(results, method))
+    console.print(quickstart_page.table(results, method))
     return [re.split('[│┃]', line)[1:-1] for line in console.file.getvalue().splitlines()]
 
 
@@ -93,7 +93,7 @@ def test_the_two_columns_are_the_scores_of_the_two_methods():
 def test_the_end_says_whether_cross_entropy_is_beaten(recommended, scores, method, said):
     results = screening(scores, recommended)
     assert quickstart.shown_method(results) == method
-    assert said in quickstart.conclusion(results, method)
+    assert said in quickstart_page.conclusion(results, method)
 
 
 @pytest.mark.parametrize(('recommended', 'heading'), [('recall_dice', False), ('ce', True)])
@@ -152,7 +152,7 @@ def finished(tmp_path, monkeypatch):
 
 def test_images_are_chosen_by_their_truth(finished):
     predictions = finished / 'screen' / 'runs' / 'ce' / 'seed0' / 'predictions'
-    names = quickstart.shown_images(predictions, PIXELS)
+    names = quickstart_page.shown_images(predictions, PIXELS)
     assert names == ['02_image', '01_image', '03_image']
 
 
@@ -175,4 +175,4 @@ def test_the_screening_is_one_that_a_user_can_type(repository, tmp_path):
     assert (repository / args.config).is_file()
     for name in args.losses:
         find_ingredient(name, 'losses', [repository / 'configs'])
-        assert name in quickstart.NAMES
+        assert name in quickstart_page.NAMES

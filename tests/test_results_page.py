@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 
-from mmseg_balance.experiments.differences import differences
+from mmseg_balance.experiments.differences import differences, holm
 from mmseg_balance.functional.groups import make_groups
 from mmseg_balance.functional.per_image import per_image_scores
 from mmseg_balance.metrics.confusion_file import load_confusions
@@ -249,3 +249,26 @@ def test_a_sampler_is_compared_with_its_own_loss(tmp_path):
         for method in ('dice', 'dice + balance')
     ]
     assert row['mean'] == pytest.approx(means[1] - means[0])
+
+
+def test_what_is_combined_with_one_loss_is_adjusted_together(tmp_path):
+    """Each was a family of its own, so nothing was adjusted."""
+    for method in ('ce', 'dice', 'dice + balance', 'dice + uniform'):
+        for seed in (0, 1, 2):
+            write_run(tmp_path, method, seed)
+    results = write_results(tmp_path, ('ce', 'dice', 'dice + balance', 'dice + uniform'))
+
+    def p_values(found):
+        return {
+            row['method']: row['p_holm']
+            for row in publishing.from_own_loss(found, tmp_path)
+            if (row['score'], row['baseline']) == ('cal', 'dice')
+        }
+
+    together = p_values(results)
+    alone = {}
+    for method in together:
+        kept = [run for run in results['runs'] if run['method'] in ('ce', 'dice', method)]
+        alone |= p_values({**results, 'runs': kept})
+    assert alone.keys() == {'dice + balance', 'dice + uniform'}
+    assert list(together.values()) == pytest.approx(list(holm(list(alone.values()))))

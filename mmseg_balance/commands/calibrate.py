@@ -20,10 +20,10 @@ def run(args: argparse.Namespace) -> None:
     from mmseg_balance.recalibration.recalibrate import recalibrate, summary
     from mmseg_balance.runtime.checkpoints import CheckpointError
 
-    config = Config.fromfile(args.config)
-    if args.cfg_options:
-        config.merge_from_dict(args.cfg_options)
     try:
+        config = Config.fromfile(args.config)
+        if args.cfg_options:
+            config.merge_from_dict(args.cfg_options)
         report = recalibrate(config, args.checkpoint, args.out, arguments.settings_of(args))
     except (ValueError, OSError, CheckpointError) as error:
         raise SystemExit(f'error: {error}') from None

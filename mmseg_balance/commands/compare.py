@@ -1,10 +1,6 @@
 """Compare losses and samplers on your data: train and test each, and report on all of them."""
 
 import argparse
-import shlex
-import signal
-import sys
-from pathlib import Path
 
 from mmseg_balance.commands.options import (
     add_cfg_options,
@@ -35,13 +31,4 @@ def run(args: argparse.Namespace) -> int:
     """Run the comparison; 2 if an input is at fault."""
     from mmseg_balance.experiments import compare
 
-    if args.work_dir is None:
-        args.work_dir = Path('work_dirs', 'compare', Path(args.config).stem)
-    if args.launcher is None:
-        args.launcher = 'pytorch' if args.gpus > 1 else 'none'
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill ends like Ctrl-C
-    try:
-        return compare.main(args, shlex.join(['mmseg-balance', *args.argv]))
-    except ValueError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    return compare.run(args)

@@ -106,13 +106,11 @@ def add_report_options(parser: argparse.ArgumentParser, verb: str, images: int) 
     )
     parser.add_argument(
         '--choose-by',
-        default='mIoU',
         metavar='SCORE',
         help='score on dev that the recommendation goes by (default: mIoU)',
     )
     parser.add_argument(
         '--groups',
-        default='images',
         metavar='GROUPS',
         help='images that depend on each other, for the intervals: images (none do, default), blocks '
         'or blocks:LENGTH (consecutive video frames), or subjects:REGEX with a group for the subject',
@@ -127,14 +125,14 @@ def add_report_options(parser: argparse.ArgumentParser, verb: str, images: int) 
     parser.add_argument(
         '--strips',
         type=int,
-        default=6,
         metavar='N',
-        help='of these, shown in the report: those that differ most',
+        help='of these, shown in the report: those that differ most (default: 6)',
     )
     parser.add_argument(
         '--report-only',
         action='store_true',
-        help='make the tables and the report again from what is finished',
+        help='judge and report again on what is finished; --choose-by, --groups and --strips stay as '
+        'they were unless given',
     )
 
 

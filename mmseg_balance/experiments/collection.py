@@ -31,8 +31,8 @@ def collect(work_dir: Path, base_hash: str, order: Sequence[str] = ()) -> dict:
     for path in sorted(work_dir.glob('runs/*/*/state.json')):
         folder = RunFolder(path.parent)
         state = folder.state
-        if state['base_hash'] != base_hash:
-            left_out.append(f'{state["method"]}, seed {state["seed"]}')
+        if state.get('base_hash') != base_hash:
+            left_out.append(_name(state, path.parent))
         elif folder.is_finished(state['hash']):
             runs += read_run(folder, work_dir)
         else:
@@ -79,6 +79,12 @@ def read_run(folder: RunFolder, work_dir: Path) -> list[dict]:
                 }
             )
     return entries
+
+
+def _name(state: dict, folder: Path) -> str:
+    if 'method' not in state:  # a state of an error alone, as earlier versions left
+        return f'{folder.parent.name}, {folder.name}'
+    return f'{state["method"]}, seed {state["seed"]}'
 
 
 def _known(folder: RunFolder, work_dir: Path) -> dict:

@@ -1,24 +1,23 @@
 """The whole of a comparison: plan, runs, results.json, tables, report."""
 
 import argparse
+import shlex
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
-from mmseg_balance.experiments.collection import collect
 from mmseg_balance.experiments.engines import make_engine
 from mmseg_balance.experiments.execution import Job, execute, make_jobs
-from mmseg_balance.experiments.merging import prepare_base
+from mmseg_balance.experiments.merging import dev_is_test, prepare_base
 from mmseg_balance.experiments.plan import Run, plan_runs
 from mmseg_balance.experiments.progress import Progress
-from mmseg_balance.experiments.recommendation import all_differences, check_choice, recommend
-from mmseg_balance.experiments.report import write_report
-from mmseg_balance.experiments.results import load_results, read_json, save_results
-from mmseg_balance.experiments.strips import collect_strips, fixed_images
-from mmseg_balance.experiments.tables import write_tables
+from mmseg_balance.experiments.publication import announce, calls_so_far, choices, publish, run_verb
+from mmseg_balance.experiments.recommendation import check_choice
+from mmseg_balance.experiments.strips import fixed_images
 from mmseg_balance.experiments.tuning import plan_trials, trial_results, tuned
 from mmseg_balance.runtime.environment import environment
 from mmseg_balance.runtime.processes import Launcher
@@ -27,20 +26,22 @@ CONFIGS = Path(__file__).parents[1] / '.mim' / 'configs'  # as OpenMMLab's packa
 INTERRUPTED = 130  # the shell's exit status after Ctrl-C
 
 
-def main(args: argparse.Namespace, command: str) -> int:
-    """Runs the comparison of parsed arguments; returns the exit status.
+def run(args: argparse.Namespace) -> int:
+    """Run the comparison of parsed arguments; returns the exit status.
 
-    0: all finished; 1: some runs failed; 130: stopped, to be gone on with by the same command.
+    0: all finished; 1: some runs failed; 2: refused; 130: stopped, the same command goes on.
     """
-    if args.report_only:
-        write_files(args.work_dir)
-        return 0
+    return run_verb(args, 'compare', partial(_compare, args))
+
+
+def _compare(args: argparse.Namespace) -> int:
+    chosen = choices(args)
     init_default_scope('mmseg')
     base = prepare_base(args.config, args.cfg_options, args.iters)
     roots = [Path(args.config).resolve().parent, CONFIGS]
     runs = plan_runs(args.losses, args.samplers, args.seeds, roots)
     train_set, test_set = (open_data(base, split) for split in ('train', 'test'))
-    check_choice(args.choose_by, args.groups, test_set)
+    check_choice(chosen['choose_by'], chosen['groups'], test_set)
     images = fixed_images(test_set, args.images)
 
     def jobs_of(some: Sequence[Run]) -> list[Job]:
@@ -51,7 +52,7 @@ def main(args: argparse.Namespace, command: str) -> int:
     launcher = Launcher(args.launcher, args.gpus)
     engine = make_engine(args.engine, args.jobs, args.gpus, args.address, args.work_dir)
     call = {
-        'command': command,
+        'command': shlex.join(['mmseg-balance', *args.argv]),
         'base_hash': jobs[0].base_hash,
         'methods': list(dict.fromkeys(job.run.method for job in jobs)),
     }
@@ -59,30 +60,29 @@ def main(args: argparse.Namespace, command: str) -> int:
         'verb': 'compare',
         'setting': {
             **setting(args.config, base, train_set, test_set),
-            'choose_by': args.choose_by,
-            'groups': args.groups,
+            **chosen,
+            'dev_is_test': dev_is_test(base),
             'tuned': args.tune,
         },
         'environment': environment(),
         'calls': calls_so_far(args.work_dir, call),
     }
 
-    def publish(final: bool = False) -> None:
-        save_results({**gather(args, facts['calls'], trials, final), **facts}, args.work_dir)
-        write_files(args.work_dir)
+    def report(final: bool = False) -> None:
+        publish(args.work_dir, facts, trial_results(trials), final)
 
     try:
         with Progress(len(trials) + len(jobs), slots=engine.slots) as progress:
             execute(trials, launcher, args.work_dir, progress, engine=engine)
             if trials:
-                jobs = jobs_of(tuned(runs, trials, args.choose_by))
-            execute(jobs, launcher, args.work_dir, progress, publish, engine)
+                jobs = jobs_of(tuned(runs, trials, chosen['choose_by']))
+            execute(jobs, launcher, args.work_dir, progress, report, engine)
     except KeyboardInterrupt:
-        publish()
+        report()
         print('stopped; the same command goes on from here')
         return INTERRUPTED
-    publish(final=True)
-    print(f'report: {args.work_dir / "report.html"}')
+    report(final=True)
+    announce(args.work_dir)
     return int(any(not job.finished for job in (*trials, *jobs)))
 
 
@@ -115,33 +115,6 @@ def open_data(config: Config, split: str):
     return dataset
 
 
-def calls_so_far(work_dir: Path, call: dict) -> list[dict]:
-    """The calls that the comparison grew by.
-
-    Their methods in turn are the report's order, its first one what gains are measured against. A
-    call that names all methods of an earlier one takes its place.
-    """
-    earlier = [
-        other
-        for other in read_json(work_dir / 'results.json', {}).get('calls', [])
-        if other['base_hash'] == call['base_hash']
-    ]
-    replaced = [set(other['methods']) <= set(call['methods']) for other in earlier]
-    calls = [other for other, gone in zip(earlier, replaced, strict=True) if not gone]
-    calls.insert(replaced.index(True) if any(replaced) else len(calls), call)
-    return calls
-
-
-def gather(args: argparse.Namespace, calls: list[dict], trials: Sequence[Job], final: bool) -> dict:
-    """The runs, their differences once all are there, and the pictures, for results.json."""
-    order = list(dict.fromkeys(method for call in calls for method in call['methods']))
-    results = collect(args.work_dir, calls[0]['base_hash'], order)
-    results['trials'] = trial_results(trials)
-    results['differences'] = all_differences(results, args.work_dir, args.groups) if final else []
-    results['recommended'] = recommend(results, args.choose_by)
-    return {**results, 'strips': collect_strips(results, args.work_dir, args.strips)}
-
-
 def setting(path: str, base: Config, train_set, test_set) -> dict:
     """What all runs have in common, in words."""
     loop = base.train_cfg
@@ -163,10 +136,3 @@ def data_name(dataset) -> str:
     if name == 'BaseSegDataset' and getattr(dataset, 'data_root', None):
         return Path(dataset.data_root).name
     return name.removesuffix('Dataset')
-
-
-def write_files(work_dir: Path) -> None:
-    """Tables and report from results.json alone (and the pictures that it names)."""
-    results = load_results(work_dir)
-    write_tables(results, work_dir)
-    write_report(results, work_dir)

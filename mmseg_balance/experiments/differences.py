@@ -39,7 +39,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from mmseg_balance.functional.per_image import resampled_scores
+from mmseg_balance.functional.per_image import draw_resamples, resampled_scores
 
 ROW = ('method', 'baseline', 'score', 'split', 'mean', 'low', 'high', 'p_holm', 'seeds', 'groups')
 UNDECIDED = 'cannot be told from the baseline'
@@ -107,9 +107,7 @@ def differences(
     if resamples < 2:
         raise ValueError(f'resamples is {resamples}; a variance needs at least 2, better 2000.')
     index, number = _group_indices(runs, groups)
-    # The first "resample" is the data itself.
-    drawn = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), resamples)
-    counts = np.concatenate([np.ones((1, number)), drawn])
+    counts = draw_resamples(number, resamples, seed)
     scores = {
         method: {
             seed: resampled_scores(confusions, counts, index, class_groups)

@@ -34,13 +34,29 @@ class Job:
     dev: Config | None = None  # scores dev
 
     @property
-    def iterations(self) -> int:
-        loop = self.config.train_cfg
-        return loop.get('max_iters') or loop.get('max_epochs') or 1
+    def iterations(self) -> int | None:
+        """None where the config counts epochs: how long one is depends on data and sampler."""
+        return self.config.train_cfg.get('max_iters')
 
     @property
     def name(self) -> str:
         return self.run.name
+
+    @property
+    def about(self) -> dict:
+        """What its state says before anything is done."""
+        run = self.run
+        return dict(
+            method=run.method,
+            loss=run.loss.name,
+            sampler=run.sampler.name,
+            seed=run.seed,
+            settings=dict(run.settings),
+            trial=run.trial,
+            hash=self.hash,
+            base_hash=self.base_hash,
+            iterations=self.iterations,
+        )
 
     @property
     def finished(self) -> bool:
@@ -150,7 +166,7 @@ class Watch:
                 self.progress.skip(job.name)
             return
         if isinstance(outcome, Exception):
-            job.folder.update_state(error=f'{type(outcome).__name__}: {outcome}')
+            job.folder.note_failure(outcome, job.about)
         self._look_at(number)
         self.left.pop(number)
         self.progress.end(job.name, outcome == 'done', job.folder.state.get('error', ''))
@@ -174,7 +190,7 @@ def run_job(
     Returns:
         ``done``, ``failed``, ``kept`` (finished meanwhile) or ``taken`` (another process has it).
     """
-    with job.folder.lock(wait) as lock:
+    with job.folder.lock(wait, place.check) as lock:
         if lock is None:
             return 'taken'
         if job.finished:
@@ -198,22 +214,7 @@ def _prepare(job: Job, work_dir: Path, session: str) -> None:
     job.config.dump(str(folder.config))
     if job.dev is not None:
         job.dev.dump(str(folder.dev_config))
-    run = job.run
-    folder.update_state(
-        method=run.method,
-        loss=run.loss.name,
-        sampler=run.sampler.name,
-        seed=run.seed,
-        settings=dict(run.settings),
-        trial=run.trial,
-        hash=job.hash,
-        base_hash=job.base_hash,
-        iterations=job.iterations,
-        error='',
-        note=note,
-        stage='train',
-        session=session,
-    )
+    folder.update_state(**job.about, error='', note=note, stage='train', session=session)
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,8 @@ MEASURES = ('ImbalanceMetric', 'CalibrationMetric')
 LR = 'lr'  # the setting that is a factor of the learning rate
 # Hooks that act on the config's own loss or sampler, and leave with it.
 LOSS_HOOKS, SAMPLER_HOOKS = ('LossScheduleHook',), ('ClassPerformanceHook',)
+# What counts iterations in a schedule of the learning rate; lists count one after another.
+LENGTHS = ('begin', 'end', 'T_max', 'T_0', 'step_size', 'total_steps', 'milestones', 'periods')
 CUSTOM_IMPORTS = ('mmseg_balance', 'mmseg_balance.experiments.prediction_hook')
 
 
@@ -50,7 +52,9 @@ def shorten(config: Config, iters: int) -> None:
         )
     share = iters / loop.max_iters
 
-    def scaled(value: int) -> int:
+    def scaled(value):
+        if isinstance(value, list | tuple):
+            return [scaled(part) for part in value]
         return max(1, min(iters, round(value * share)))
 
     loop.max_iters = iters
@@ -58,7 +62,7 @@ def shorten(config: Config, iters: int) -> None:
     schedulers = config.get('param_scheduler') or []
     for scheduler in schedulers if isinstance(schedulers, list) else [schedulers]:
         if not scheduler.get('by_epoch', True):
-            for key in ('begin', 'end', 'T_max'):
+            for key in LENGTHS:
                 if scheduler.get(key):
                     scheduler[key] = scaled(scheduler[key])
     hooks = config.get('default_hooks', {})
@@ -193,10 +197,15 @@ def add_measures(config: Config, folder: RunFolder, images: list[str]) -> None:
     }
 
 
+def dev_is_test(config: Config) -> bool:
+    """Whether a config has no validation data apart from its test data."""
+    loaders = [config.get(f'{split}_dataloader') for split in ('val', 'test')]
+    return not all(loaders) or loaders[0].dataset == loaders[1].dataset
+
+
 def dev_test(config: Config, folder: RunFolder) -> Config | None:
     """The config whose test scores dev, the config's validation data; None where that is test's."""
-    loaders = [config.get(f'{split}_dataloader') for split in ('val', 'test')]
-    if not all(loaders) or loaders[0].dataset == loaders[1].dataset:
+    if dev_is_test(config):
         return None
     dev = Config(deepcopy(config._cfg_dict), filename=config.filename)
     dev.test_dataloader = dev.val_dataloader

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 AS_CONFIGURED = 'config'
+CHECKPOINT = 'checkpoint'  # the method of a screening that is the network as it was trained
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class AtWork:
     """A run at work."""
 
     bar: TaskID
-    iterations: int
+    iterations: int | None  # None: not known, so that no share of it is either
     started: float
     share: float = 0.0
 
@@ -126,7 +126,7 @@ class Progress:
         self.say(f'{name}: finished before, kept')
         self.bars.advance(self.all)
 
-    def start(self, name: str, iterations: int) -> None:
+    def start(self, name: str, iterations: int | None) -> None:
         self.started += 1
         if not self.console.is_terminal:
             self.say(f'{name}: run {self.started} of {self.runs} starts')
@@ -136,16 +136,17 @@ class Progress:
     def update(self, name: str, step: int) -> None:
         """Shows how far the training of the run is."""
         run = self.at_work[name]
-        run.share = self.TRAIN_SHARE * min(step / run.iterations, 1.0)
+        if run.iterations:
+            run.share = self.TRAIN_SHARE * min(step / run.iterations, 1.0)
         self._show(run, 'training' if step else 'starting', step)
 
     def testing(self, name: str) -> None:
         run = self.at_work[name]
         run.share = self.TRAIN_SHARE
-        self._show(run, 'testing', run.iterations)
+        self._show(run, 'testing', run.iterations or 0)
 
     def _show(self, run: AtWork, note: str, step: int) -> None:
-        self.bars.update(run.bar, completed=min(step, run.iterations), note=note)
+        self.bars.update(run.bar, completed=min(step, run.iterations or step), note=note)
         rest = self._rest()
         if rest is not None:
             self.bars.update(self.all, note=f'about {time_text(rest)} left')

@@ -8,17 +8,21 @@ import numpy as np
 
 from mmseg_balance.experiments.collection import SPLITS
 from mmseg_balance.experiments.differences import UNDECIDED, differences, score_differences, verdict
+from mmseg_balance.experiments.plan import CHECKPOINT
 from mmseg_balance.experiments.stored_runs import load_runs
 from mmseg_balance.functional.groups import make_groups
 
-CHECKPOINT = 'checkpoint'
 LOWER_IS_BETTER = ('ECE', 'MCE', 'cwECE', 'NLL', 'Brier', 'ignored')
 SCORES = (
     *('mIoU', 'mIoU_I', 'mIoU_C', 'mIoU_worst10', 'mIoU_worst5', 'mRecall', 'mF1', 'acc', 'FWIoU'),
     *('kappa', 'mIoU_head', 'mIoU_body', 'mIoU_tail', 'cal', 'S_acc', 'S_rec'),
     *('ECE', 'MCE', 'cwECE', 'NLL', 'Brier'),
 )
-CALIBRATION = ('cal', 'S_acc', 'S_rec', 'ECE', 'NLL', 'Brier')
+# What no resampled confusion matrices give: one number of each run, intervals over seeds alone.
+OVER_SEEDS = (
+    *('cal', 'S_acc', 'S_rec', 'ECE', 'MCE', 'cwECE', 'NLL', 'Brier'),
+    *('mF1', 'FWIoU', 'kappa'),
+)
 
 
 def direction(score: str) -> int:
@@ -38,11 +42,20 @@ def check_choice(score: str, groups: str, dataset) -> None:
         groups: ``--groups``.
         dataset: The test set, whose file names the groups are read from.
     """
+    check_score(score)
+    image_groups([dataset.get_data_info(i)['img_path'] for i in range(len(dataset))], groups)
+
+
+def check_score(score: str) -> None:
+    """Raise ValueError for a score that no run has."""
     if score not in SCORES:
         raise ValueError(f'--choose-by: no score {score!r}; known: {", ".join(SCORES)}.')
-    names = [dataset.get_data_info(i)['img_path'] for i in range(len(dataset))]
+
+
+def image_groups(names: Sequence[str], groups: str) -> np.ndarray:
+    """``make_groups``, whose errors name the option."""
     try:
-        make_groups(names, groups)
+        return make_groups(names, groups)
     except (ValueError, re.error) as error:
         raise ValueError(f'--groups {groups}: {error}') from error
 
@@ -73,7 +86,7 @@ def all_differences(
             rows += differences(
                 {m: confusions[m] for m in paired},
                 baseline,
-                make_groups(names, groups),
+                image_groups(names, groups),
                 split=split,
                 class_groups=results['groups'],
                 resamples=resamples,
@@ -93,7 +106,7 @@ def _confusions(runs: Sequence[dict], work_dir: Path) -> tuple[dict, list[str]]:
 def _scores(runs: Sequence[dict]) -> dict:
     scores: dict[str, dict] = {}
     for run in runs:
-        values = {k: run['scores'].get(k) for k in CALIBRATION}
+        values = {k: run['scores'].get(k) for k in OVER_SEEDS}
         values = {k: np.nan if v is None else v for k, v in values.items()}
         scores.setdefault(run['method'], {})[run['seed']] = values
     return _for_all_seeds(scores)
@@ -127,7 +140,7 @@ def recommend(results: dict, score: str) -> dict | None:
     test = _means(results['runs'], 'test', score)
     sign = direction(score)
     method = max(dev, key=lambda name: sign * dev[name])
-    baseline = next(iter(dev))
+    baseline = runs[0]['method']  # whether or not its score is defined
     against = [
         row
         for row in results['differences']
@@ -142,7 +155,7 @@ def recommend(results: dict, score: str) -> dict | None:
         'baseline': baseline,
         'against': against,
         'confirmed': baseline in better,
-        'text': _text(results, method, baseline, score, dev, test, against),
+        'text': _text(results, method, baseline, score, dev, test),
     }
 
 
@@ -166,26 +179,30 @@ def _with_nan(row: dict) -> dict:
     return {k: np.nan if v is None else v for k, v in row.items()}
 
 
-def _text(results, method, baseline, score, dev, test, against) -> list[str]:
+def _text(results, method, baseline, score, dev, test) -> list[str]:
     lines = [
         f'By {score} on dev, {method} is first of {len(dev)} methods '
-        f'({_percent(dev[method])}; {baseline} {_percent(dev[baseline])}).'
+        f'({_percent(dev[method])}; {baseline} {_percent(dev.get(baseline))}).'
     ]
+    scored = dict.fromkeys(run['method'] for run in results['runs'] if run['split'] == 'dev')
+    undefined = [name for name in scored if name not in dev and name != CHECKPOINT]
+    if undefined:
+        lines.append(f'On dev {score} is not defined for {", ".join(undefined)}.')
     if method == baseline:
         lines.append(f'No method is above {baseline} on dev: keep {baseline}.')
-    lines += [_against(row) for row in against]
-    rows = [
+    told = [
         row
         for row in results['differences']
-        if row['score'] == score and row['split'] == 'test' and row['baseline'] == CHECKPOINT
+        if (row['score'], row['split']) == (score, 'test') and not np.isnan(_with_nan(row)['mean'])
     ]
+    lines += [_against(row) for row in told if row['method'] == method]
+    rows = [row for row in told if row['baseline'] == CHECKPOINT]
     if rows and not any(is_better(row) for row in rows):
         lines.append(
             f'On test no method can be told to be better than the checkpoint as it was trained '
             f'({_percent(test.get(CHECKPOINT))} {score}).'
         )
-    own = [row for row in results['differences'] if row['baseline'] == baseline]
-    own = [row for row in own if row['score'] == score and row['split'] == 'test']
+    own = [row for row in told if row['baseline'] == baseline]
     if own and not any(is_better(row) for row in own if row['method'] != CHECKPOINT):
         lines.append(f'On test no method can be told to be better than {baseline}.')
     return lines

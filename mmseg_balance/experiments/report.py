@@ -22,7 +22,12 @@ from mmseg_balance.experiments.summary import (
     methods_of,
     summarise,
 )
-from mmseg_balance.experiments.tables import DIFFERENCE_SCORES, baselines, difference_rows
+from mmseg_balance.experiments.tables import (
+    DIFFERENCE_SCORES,
+    baselines,
+    difference_rows,
+    tried_text,
+)
 
 HERE = Path(__file__).parent
 QUESTIONS = (
@@ -82,6 +87,7 @@ def render(results: dict, work_dir: Path) -> str:
         baselines=baselines(results) if results.get('differences') else [],
         difference_rows=lambda baseline: difference_rows(results, baseline),
         difference_scores=DIFFERENCE_SCORES,
+        tried=tried_text(results),
         verb=results.get('verb', 'compare'),
         several_seeds=any(len(m.runs) > 1 for m in methods),
     )

@@ -5,7 +5,7 @@ the hash is today's. ``state.json`` is what is known of a run before that.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -43,6 +43,10 @@ class RunFolder:
 
     def update_state(self, **changes) -> None:
         write_json(self.path / 'state.json', {**self.state, **changes})
+
+    def note_failure(self, error: Exception, about: dict) -> None:
+        """Keeps what ended a run from outside; ``about`` describes it where nothing does yet."""
+        self.update_state(**{**about, **self.state, 'error': f'{type(error).__name__}: {error}'})
 
     @property
     def finished(self) -> dict | None:
@@ -86,11 +90,14 @@ class RunFolder:
         return self.path.rename(target)
 
     @contextmanager
-    def lock(self, wait: bool = False) -> Iterator[int | None]:
+    def lock(
+        self, wait: bool = False, while_waiting: Callable[[], None] = lambda: None
+    ) -> Iterator[int | None]:
         """Holds the run for this process and the ones that inherit the yielded descriptor.
 
         A training that outlives a killed comparison still holds it, so that no second one writes
         into its folder. Yields None when another process has the run and ``wait`` is false.
         """
-        with file_lock(self.path.parent / f'.{self.path.name}.lock', wait) as descriptor:
+        path = self.path.parent / f'.{self.path.name}.lock'
+        with file_lock(path, wait, while_waiting) as descriptor:
             yield descriptor

@@ -121,12 +121,12 @@ def _save_small(labels: np.ndarray, path: Path, work_dir: Path) -> str:
 
 
 def _save_input(source: Path, path: Path, work_dir: Path) -> str | None:
-    """A small JPEG of the input; None when the file is not at hand (or not a picture)."""
+    """A small JPEG of the input, an earlier one where the file is gone; None without either."""
     try:
         with Image.open(source) as image:
             small = image.convert('RGB').resize(_small_size(image.size), Image.Resampling.LANCZOS)
     except OSError:
-        return None
+        return str(path.relative_to(work_dir)) if path.is_file() else None
     small.save(path, quality=82)
     return str(path.relative_to(work_dir))
 

@@ -2,10 +2,12 @@
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 from mmseg_balance.experiments.differences import UNDECIDED, verdict
+from mmseg_balance.experiments.plan import CHECKPOINT
 from mmseg_balance.experiments.progress import time_text
 from mmseg_balance.experiments.results import write_text
 from mmseg_balance.experiments.summary import (
@@ -124,16 +126,36 @@ def caption(results: dict, methods: Sequence[Method]) -> str:
         if any(len(m.runs) > 1 for m in methods)
         else 'one seed, so differences of a point or two may be chance'
     )
+    tried = tried_text(results)
     versions = ', '.join(
         f'{k} {v}' for k, v in found.items() if k not in ('machine', 'cores', 'date', 'python')
     )
     commands = ' and '.join(f'`{call["command"]}`' for call in results['calls'])
     return (
         f'Scores in % ({spread}); best bold, second best underlined; n/a: a class is never '
-        f'found. {setting["config"]}, {setting["length"]}, tested on '
+        f'found. {tried + ". " if tried else ""}{setting["config"]}, {setting["length"]}, tested on '
         f'{setting["test_images"]} images. {found["machine"]}; {versions}; {found["date"][:10]}. '
         f'Made by {commands}.'
     )
+
+
+def tried_text(results: dict) -> str:
+    """How many settings were tried on dev; nothing where none was.
+
+    >>> trials = [dict(method='ce', setting=0), dict(method='ce', setting=1)]
+    >>> tried_text({'trials': trials, 'runs': [dict(trained_as='ce')]})
+    '2 settings tried for each method on dev'
+    >>> tried_text({'trials': trials, 'runs': [dict(trained_as='ce'), dict(trained_as='dice')]})
+    'Settings tried on dev: ce 2, dice 0'
+    """
+    tried = Counter(trial['method'] for trial in results.get('trials', []))
+    if not tried:
+        return ''
+    methods = dict.fromkeys(run['trained_as'] for run in results['runs'])
+    numbers = {method: tried[method] for method in methods if method != CHECKPOINT}
+    if len(set(numbers.values())) == 1:
+        return f'{next(iter(numbers.values()))} settings tried for each method on dev'
+    return 'Settings tried on dev: ' + ', '.join(f'{m} {n}' for m, n in numbers.items())
 
 
 def _time(method: Method) -> str:

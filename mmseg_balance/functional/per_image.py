@@ -149,6 +149,25 @@ def resampled_scores(
     return scores
 
 
+def draw_resamples(groups: int, resamples: int, seed: int) -> np.ndarray:
+    """Counts for :func:`resampled_scores`: the data themselves, then draws of groups.
+
+    Args:
+        groups: How many there are, and how many are drawn with replacement.
+        resamples: Number of draws.
+        seed: Of the draws.
+
+    Returns:
+        ``(1 + resamples, groups)``; the first row is one of each.
+
+    Example:
+        >>> draw_resamples(3, 2, seed=0).sum(1)
+        array([3., 3., 3.])
+    """
+    drawn = np.random.default_rng(seed).multinomial(groups, np.full(groups, 1 / groups), resamples)
+    return np.concatenate([np.ones((1, groups)), drawn])
+
+
 def _margins(confusions) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Pixels found, labelled and predicted of each image and class, ``(images, C)`` float64."""
     confusions = np.asarray(confusions)

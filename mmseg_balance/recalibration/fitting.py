@@ -50,7 +50,6 @@ def fit_map(
     fold = fold_of_groups(groups[sample.image])
     if not fold.any():
         raise ValueError('the images to fit on are of one group; cross-validation needs two.')
-    scores = np.zeros(len(STRENGTHS))
     tried = [[] for _ in STRENGTHS]
     for held_out in range(fold.max() + 1):
         fitted = _fitted(sample.of(fold != held_out), settings, channels)

@@ -94,7 +94,7 @@ def measure(
             :func:`~mmseg_balance.functional.confidence_bins.calibration_sums`.
 
     Returns:
-        Before, after, and the number of predictions that differ.
+        Before, after, and the number of predictions of labelled pixels that differ.
     """
     parts: tuple[list, list] = [], []
     changed = 0
@@ -112,7 +112,8 @@ def measure(
                     confusion_matrix(pred, labels, scores.shape[1], ignore_index).cpu().numpy(),
                 )
             )
-        changed += int((predictions[0] != predictions[1]).sum())
+        counted = labels != ignore_index
+        changed += int((predictions[0] != predictions[1])[counted].sum())
     before, after = (_measured(part) for part in parts)
     return before, after, changed
 

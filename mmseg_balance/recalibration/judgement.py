@@ -7,7 +7,7 @@ import numpy as np
 from scipy import stats
 
 from mmseg_balance.functional.confusion import ratio
-from mmseg_balance.functional.per_image import resampled_scores
+from mmseg_balance.functional.per_image import draw_resamples, resampled_scores
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -87,8 +87,7 @@ def gain(before: ImageSums, after: ImageSums, name: str, groups: np.ndarray, see
     """
     labels, index = np.unique(groups, return_inverse=True)
     number = len(labels)
-    drawn = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), RESAMPLES)
-    counts = np.concatenate([np.ones((1, number)), drawn])
+    counts = draw_resamples(number, RESAMPLES, seed)
     difference = score_of_resamples(after, name, counts, index) - score_of_resamples(
         before, name, counts, index
     )

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.runner import CheckpointLoader, save_checkpoint
+from mmengine.runner import save_checkpoint
 from mmseg.apis import init_model
 from mmseg.registry import DATASETS
 from torch import nn
@@ -20,6 +20,7 @@ from mmseg_balance.recalibration.logit_map import LogitMap, prior_bias
 from mmseg_balance.recalibration.partition import Partition, fold_of_groups, partition
 from mmseg_balance.recalibration.pixel_sample import PixelSample, draw_pixels
 from mmseg_balance.recalibration.settings import JUDGES, Settings, check_settings
+from mmseg_balance.runtime.checkpoints import read_weights
 from mmseg_balance.runtime.models import final_head
 from mmseg_balance.statistics import build_training_set, load_statistics
 
@@ -67,20 +68,12 @@ def recalibrate(config: Config, checkpoint: str, out: str, settings: Settings) -
     report = {
         'written': reason is None,
         'reason': reason,
-        'judge': settings.judge,
-        'method': settings.method,
-        'scale': list(logit_map.scale),
-        'bias': list(logit_map.bias),
-        'temperature': 1 / logit_map.scale[0] if settings.method == 'temperature' else None,
+        **_about(settings, logit_map, part),
         'before': before.scores(SCORES),
         'after': after.scores(SCORES),
         'gains': {key: [one.mean, one.low, one.high] for key, one in gains.items()},
         'changed': changed,
         'pixels': int(after.sums.pixels.sum()),
-        'fitted_images': len(part.fitted),
-        'measured_images': len(part.measured),
-        'measured_groups': len(np.unique(measured_groups)),
-        'cross_fitted': part.cross_fitted,
     }
     if threshold is not None:
         report['threshold'] = logit_map.threshold(threshold)
@@ -90,6 +83,21 @@ def recalibrate(config: Config, checkpoint: str, out: str, settings: Settings) -
     if report['written']:
         _save(state, name, classifier, report, out)
     return report
+
+
+def _about(settings: Settings, logit_map: LogitMap, part: Partition) -> dict:
+    """What was fitted, and on how much it was fitted and measured."""
+    return {
+        'judge': settings.judge,
+        'method': settings.method,
+        'scale': list(logit_map.scale),
+        'bias': list(logit_map.bias),
+        'temperature': 1 / logit_map.scale[0] if settings.method == 'temperature' else None,
+        'fitted_images': len(part.fitted),
+        'measured_images': len(part.measured),
+        'measured_groups': len(np.unique(part.groups[part.measured])),
+        'cross_fitted': part.cross_fitted,
+    }
 
 
 def _maps(
@@ -121,8 +129,7 @@ def _with_ignore_index(settings: Settings, model: nn.Module) -> Settings:
 
 def _weights_of(checkpoint: str, name: str, classifier: nn.Conv2d) -> dict:
     """Weights and meta of the file; the optimizer and all else belong to the old run."""
-    content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
-    weights = content.get('state_dict', content)
+    weights, meta = read_weights(checkpoint)
     weight = weights.get(f'{name}.weight')
     if weight is None or weight.shape != classifier.weight.shape:
         found = 'none' if weight is None else f'one of shape {tuple(weight.shape)}'
@@ -130,7 +137,7 @@ def _weights_of(checkpoint: str, name: str, classifier: nn.Conv2d) -> dict:
             f'{checkpoint} should hold {name}.weight of shape {tuple(classifier.weight.shape)}, '
             f'and there is {found}: give the config that the checkpoint was trained with.'
         )
-    return {'meta': dict(content.get('meta', {})), 'state_dict': dict(weights)}
+    return {'meta': meta, 'state_dict': weights}
 
 
 def _prior(config: Config, settings: Settings, out_channels: int) -> tuple[float, ...]:

@@ -84,7 +84,7 @@ def explain_full_disk(path: str | os.PathLike) -> Iterator[None]:
         raise DiskFullError(
             error.errno,
             f'the disk is full and {path} was not written, the files before it are '
-            'untouched: free some space, then go on with --resume',
+            'untouched: free some space, then run the same command again (train: with --resume)',
         ) from error
 
 

@@ -12,9 +12,12 @@ import pytest
 from mmengine.config import Config
 from rich.console import Console
 
-from mmseg_balance.experiments.execution import execute, make_jobs
+from mmseg_balance.experiments import execution
+from mmseg_balance.experiments.collection import collect
+from mmseg_balance.experiments.execution import Job, execute, make_jobs
 from mmseg_balance.experiments.plan import Ingredient, Run
 from mmseg_balance.experiments.progress import Progress
+from mmseg_balance.experiments.results import write_json
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.runtime.processes import Launcher, run_process
 
@@ -173,6 +176,33 @@ def test_what_another_process_is_at_work_on_comes_last(comparison, monkeypatch):
     assert 'Good, seed 0: done' in said
 
 
+def test_a_run_that_could_not_begin_is_reported_as_failed(comparison, monkeypatch):
+    """Its state was an error alone, and the report ended in a KeyError for ever."""
+
+    def full(job, work_dir, session):
+        raise OSError('the disk is full')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(execution, '_prepare', full)
+        comparison.run('Good')
+    (job,) = comparison.jobs('Good')
+    (run,) = collect(comparison.work_dir, job.base_hash)['unfinished']
+    assert (run['method'], run['seed'], run['error']) == ('Good', 0, 'OSError: the disk is full')
+    write_json(job.folder.path / 'state.json', dict(error='of an earlier version'))
+    assert collect(comparison.work_dir, job.base_hash)['left_out'] == ['good, seed0']
+    assert 'done in' in comparison.run('Good')
+
+
+def test_a_failure_from_outside_does_not_rename_an_older_run(comparison):
+    """The state of a run with another config keeps its hash, which says that it is another's."""
+    comparison.run('Good')
+    folder = comparison.folder('Good')
+    before = folder.state['hash']
+    (job,) = comparison.jobs('Good', iterations=3)
+    folder.note_failure(OSError('no space'), job.about)
+    assert (folder.state['hash'], folder.state['error']) == (before, 'OSError: no space')
+
+
 @pytest.mark.parametrize('stubborn', [False, True])
 def test_no_process_is_left_behind(tmp_path, monkeypatch, stubborn):
     """Children of the process end too, also those that ignore the polite signal."""
@@ -215,6 +245,20 @@ def ends(pid: int) -> bool:
         time.sleep(0.1)
     os.kill(pid, signal.SIGKILL)
     return False
+
+
+def test_a_training_in_epochs_shows_no_share_of_an_unknown_length():
+    """Its iterations were once counted against its epochs: done, and no time left, at once."""
+    config = Config(dict(train_cfg=dict(by_epoch=True, max_epochs=3)))
+    job = Job(Run(Ingredient('ce', None), Ingredient('config', None), 0), config, '', '', None)
+    assert job.iterations is None
+    with Progress(2, Console(file=io.StringIO())) as progress:
+        progress.start(job.name, job.iterations)
+        progress.update(job.name, 50)
+        assert progress.at_work[job.name].share == 0
+        assert progress.left.estimate([(10.0, 0.0)]) is None
+        progress.testing(job.name)
+        progress.end(job.name, True, '')
 
 
 def test_launchers(monkeypatch):

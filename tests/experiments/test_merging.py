@@ -162,6 +162,27 @@ def test_a_shorter_training_keeps_its_shape(write):
     assert config.default_hooks.logger.interval == 2
 
 
+@pytest.mark.parametrize(
+    ('given', 'expected'),
+    [
+        (dict(type='MultiStepLR', milestones=[200, 300]), dict(milestones=[20, 30])),
+        (dict(type='StepLR', step_size=100), dict(step_size=10)),
+        (dict(type='OneCycleLR', total_steps=400), dict(total_steps=40)),
+        (dict(type='CosineRestartLR', periods=[100, 300]), dict(periods=[10, 30])),
+        (dict(type='CosineAnnealingLR', T_max=400), dict(T_max=40)),
+        (dict(type='Own', T_0=100), dict(T_0=10)),
+    ],
+)
+def test_a_schedule_of_any_kind_is_shortened(write, given, expected):
+    """Steps and restarts once stayed where a full training has them, so they never came."""
+    text = f'{BASE}\nparam_scheduler = [dict(by_epoch=False, **{given})]'
+    (scheduler,) = prepare_base(write('base.py', text), iters=40).param_scheduler
+    assert {key: scheduler[key] for key in expected} == expected
+    text = text.replace('by_epoch=False, **', 'by_epoch=True, **')
+    (scheduler,) = prepare_base(write('epochs.py', text), iters=40).param_scheduler
+    assert {key: scheduler[key] for key in given} == given
+
+
 def test_iterations_of_an_epoch_config_are_refused(write):
     path = write('epochs.py', 'train_cfg = dict(by_epoch=True, max_epochs=3)')
     with pytest.raises(ValueError, match='counts epochs'):

@@ -10,7 +10,8 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from mmseg_balance.experiments.compare import calls_so_far, data_name, write_files
+from mmseg_balance.experiments.compare import data_name
+from mmseg_balance.experiments.publication import all_trials, calls_so_far, write_files
 from mmseg_balance.experiments.report import render
 from mmseg_balance.experiments.results import load_results, write_json
 from mmseg_balance.experiments.run_folder import RunFolder
@@ -253,3 +254,40 @@ def test_a_second_call_keeps_the_first_ones_order_and_baseline(tmp_path):
     assert call('ce', 'lmp') == ['ce lmp', 'ce + balance_batch']
     assert call('lmp', 'ce', 'ce + balance_batch') == ['lmp ce ce + balance_batch']
     assert call('ce', base='longer') == ['ce']
+
+
+def test_trials_of_earlier_calls_stay(tmp_path):
+    """A call without --tune, or with other methods, left results.json without them."""
+
+    def trial(method, setting, score):
+        return dict(method=method, setting=setting, scores=dict(mIoU=score))
+
+    before = [trial('ce', 0, 0.1), trial('ce', 1, 0.2)]
+    write_json(tmp_path / 'results.json', dict(calls=[dict(base_hash='b')], trials=before))
+    found = all_trials(tmp_path, 'b', [trial('ce', 1, 0.3), trial('dice', 0, 0.4)])
+    assert found == [trial('ce', 0, 0.1), trial('ce', 1, 0.3), trial('dice', 0, 0.4)]
+    assert all_trials(tmp_path, 'longer', []) == []
+
+
+def test_the_page_shows_what_was_tuned(work_dir):
+    for path in work_dir.glob('runs/lmp/*'):
+        RunFolder(path).update_state(settings={'lr': 0.3, 'loss_decode.0.p': 2})
+    results = write_results(work_dir)
+    methods = dict.fromkeys(run['trained_as'] for run in results['runs'])
+    results['trials'] = [dict(method=m, setting=i) for m in methods for i in range(3)]
+    said = '3 settings tried for each method on dev'
+    assert said in markdown_table(results)
+    words = ' '.join(Page(render(results, work_dir)).words)
+    assert said in words
+    assert words.count('lr 0.3, loss_decode.0.p 2') == 2
+
+
+@pytest.mark.parametrize(
+    ('verb', 'said'), [('compare', 'no method is recommended'), ('screen', 'has not been tested')]
+)
+def test_a_page_without_dev_says_so(work_dir, verb, said):
+    results = write_results(work_dir)
+    results['verb'] = verb
+    assert said not in render(results, work_dir)
+    results['setting']['dev_is_test'] = True
+    assert said in render(results, work_dir)

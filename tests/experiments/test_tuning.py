@@ -92,6 +92,44 @@ def test_a_second_call_keeps_the_trials(compared, tmp_path):
     assert (tmp_path / 'work' / 'trials' / 'ce' / 'calls.txt').read_text() == calls
 
 
+def test_a_report_is_made_again_as_it_was_or_as_asked(compared, tmp_path, capsys):
+    """compare ignored what was asked; screen needed checkpoint and data, and named itself."""
+    given = ('--losses', 'ce', 'recall', '--seeds', 0, 1, '--tune', 2, '--choose-by', 'acc')
+    assert compared(*given) == 0
+    assert 'By acc on dev' in capsys.readouterr().out
+    work = tmp_path / 'work'
+    before = load_results(work)
+    for path in (tmp_path / 'tiny.py', tmp_path / 'tiny.pth', tmp_path / 'data'):
+        path.rename(path.with_name(f'gone_{path.name}'))
+    assert compared('--report-only') == 0
+    assert load_results(work) == before
+    assert compared('--report-only', '--choose-by', 'mIoU', '--groups', r'subjects:(\d)') == 0
+    out = capsys.readouterr().out
+    assert 'By mIoU on dev' in out
+    assert out.endswith('report: work/report.html\n')
+    after = load_results(work)
+    assert (after['recommended']['score'], after['setting']['groups']) == ('mIoU', r'subjects:(\d)')
+    for key in ('calls', 'environment', 'trials', 'runs'):
+        assert after[key] == before[key], key
+    changed = {'choose_by', 'groups'}
+    for key in after['setting'].keys() - changed:
+        assert after['setting'][key] == before['setting'][key], key
+    assert compared('--report-only', '--choose-by', 'miou') == 2
+    assert compared('--report-only', '--groups', 'subjects:(') == 2
+    err = capsys.readouterr().err
+    assert "no score 'miou'" in err
+    assert '--groups subjects:(' in err
+
+
+def test_a_missing_config_is_told_in_a_sentence(compared, tmp_path, capsys):
+    (tmp_path / 'tiny.py').unlink()
+    assert compared('--losses', 'ce') == 2
+    error = capsys.readouterr().err
+    assert error.startswith('error: ')
+    assert 'tiny.py' in error
+    assert error.count('\n') == 1
+
+
 def test_tuning_on_test_is_refused(compared, tmp_path, capsys):
     path = tmp_path / 'tiny.py'
     config = Config.fromfile(path)

@@ -2,6 +2,7 @@
 
 import mmseg_balance  # noqa: F401, I001  first: it makes mmseg importable
 
+import argparse
 import copy
 import json
 import os
@@ -21,6 +22,7 @@ from mmseg.apis import init_model
 from mmseg.models.decode_heads import FCNHead
 from mmseg.registry import MODELS
 
+from mmseg_balance.commands import calibrate
 from mmseg_balance.datasets import CamVidDataset
 from mmseg_balance.recalibration.folding import (
     FoldingError,
@@ -382,3 +384,11 @@ def test_refuses_a_missing_folder_and_a_foreign_checkpoint(trained, tmp_path):
     save_checkpoint(dict(meta=dict(dataset_meta={}), state_dict={}), foreign)
     with pytest.raises(ValueError, match=r'should hold decode_head.conv_seg.weight .* is none'):
         recalibrate(config, foreign, str(tmp_path / 'new.pth'), Settings())
+
+
+def test_a_missing_config_is_told_in_a_sentence():
+    parser = argparse.ArgumentParser()
+    calibrate.add_arguments(parser)
+    args = parser.parse_args(['nowhere.py', 'nowhere.pth', '--out', 'new.pth'])
+    with pytest.raises(SystemExit, match='error: .*nowhere.py'):
+        calibrate.run(args)

@@ -244,3 +244,13 @@ def test_nothing_stays_allowed_and_torch_load_is_put_back(path):
 def test_missing_file_stays_a_missing_file(tmp_path):
     with pytest.raises(FileNotFoundError):
         load(str(tmp_path / 'none.pth'))
+
+
+def test_weights_of_a_wrapped_model_lose_its_prefix(path):
+    """One of three readers of weights did so, the others did not find the head."""
+    torch.save({'state_dict': {'module.decode_head.a': torch.ones(1)}, 'meta': {'epoch': 2}}, path)
+    weights, meta = checkpoints.read_weights(path)
+    assert list(weights) == ['decode_head.a']
+    assert meta == {'epoch': 2}
+    torch.save({'b': torch.ones(1)}, path)
+    assert checkpoints.read_weights(path) == ({'b': torch.ones(1)}, {})

@@ -82,17 +82,20 @@ def publish(
 def from_own_loss(results: Mapping, work_dir: Path) -> list[dict]:
     """Differences of ``LOSS + SAMPLER`` and ``LOSS + DECISION`` from the loss alone.
 
-    The results have them for the baseline's loss.
+    The results have them for the baseline's loss. Holm's adjustment is over all that is combined
+    with the same loss.
     """
     methods = list(dict.fromkeys(run['method'] for run in results['runs']))
+    groups = results['setting'].get('groups', 'images')
     rows = []
-    for method in methods:
-        loss = method.partition(' + ')[0]
-        if loss not in (method, methods[0], CHECKPOINT) and loss in methods:
+    for loss in methods[1:]:
+        if ' + ' in loss or loss == CHECKPOINT:
+            continue
+        family = [name for name in methods if name.startswith(f'{loss} + ')]
+        if family:
             runs = [
-                run for name in (loss, method) for run in results['runs'] if run['method'] == name
+                run for name in (loss, *family) for run in results['runs'] if run['method'] == name
             ]
-            groups = results['setting'].get('groups', 'images')
             rows += all_differences({**results, 'runs': runs}, work_dir, groups)
     return rows
 

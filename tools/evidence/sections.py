@@ -99,7 +99,7 @@ def test_table(study: Study, scores: Sequence[str]) -> str:
             text = 'n/a' if mean is None else f'{mean:.1f}'
             row = study.row(method, score)
             cells.append(text if row is None else f'{text} ({marked(row)})')
-        rows.append([name_of(method), str(len(study.seeds[method])) or '–', *cells])
+        rows.append([name_of(method), str(len(study.seeds[method]) or '–'), *cells])
     head = ['method', 'seeds', *(SCORES[score] for score in scores)]
     return table(head, rows)
 

@@ -10,6 +10,10 @@ from mmengine.optim import OptimWrapper, OptimWrapperDict
 from torch import Tensor, nn
 
 
+class EveryHeadFailed(RuntimeError):
+    """No head is left to train; ``HeadBank.failed`` says why."""
+
+
 class HeadTask(nn.Module):
     """A decode head under the name that it has in a segmentor, which optimizers go by.
 
@@ -63,7 +67,7 @@ class HeadBank(BaseModel):
         started = time.monotonic()
         active = [name for name in self.tasks if name not in self.failed]
         if not active:
-            raise RuntimeError('every head has failed')
+            raise EveryHeadFailed
         with torch.no_grad(), optim_wrapper[active[0]].optim_context(self):
             batch = self.data_preprocessor(data, True)
             features = self.segmentor.extract_feat(batch['inputs'])

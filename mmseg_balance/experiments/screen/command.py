@@ -3,29 +3,25 @@
 import argparse
 import hashlib
 import shlex
-import signal
-import sys
 from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmseg_balance.experiments.compare import CONFIGS, INTERRUPTED, calls_so_far, open_data, setting
+from mmseg_balance.experiments.compare import CONFIGS, INTERRUPTED, open_data, setting
 from mmseg_balance.experiments.engines import make_engine
-from mmseg_balance.experiments.merging import fingerprint, prepare_base
-from mmseg_balance.experiments.plan import Ingredient, plan_runs
+from mmseg_balance.experiments.merging import dev_is_test, fingerprint, prepare_base, shorten
+from mmseg_balance.experiments.plan import AS_CONFIGURED, CHECKPOINT, Ingredient, Run, plan_runs
+from mmseg_balance.experiments.publication import announce, calls_so_far, choices, publish, run_verb
 from mmseg_balance.experiments.recommendation import check_choice
-from mmseg_balance.experiments.results import write_json
 from mmseg_balance.experiments.screen.decisions import find_decisions
 from mmseg_balance.experiments.screen.frozen import load_frozen, make_head
-from mmseg_balance.experiments.screen.keep import keep_head
+from mmseg_balance.experiments.screen.keep import check_kept, keep_head
 from mmseg_balance.experiments.screen.passes import HeadJob, Passes, make_jobs
-from mmseg_balance.experiments.screen.plan import CHECKPOINT, HeadRun
+from mmseg_balance.experiments.screen.plan import HeadRun
 from mmseg_balance.experiments.screen.progress import ScreenProgress
-from mmseg_balance.experiments.screen.report import write_results
 from mmseg_balance.experiments.strips import fixed_images
-from mmseg_balance.experiments.tuning import plan_trials, tuned
-from mmseg_balance.runtime.checkpoints import CheckpointError
+from mmseg_balance.experiments.tuning import plan_trials, trial_results, tuned
 from mmseg_balance.runtime.environment import environment
 from mmseg_balance.runtime.launching import use_mixed_precision
 from mmseg_balance.runtime.processes import Launcher
@@ -40,18 +36,9 @@ def run(args: argparse.Namespace) -> int:
 
     0: all finished; 1: some heads failed; 2: refused; 130: stopped, the same command goes on.
     """
-    if args.work_dir is None:
-        args.work_dir = Path('work_dirs', 'screen', Path(args.config).stem)
-    if args.launcher is None:
-        args.launcher = 'pytorch' if args.gpus > 1 else 'none'
     if args.heads is None:
         args.heads = HEADS
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill ends like Ctrl-C
-    try:
-        return Screening(args).run()
-    except (ValueError, OSError, CheckpointError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+    return run_verb(args, 'screen', lambda: Screening(args).run())
 
 
 class Screening:
@@ -63,6 +50,9 @@ class Screening:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
+        if args.heads < 1:
+            raise ValueError(f'--heads {args.heads}: give 1 or more.')
+        self.choices = choices(args)
         init_default_scope('mmseg')
         self.engine = make_engine(args.engine, args.jobs, args.gpus, args.address, args.work_dir)
         self.base = screened_config(args)
@@ -70,8 +60,10 @@ class Screening:
         roots = config_roots(args.config)
         losses = every_loss(roots) if args.losses == [ALL] else args.losses
         self.runs = plan_runs(losses, args.samplers, args.seeds, roots)
+        if args.keep:
+            check_kept(args.keep[0], [run.method for run in self.runs])
         self.data = {split: open_data(self.base, split) for split in ('train', 'val', 'test')}
-        check_choice(args.choose_by, args.groups, self.data['test'])
+        check_choice(self.choices['choose_by'], self.choices['groups'], self.data['test'])
         segmentor, weights = load_frozen(self.base, args.checkpoint)
         head = make_head(segmentor, self.base.model.decode_head, weights, args.checkpoint)
         self.head_parameters = sum(p.numel() for p in head.parameters())
@@ -88,23 +80,19 @@ class Screening:
         self.base.dump(str(config))
         trials = [HeadRun(run) for run in plan_trials(self.runs, args.tune, args.tune_seed)]
         trial_jobs = self._jobs(trials)
-        first = self.runs[0]
         as_trained = HeadRun(
-            type(first)(Ingredient(CHECKPOINT, None), Ingredient('config', None), first.seed),
+            Run(Ingredient(CHECKPOINT, None), Ingredient(AS_CONFIGURED, None), args.seeds[0]),
             trained=False,
         )
-        heads = [as_trained, *map(HeadRun, self.runs)]
-        if not args.report_only:
-            self._announce(len(trials) + len(heads) - 1)
+        self._announce(len(trials) + len(self.runs))
         settings = self._settings(config)
-        write_json(args.work_dir / 'call.json', settings)
         jobs: list[HeadJob] = []
 
-        def publish() -> None:
-            write_results(args.work_dir, self._facts(), jobs, trial_jobs)
+        def report(final: bool = False) -> None:
+            publish(args.work_dir, self._facts(), trial_results(trial_jobs), final)
 
         try:
-            with ScreenProgress(len(trials) + len(heads)) as progress:
+            with ScreenProgress(len(trials) + 1 + len(self.runs)) as progress:
                 passes = Passes(
                     args.work_dir,
                     Launcher(args.launcher, args.gpus),
@@ -114,23 +102,21 @@ class Screening:
                     progress.show,
                     progress.say,
                 )
-                if not args.report_only:
-                    progress.skip(sum(job.finished for job in trial_jobs))
-                    passes.run(trial_jobs, lambda: None)
-                best = tuned(self.runs, trial_jobs, args.choose_by)
-                heads = [as_trained, *map(HeadRun, best)]
-                jobs += self._jobs(heads)
-                if not args.report_only:
-                    progress.skip(sum(job.finished for job in jobs))
-                    passes.run(jobs, publish)
+                progress.skip(sum(job.finished for job in trial_jobs))
+                passes.run(trial_jobs, lambda: None)
+                best = tuned(self.runs, trial_jobs, self.choices['choose_by'])
+                jobs += self._jobs([as_trained, *map(HeadRun, best)])
+                progress.skip(sum(job.finished for job in jobs))
+                passes.run(jobs, report)
         except KeyboardInterrupt:
             if jobs:
-                publish()
+                report()
             print('stopped; the same command goes on from here')
             return INTERRUPTED
-        publish()
+        report(final=True)
+        announce(args.work_dir)
         if args.keep:
-            print(keep_head(args, jobs, self.base))
+            print(keep_head(args, jobs))
         return int(any(not job.finished for job in (*trial_jobs, *jobs)))
 
     def _jobs(self, heads: list[HeadRun]) -> list[HeadJob]:
@@ -158,7 +144,6 @@ class Screening:
             'methods': list(dict.fromkeys(run.method for run in self.runs)),
         }
         about = setting(args.config, self.base, self.data['train'], self.data['test'])
-        same = self.base.val_dataloader.dataset == self.base.test_dataloader.dataset
         return {
             'verb': 'screen',
             'setting': {
@@ -166,12 +151,10 @@ class Screening:
                 'checkpoint': args.checkpoint,
                 'head': args.head,
                 'dev_images': len(self.data['val']),
-                'dev_is_test': bool(same),
+                'dev_is_test': dev_is_test(self.base),
                 'decisions': self.decisions,
-                'choose_by': args.choose_by,
-                'groups': args.groups,
+                **self.choices,
                 'tuned': args.tune,
-                'strips': args.strips,
             },
             'environment': environment(),
             'calls': calls_so_far(args.work_dir, call),
@@ -210,8 +193,8 @@ def screened_config(args: argparse.Namespace) -> Config:
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if not base.get(name):
             raise ValueError(f'{args.config} has no {name}; screen needs train, val and test.')
-    iters = args.iters or max(1, round(SHARE_OF_TRAINING * loop.max_iters))
-    base = prepare_base(args.config, args.cfg_options, iters)
+    tenth = max(1, round(SHARE_OF_TRAINING * loop.max_iters))
+    shorten(base, tenth if args.iters is None else args.iters)
     if args.amp:
         use_mixed_precision(base)
     return base

@@ -65,6 +65,8 @@ class Scorer:
                 content = sample.to_dict()
                 if rule is not None:
                     logits = content['seg_logits']['data'][None]
+                    if logits.shape[1] == 1:  # MMSegmentation keeps the sigmoid of one channel
+                        logits = logits.logit(eps=1e-7)
                     content['pred_sem_seg'] = {'data': rule(logits)}
                 for metric in metrics:
                     metric.process(batch, [content])

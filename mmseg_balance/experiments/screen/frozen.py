@@ -7,10 +7,10 @@ import torch
 from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.model import revert_sync_batchnorm
-from mmengine.runner import CheckpointLoader
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from mmseg_balance.runtime.checkpoints import read_weights
 from mmseg_balance.runtime.models import decode_heads
 
 HEAD = 'decode_head.'
@@ -58,7 +58,7 @@ def load_frozen(config: Config, checkpoint: str) -> tuple[nn.Module, dict[str, T
             f'{type(segmentor.decode_head).__name__} has no loss_decode: it computes its losses in '
             'its own way (mask classification), so there is no loss to choose.'
         )
-    weights = _weights_of(checkpoint)
+    weights, _ = read_weights(checkpoint)
     head = {name: value for name, value in weights.items() if name.startswith(HEAD)}
     features = {
         name: value for name, value in weights.items() if not name.startswith((HEAD, *LEFT_OUT))
@@ -102,12 +102,6 @@ def make_head(
         check_fit(own, kept, checkpoint)
         head.load_state_dict({n.removeprefix(HEAD): v for n, v in kept.items()}, strict=False)
     return revert_sync_batchnorm(head).requires_grad_(True)
-
-
-def _weights_of(checkpoint: str) -> dict[str, Tensor]:
-    content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
-    weights = content.get('state_dict', content)
-    return {name.removeprefix('module.'): value for name, value in weights.items()}
 
 
 def check_fit(own: Mapping[str, Tensor], given: Mapping[str, Tensor], checkpoint: str) -> None:

@@ -56,6 +56,22 @@ class HeadJob:
             for rule in self.decisions
         )
 
+    def about(self, settings: dict) -> dict:
+        """What its state says before anything is done; ``settings`` as of :class:`Passes`."""
+        run, trained = self.run, self.head_run.trained
+        return dict(
+            method=self.head_run.method,
+            loss=run.loss.name if trained else '',
+            sampler=run.sampler.name,
+            seed=run.seed if trained else None,
+            settings=dict(run.settings),
+            trial=run.trial,
+            hash=self.hash,
+            base_hash=settings['base_hash'],
+            iterations=settings['iterations'] if trained else 0,
+            decisions=settings['decisions'],
+        )
+
     @property
     def group(self) -> tuple:
         """Equal for heads that see the same batches."""
@@ -173,10 +189,13 @@ class Passes:
         return found
 
     def _run_all(
-        self, passes: list[list[HeadJob]], publish: Callable[[], None]
+        self, passes: list[list[HeadJob]], publish: Callable[[], None], wait: bool = False
     ) -> list[list[HeadJob]]:
-        """Run the passes; returns those that failed as a whole."""
-        left, failed, ended = dict(enumerate(passes)), [], []
+        """Run the passes; returns those that failed as a whole.
+
+        A pass that another process is at work on is left to it until the others are done.
+        """
+        left, failed, ended, taken = dict(enumerate(passes)), [], [], []
 
         def look() -> None:
             for jobs in left.values():
@@ -185,8 +204,11 @@ class Passes:
                 publish()
             ended.clear()
 
-        def end(number: int, outcome: tuple[bool, list[str]] | BaseException) -> None:
+        def end(number: int, outcome: tuple[bool, list[str]] | BaseException | None) -> None:
             jobs = left.pop(number)
+            if outcome is None:
+                taken.append(jobs)
+                return
             ended.append(number)
             if not self._end(jobs, outcome):
                 failed.append(jobs)
@@ -194,9 +216,11 @@ class Passes:
         for jobs in passes:
             with contextlib.suppress(FileNotFoundError):  # of an earlier call
                 (self.work_dir / 'passes' / pass_name(jobs) / PROGRESS).unlink()
-        call = partial(run_pass, self.work_dir, self.settings, self.launcher)
+        call = partial(run_pass, self.work_dir, self.settings, self.launcher, wait)
         self.engine.run([partial(call, jobs) for jobs in passes], look, end)
-        return failed
+        for jobs in taken:
+            self.say(f'{len(jobs)} heads: waiting for the process that is at work on them')
+        return failed + (self._run_all(taken, publish, wait=True) if taken else [])
 
     def _look_at(self, jobs: Sequence[HeadJob]) -> None:
         name = pass_name(jobs)
@@ -210,7 +234,7 @@ class Passes:
         """Show the end of a pass; whether its worker came to its end."""
         if isinstance(outcome, Exception):
             for job in jobs:
-                job.folder.update_state(error=f'{type(outcome).__name__}: {outcome}')
+                job.folder.note_failure(outcome, job.about(self.settings))
             outcome = False, []
         elif isinstance(outcome, BaseException):
             raise outcome
@@ -230,24 +254,33 @@ def pass_name(jobs: Sequence[HeadJob]) -> str:
 
 
 def run_pass(
-    work_dir: Path, settings: dict, launcher: Launcher, jobs: Sequence[HeadJob], place: Place
-) -> tuple[bool, list[str]]:
+    work_dir: Path,
+    settings: dict,
+    launcher: Launcher,
+    wait: bool,
+    jobs: Sequence[HeadJob],
+    place: Place,
+) -> tuple[bool, list[str]] | None:
     """Train and score the heads of a pass, from where an earlier try left it.
 
     Args:
         work_dir: Of the screening.
         settings: See :class:`Passes`.
         launcher: How its worker is started.
+        wait: For another process that has the pass.
         jobs: The heads.
         place: Of the engine.
 
     Returns:
-        Whether the worker came to its end, and lines for the user.
+        Whether the worker came to its end, and lines for the user; None where another process has
+        the pass.
     """
     name, notes = pass_name(jobs), []
     folder = work_dir / 'passes' / name
     # A worker that outlives the process that started it holds the lock until it ends.
-    with file_lock(work_dir / 'passes' / f'.{name}.lock') as lock:
+    with file_lock(work_dir / 'passes' / f'.{name}.lock', wait, place.check) as lock:
+        if lock is None:
+            return None
         if all(job.finished for job in jobs):  # another process has done it meanwhile
             return True, notes
         for job in jobs:
@@ -282,18 +315,5 @@ def _prepare(job: HeadJob, settings: dict, work_dir: Path) -> list[str]:
         target = job.folder.set_aside(work_dir / 'replaced')
         notes.append(f'{job.head_run.name}: its config changed; the old run is now {target}')
     job.folder.path.mkdir(parents=True, exist_ok=True)
-    run, trained = job.head_run.run, job.head_run.trained
-    job.folder.update_state(
-        method=job.head_run.method,
-        loss=run.loss.name if trained else '',
-        sampler=run.sampler.name,
-        seed=run.seed if trained else None,
-        settings=dict(run.settings),
-        trial=run.trial,
-        hash=job.hash,
-        base_hash=settings['base_hash'],
-        iterations=settings['iterations'] if trained else 0,
-        decisions=settings['decisions'],
-        error='',
-    )
+    job.folder.update_state(**job.about(settings), error='')
     return notes

@@ -6,9 +6,8 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmseg_balance.experiments.merging import LOSS_HOOKS, SAMPLER_HOOKS, fingerprint, merge_run
-from mmseg_balance.experiments.plan import Ingredient, Run
+from mmseg_balance.experiments.plan import CHECKPOINT, Ingredient, Run
 
-CHECKPOINT = 'checkpoint'  # the method that is the network as it was trained
 HEAD_FILE = 'head.pth'
 # Hooks of a config that a head keeps; others belong to whole trainings.
 KEPT_HOOKS = (*LOSS_HOOKS, *SAMPLER_HOOKS, 'FusedLossHook')

@@ -4,14 +4,13 @@ import argparse
 import sys
 import time
 import traceback
-from inspect import signature
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
-from mmengine.dist import is_main_process
-from mmengine.hooks import Hook
-from mmengine.optim import OptimWrapperDict, build_optim_wrapper
+from mmengine.device import get_device
+from mmengine.dist import init_dist, is_main_process
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from torch import nn
@@ -19,36 +18,17 @@ from torch import nn
 import mmseg_balance  # noqa: F401  first: it makes mmseg importable
 from mmseg_balance.experiments.results import read_json, write_json
 from mmseg_balance.experiments.run_folder import RunFolder
-from mmseg_balance.experiments.screen.bank import HeadBank
+from mmseg_balance.experiments.screen.bank import EveryHeadFailed, HeadBank
+from mmseg_balance.experiments.screen.bank_runner import PassProgress, bank_runner
 from mmseg_balance.experiments.screen.evaluation import Scorer, score_heads
 from mmseg_balance.experiments.screen.frozen import HEAD, load_frozen, make_head
-from mmseg_balance.experiments.screen.head_hooks import BankHook, hooks_for_head
 from mmseg_balance.experiments.screen.plan import HEAD_FILE, HeadRun, head_config
 from mmseg_balance.experiments.training_log import curves, read_scalars
 from mmseg_balance.runtime.atomic_files import atomic_write
 from mmseg_balance.runtime.cpu import fit_to_cpu, join_processes_on_cpu, leave_processes_on_cpu
 from mmseg_balance.runtime.input_checks import check_settings
 
-RUNNER_ARGUMENTS = set(signature(Runner).parameters) - {'cfg'}
-SECONDS_PER_NOTE = 1.0
 LOADERS = {'dev': 'val', 'test': 'test'}
-
-
-class PassProgress(Hook):
-    """Says how far a pass is, for the process that shows it."""
-
-    priority = 'VERY_LOW'
-
-    def __init__(self, path: Path, iterations: int) -> None:
-        self.path, self.iterations, self._last = path, iterations, 0.0
-
-    def note(self, stage: str, done: int, total: int) -> None:
-        if is_main_process() and time.monotonic() - self._last > SECONDS_PER_NOTE:
-            self._last = time.monotonic()
-            write_json(self.path, dict(stage=stage, done=done, total=total))
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None) -> None:
-        self.note('training', runner.iter + 1, self.iterations)
 
 
 class Pass:
@@ -64,12 +44,14 @@ class Pass:
         self.work_dir = Path(self.content['work_dir'])
         self.base = Config.fromfile(self.content['config'])
         self.base.launcher = launcher
-        join_processes_on_cpu(launcher)
-        if not torch.cuda.is_available():
+        if get_device() == 'cpu':
+            join_processes_on_cpu(launcher)
             fit_to_cpu(self.base)
             for split in ('train', 'val', 'test'):
                 self.base[f'{split}_dataloader'].update(num_workers=0, persistent_workers=False)
                 self.base[f'{split}_dataloader'].pop('prefetch_factor', None)
+        elif launcher != 'none':  # before anything is on a device: each process gets its own
+            init_dist(launcher, **self.base.get('env_cfg', {}).get('dist_cfg', {}))
         self.runs = {f'h{i}': HeadRun.from_dict(run) for i, run in enumerate(self.content['runs'])}
         self.folders = {
             name: RunFolder(self.work_dir / run.folder) for name, run in self.runs.items()
@@ -96,10 +78,11 @@ class Pass:
         if not todo:
             return heads
         bank = HeadBank(self.segmentor, todo)
-        runner = self._runner(bank)
+        runner = bank_runner(bank, self.configs, self.folder, self.progress)
         self._check(bank, runner)
         if bank.failed.keys() < todo.keys():
-            runner.train()
+            with suppress(EveryHeadFailed):
+                runner.train()
             bank.check_finite()
             bank.share_buffers()
         self.errors |= bank.failed
@@ -144,44 +127,6 @@ class Pass:
             except Exception as error:
                 self.errors[name] = _told(error)
         return heads
-
-    def _runner(self, bank: HeadBank) -> Runner:
-        first = next(iter(self.configs.values()))
-        settings = {key: first[key] for key in RUNNER_ARGUMENTS & set(first)}
-        for split in ('val', 'test'):
-            settings |= dict.fromkeys(f'{split}_{x}' for x in ('dataloader', 'cfg', 'evaluator'))
-        hooks = [hook for name in bank.tasks for hook in self._hooks_of(name)]
-        wrappers = {
-            name: build_optim_wrapper(task, self.configs[name].optim_wrapper)
-            for name, task in bank.tasks.items()
-        }
-        iterations = first.train_cfg.max_iters
-        settings |= dict(
-            model=bank,
-            work_dir=str(self.folder / 'train'),
-            optim_wrapper=OptimWrapperDict(**wrappers),
-            train_cfg=dict(type='FastResumeTrainLoop', max_iters=iterations, val_interval=10**9),
-            custom_hooks=[
-                dict(type='IterationSeedHook'),
-                dict(type='LabelCheckHook', num_images=0),
-                BankHook(),
-                *hooks,
-                self.progress,
-            ],
-            default_hooks=_default_hooks(iterations),
-            load_from=None,
-            resume=True,
-            log_level='WARNING',
-            visualizer=dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')]),
-            default_scope='mmseg',
-            experiment_name=f'screen_{self.folder.name}_{time.time_ns()}',
-        )
-        rest = Config({key: value for key, value in first.items() if key not in RUNNER_ARGUMENTS})
-        rest.train_dataloader = first.train_dataloader  # what statistics='auto' counts
-        return BankRunner(**settings, cfg=rest)
-
-    def _hooks_of(self, name: str) -> list:
-        return hooks_for_head(name, self.configs[name].get('custom_hooks') or [])
 
     def _check(self, bank: HeadBank, runner: Runner) -> None:
         """Let losses read their statistics, and give up heads whose settings do not fit."""
@@ -253,28 +198,6 @@ class Pass:
         for name in heads:
             self.folders[name].update_state(error='')
             self.folders[name].finish(self.hashes[name])
-
-
-class BankRunner(Runner):
-    """A runner whose model synchronises its gradients itself, so that nothing wraps it."""
-
-    def wrap_model(self, model_wrapper_cfg, model: nn.Module) -> nn.Module:
-        return super().wrap_model(model_wrapper_cfg, model) if not self.distributed else model
-
-
-def _default_hooks(iterations: int) -> dict:
-    step = max(1, iterations // 10)
-    return dict(
-        timer=dict(type='IterTimerHook'),
-        logger=dict(
-            type='LoggerHook', interval=max(1, iterations // 20), log_metric_by_epoch=False
-        ),
-        param_scheduler=dict(type='ParamSchedulerHook'),
-        checkpoint=dict(
-            type='WholeCheckpointHook', by_epoch=False, interval=step, max_keep_ckpts=1
-        ),
-        sampler_seed=dict(type='DistSamplerSeedHook'),
-    )
 
 
 def _own_numbers(row: dict, name: str) -> dict:

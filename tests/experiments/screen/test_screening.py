@@ -9,7 +9,7 @@ from mmengine.config import Config
 from mmseg_balance.experiments.differences import ROW
 from mmseg_balance.experiments.results import load_results
 from mmseg_balance.experiments.run_folder import RunFolder
-from mmseg_balance.experiments.screen import command, decisions, worker
+from mmseg_balance.experiments.screen import command, decisions, passes, worker
 from mmseg_balance.experiments.screen.evaluation import Scorer
 from mmseg_balance.experiments.screen.passes import group_jobs
 from mmseg_balance.metrics.confusion_file import load_confusions
@@ -24,7 +24,7 @@ def tiny(tmp_path, monkeypatch):
 
     def screen(*arguments, work='work', iters=4) -> int:
         given = ['--iters', iters, '--work-dir', tmp_path / work]
-        return command.run(parse(config, checkpoint, *arguments, *given))
+        return command.run(parse(config, checkpoint, *given, *arguments))
 
     return screen
 
@@ -53,6 +53,31 @@ def test_a_failed_head_is_told_and_the_others_finish(tiny, tmp_path, capsys):
     assert 'FAILED' in capsys.readouterr().out
     page = (tmp_path / 'work' / 'report.html').read_text()
     assert 'the loss is nan' in page
+
+
+def test_a_pass_whose_heads_all_fail_keeps_their_reasons(tiny, tmp_path, capsys):
+    """They were trained again one by one, and "every head has failed" took each reason's place."""
+    for name in ('first', 'second'):
+        (tmp_path / f'{name}.py').write_text(
+            "loss_decode = [dict(type='CrossEntropyLoss', loss_weight=float('nan'))]"
+        )
+    assert tiny('--losses', 'first.py', 'second.py') == 1
+    runs = load_results(tmp_path / 'work')['unfinished']
+    assert len(runs) == 2
+    assert all('the loss is nan' in run['error'] for run in runs)
+    assert 'one by one' not in capsys.readouterr().out
+
+
+def test_heads_whose_pass_could_not_begin_are_reported_as_failed(tiny, tmp_path, monkeypatch):
+    """Their states were an error alone, and the report ended in a KeyError for ever."""
+
+    def full(job, settings, work_dir):
+        raise OSError('the disk is full')
+
+    monkeypatch.setattr(passes, '_prepare', full)
+    assert tiny('--losses', 'ce') == 1
+    errors = {run['method']: run['error'] for run in load_results(tmp_path / 'work')['unfinished']}
+    assert errors == dict.fromkeys(('ce', 'checkpoint'), 'OSError: the disk is full')
 
 
 def test_results_have_the_fixed_schema(tiny, tmp_path, monkeypatch):
@@ -92,12 +117,28 @@ def test_results_have_the_fixed_schema(tiny, tmp_path, monkeypatch):
     assert results['recommended']['score'] == 'mIoU'
 
 
+def test_a_report_is_made_again_without_checkpoint_and_data(tiny, tmp_path, capsys):
+    assert tiny('--losses', 'ce', 'recall', '--seeds', 0, 1) == 0
+    said = capsys.readouterr().out
+    assert 'By mIoU on dev' in said
+    assert f'report: {tmp_path / "work" / "report.html"}' in said
+    before = load_results(tmp_path / 'work')
+    (tmp_path / 'tiny.pth').unlink()
+    (tmp_path / 'data').rename(tmp_path / 'elsewhere')
+    assert tiny('--report-only') == 0
+    assert load_results(tmp_path / 'work') == before
+    assert tiny('--report-only', '--choose-by', 'cal') == 0
+    after = load_results(tmp_path / 'work')
+    assert after['recommended']['score'] == after['setting']['choose_by'] == 'cal'
+    assert (after['calls'], after['environment']) == (before['calls'], before['environment'])
+
+
 def test_another_decision_rule_needs_no_training(tiny, tmp_path, monkeypatch):
     monkeypatch.setitem(decisions.DECISIONS, 'never_0', lambda logits: logits[:, 1:].argmax(1) + 1)
     assert tiny('--losses', 'ce') == 0
     head = tmp_path / 'work' / 'runs' / 'ce' / 'seed0' / 'head.pth'
     before = head.stat().st_mtime_ns
-    monkeypatch.setattr(worker.Pass, '_runner', None)  # nothing may be trained
+    monkeypatch.setattr(worker, 'bank_runner', None)  # nothing may be trained
     assert tiny('--losses', 'ce', '--decisions', 'argmax', 'never_0') == 0
     assert head.stat().st_mtime_ns == before
     methods = {run['method'] for run in load_results(tmp_path / 'work')['runs']}
@@ -169,6 +210,11 @@ def test_passes_are_balanced(heads, most, workers, sizes):
         ({}, ['--groups', 'subjects:(\\d+'], '--groups subjects:(\\d+'),
         ({}, ['--tune', '--tune-seed', 0], '--tune-seed: 0 is among --seeds'),
         ({}, ['--decisions', 'coin'], "no 'coin'"),
+        ({}, ['--losses', 'ce', '--keep', 'TYPO', 'out.pth'], "--keep: no head of 'TYPO'"),
+        ({}, ['--heads', 0], '--heads 0: give 1 or more'),
+        ({}, ['--heads', -1], '--heads -1: give 1 or more'),
+        ({}, ['--iters', 0], '--iters: 0 is not allowed'),
+        ({}, ['--report-only', '--keep', 'ce', 'out.pth'], 'give it without --report-only'),
         ({'train_cfg.by_epoch': True}, [], 'counts epochs'),
         ({'model.decode_head.channels': 8}, [], 'give the config that it was trained with'),
         ({'model.backbone': None}, [], 'has no backbone of its own'),
