@@ -25,7 +25,6 @@ NOTHING = '*Not measured yet.*'
 SIDE_BY_SIDE = ('mIoU', 'mRecall', 'acc', 'cal')
 HEADLINE = ('mIoU', 'mRecall', 'acc', 'cal')
 COUNTS = 0.005  # the least difference that advice is given for
-MOST_NAMES = 8  # in a cell
 ADVISED = ('mIoU', 'mRecall', 'cal')  # nothing is chosen for accuracy, which cross entropy serves
 LEGEND = (
     'Means over seeds on test, in %; in brackets the difference from the first row in points, over '
@@ -123,28 +122,28 @@ def _with_checkpoint(study: Study) -> list[str]:
 
 
 def advice(studies: Sequence[Study]) -> str:
-    """What is better than the baseline on test, for each score; by the rule of ``found``."""
+    """What is better than the baseline on test: a row for each study, a column for each score."""
     ordered = [*of_kind(studies, FULL), *of_kind(studies, HEADS)]
     compared = [study for study in ordered if _with_intervals(study)]
     if not compared:
         return NOTHING
     rows = []
-    for score in ADVISED:
-        for study in compared:
-            better = ranked(study, score)
-            first, second = [*(_with_cost(study, row) for row in better[:2]), '–', '–'][:2]
-            helping = [row['method'] for row in better]
-            rest = [m for m in _with_intervals(study) if m not in helping]
-            rows.append([SCORES[score], study.title, first, second, _rest(study, rest, score)])
-    head = ['for a better', 'on', 'first', 'second', 'not shown to help']
+    for study in compared:
+        better = [ranked(study, score) for score in ADVISED]
+        best = ['<br>'.join(_with_cost(study, row) for row in part[:2]) for part in better]
+        helping = {row['method'] for part in better for row in part}
+        judged = _with_intervals(study)
+        rest = ', '.join(name_of(method) for method in judged if method not in helping)
+        title = f'{study.title} ({len(judged)} methods)'
+        rows.append([title, *(cell or '–' for cell in (*best, rest))])
+    head = ['on', *(f'better {SCORES[score]}' for score in ADVISED), 'not shown to help in any']
     text = [table(head, rows), '', ADVICE_RULE]
     return '\n'.join([*text, *disagreements(compared)])
 
 
 ADVICE_RULE = (
-    'A method stands under first or second only if its difference from cross entropy on test is told '
-    'from zero (95 % interval, Holm-adjusted p < 0.05) and half a point or more. An interval that holds zero '
-    'shows no help; what ran with one seed is not judged. Screening trains the head alone. '
+    'The best two methods whose difference from cross entropy on test is told from zero (95 % interval, '
+    'Holm-adjusted p < 0.05) and half a point or more; –: there is none. What ran with one seed is not judged. Screening trains the head alone. '
     'Calibration is the score of Taubert et al.; the proper scores, NLL and Brier, can disagree.'
 )
 
@@ -152,20 +151,6 @@ ADVICE_RULE = (
 def _with_intervals(study: Study) -> list[str]:
     """The methods whose difference has an interval: two seeds or more."""
     return [m for m in study.methods[1:] if has_interval(study.row(m, HEADLINE[0]))]
-
-
-def _rest(study: Study, methods: Sequence[str], score: str) -> str:
-    """The methods that are not shown to help: the worse ones, those that gain too little, others."""
-    said: dict[str, list[str]] = {'worse': [], 'better': [], '': []}
-    for method in methods:
-        verdict = found(study.row(method, score))
-        said[verdict if verdict in said else ''].append(name_of(method))
-    others = said['']
-    if len(others) > MOST_NAMES:
-        others = [f'{len(others)} others']
-    parts = [f'worse: {", ".join(said["worse"])}'] if said['worse'] else []
-    parts += [f'below half a point: {", ".join(said["better"])}'] if said['better'] else []
-    return '; '.join([*parts, *([', '.join(others)] if others else [])]) or '–'
 
 
 def ranked(study: Study, score: str) -> list[dict]:
