@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from mmseg_balance.experiments.recommendation import CHECKPOINT, direction
+from mmseg_balance.experiments.recommendation import direction
 from tools.evidence.claims import claims_table
 from tools.evidence.ranking import rank_agreements, ranks_over_data
 from tools.evidence.store import (
@@ -14,6 +14,7 @@ from tools.evidence.store import (
     Study,
     found,
     has_interval,
+    is_checkpoint,
     marked,
     name_of,
     of_kind,
@@ -37,8 +38,14 @@ PLAN = (
     ('t1_ccp', 'T1 on CCP, full', '4 × 3'),
     ('t2_camvid', 'T2 on CamVid, full', '3 × 3'),
     ('t1_camvid_12k', 'T1 on CamVid, four times as long', '2 × 2'),
-    ('screen_camvid', 'T1 on CamVid, screening', 'every loss, sampler and decision × 5, tuned'),
-    ('screen_ccp', 'T1 on CCP, screening', 'the same'),
+    ('screen_camvid', 'T1 on CamVid, screening', 'every loss × 5, tuned'),
+    (
+        'screen_samplers_camvid',
+        'T1 on CamVid, samplers and decisions, screening',
+        'every sampler and decision × 5, tuned',
+    ),
+    ('screen_ccp', 'T1 on CCP, screening', 'every loss, sampler and decision × 5, tuned'),
+    ('screen_samplers_ccp', 'T1 on CCP, samplers and decisions, screening', 'of these'),
     ('screen_chase_db1', 'T1 on CHASE_DB1, screening', 'the same'),
     ('screen_street_scenes', 'T1 on StreetScenes, screening', 'the same'),
     ('screen_t2_camvid', 'T2 on CamVid, screening', 'the same'),
@@ -82,7 +89,7 @@ def _each(studies: Sequence[Study], made: Callable[[Study], str]) -> str:
 
 def provenance(study: Study) -> str:
     """Where the numbers come from, in a line."""
-    at, seeds = study.setting, {m: len(s) for m, s in study.seeds.items() if m != CHECKPOINT}
+    at, seeds = study.setting, {m: len(study.seeds[m]) for m in study.methods}
     few, many = min(seeds.values()), max(seeds.values())
     number = f'{many} seed{"s" * (many > 1)}' if few == many else f'{few} to {many} seeds'
     return f'{at["data"]}, {at["test_images"]} test images, {at["length"]}, {number}'
@@ -118,7 +125,7 @@ def dev_and_test(study: Study) -> str:
 
 
 def _with_checkpoint(study: Study) -> list[str]:
-    return [*study.methods, *([CHECKPOINT] if CHECKPOINT in study.seeds else [])]
+    return [*study.methods, *filter(is_checkpoint, study.seeds)]
 
 
 def advice(studies: Sequence[Study]) -> str:

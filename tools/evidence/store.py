@@ -46,6 +46,17 @@ NAMES = {
     'soft_iou_ce': 'soft IoU + cross entropy',
     CHECKPOINT: 'the checkpoint as it was',
 }
+# What a method's name says after its loss: samplers and decisions.
+ADDED = {
+    'balance_batch_camvid': 'Balance-batch',
+    'balance_batch_ccp': 'Balance-batch',
+    'repeat_factor': 'repeat factors',
+    'rare_class': 'rare-class sampling',
+    'rare_class_paste': 'rare-class paste',
+    'performance': 'performance sampling',
+    'iou': 'decision for IoU',
+    'dice': 'decision for Dice',
+}
 # Composites of Taubert et al., by their own names.
 TAUBERT = re.compile('w?[df]l(a|n)?w?ce')
 
@@ -78,7 +89,7 @@ class Study:
     def methods(self) -> list[str]:
         """The baseline first."""
         found = [method.name for method in methods_of(self.content)]
-        return [name for name in found if name != CHECKPOINT]
+        return [name for name in found if not is_checkpoint(name)]
 
     @property
     def baseline(self) -> str:
@@ -136,11 +147,21 @@ def name_of(method: str) -> str:
     """As the pages call a method.
 
     >>> name_of('ce'), name_of('ce + balance_batch_ccp'), name_of('dlawce')
-    ('cross entropy', 'cross entropy, balance_batch_ccp', 'DLAWCE')
+    ('cross entropy', 'cross entropy with Balance-batch', 'DLAWCE')
     """
-    loss, _, rest = method.partition(' + ')
+    loss, *added = method.split(' + ')
     name = NAMES.get(loss.lower()) or (loss.upper() if TAUBERT.fullmatch(loss) else loss)
-    return name.replace('_', ' ') + (f', {rest}' if rest else '')
+    rest = ' and '.join(ADDED.get(part, part.replace('_', ' ')) for part in added)
+    return name.replace('_', ' ') + (f' with {rest}' if rest else '')
+
+
+def is_checkpoint(method: str) -> bool:
+    """Whether it is the network as it was trained, with whatever decision.
+
+    >>> is_checkpoint('checkpoint + iou'), is_checkpoint('ce + iou')
+    (True, False)
+    """
+    return method.partition(' + ')[0] == CHECKPOINT
 
 
 def has_interval(row: dict | None) -> bool:
