@@ -22,6 +22,7 @@ from tempfile import NamedTemporaryFile
 
 from mmseg_balance.benchmarking import record
 from mmseg_balance.benchmarking.kernel_cases import Case, cases
+from mmseg_balance.runtime.atomic_files import write_text
 
 CAPABILITIES = {80: 108, 90: 132, 100: 148}  # and the processors of A100, H100 and B200
 PAGE_SECTION = 'compiled kernels'
@@ -262,7 +263,7 @@ def main() -> None:
     rows = _in_processes(args.quick)
     if args.json:
         content = dict(versions=versions(), capabilities=rows)
-        record.save(args.json, json.dumps(content, indent=1) + '\n')
+        write_text(args.json, json.dumps(content, indent=1) + '\n')
     text = record.markdown(one_table(rows))
     if args.markdown:
         heading = ', '.join(f'{name} {version}' for name, version in versions().items())

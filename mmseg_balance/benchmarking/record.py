@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from rich.table import Table
 
-from mmseg_balance.runtime.atomic_files import atomic_write
+from mmseg_balance.runtime.atomic_files import write_text
 from mmseg_balance.runtime.console import wide_console
 from mmseg_balance.runtime.environment import processor, versions
 
@@ -70,7 +70,7 @@ def write(path: Path, benchmark: str, tables: list[dict]) -> list[dict]:
     before = json.loads(path.read_text(encoding='utf-8'))['tables'] if path.is_file() else []
     by_title = {table['title']: table for table in [*before, *tables]}
     record = dict(benchmark=benchmark, tables=list(by_title.values()))
-    save(path, json.dumps(record, indent=1, default=_plain) + '\n')
+    write_text(path, json.dumps(record, indent=1, default=_plain) + '\n')
     return record['tables']
 
 
@@ -107,13 +107,7 @@ def replace_section(path: Path, section: str, text: str) -> None:
         raise ValueError(f'{path} has no {end} below {start}: add that line where the section ends')
     if not marked:
         before, after = f'{before.rstrip()}\n\n' if before.strip() else '', '\n'
-    save(path, f'{before}{start}\n{text}\n{end}{after}')
-
-
-def save(path: Path, text: str) -> None:
-    """Write a file, whole or not at all."""
-    with atomic_write(path) as file:
-        file.write(text.encode())
+    write_text(path, f'{before}{start}\n{text}\n{end}{after}')
 
 
 def _sentence(facts: dict) -> str:

@@ -18,8 +18,8 @@ from mmseg_balance.doctor.fixes import fix_text
 from mmseg_balance.doctor.imbalance_view import class_rows
 from mmseg_balance.doctor.reading import Reading
 from mmseg_balance.experiments.report import png_url
-from mmseg_balance.experiments.results import write_text
 from mmseg_balance.experiments.strips import paint
+from mmseg_balance.runtime.atomic_files import write_text
 
 PICTURE = 320  # longest side
 STRANGE = (255, 0, 255)  # colour of values that are no class

@@ -12,7 +12,6 @@ from markupsafe import Markup
 from mmseg_balance.experiments.figures import draw_all, method_colours
 from mmseg_balance.experiments.per_class import FULL_COLOUR, class_table, gain_colour
 from mmseg_balance.experiments.progress import time_text
-from mmseg_balance.experiments.results import write_text
 from mmseg_balance.experiments.strips import paint, read_labels
 from mmseg_balance.experiments.summary import (
     Column,
@@ -28,6 +27,7 @@ from mmseg_balance.experiments.tables import (
     difference_rows,
     tried_text,
 )
+from mmseg_balance.runtime.atomic_files import write_text
 
 HERE = Path(__file__).parent
 QUESTIONS = (

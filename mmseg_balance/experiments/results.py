@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 from typing import Any
 
-from mmseg_balance.runtime.atomic_files import atomic_write
+from mmseg_balance.runtime.atomic_files import write_text
 
 FORMAT = 2
 
@@ -25,12 +25,6 @@ def plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file atomically."""
-    with atomic_write(path) as file:
-        file.write(text.encode())
 
 
 def write_json(path: Path, content: Any) -> None:

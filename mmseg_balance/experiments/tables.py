@@ -9,7 +9,6 @@ from pathlib import Path
 from mmseg_balance.experiments.differences import UNDECIDED, verdict
 from mmseg_balance.experiments.plan import CHECKPOINT
 from mmseg_balance.experiments.progress import time_text
-from mmseg_balance.experiments.results import write_text
 from mmseg_balance.experiments.summary import (
     Cell,
     Method,
@@ -18,6 +17,7 @@ from mmseg_balance.experiments.summary import (
     methods_of,
     summarise,
 )
+from mmseg_balance.runtime.atomic_files import write_text
 
 
 def markdown_cell(cell: Cell) -> str:

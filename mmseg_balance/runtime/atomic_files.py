@@ -57,6 +57,12 @@ def atomic_write(path: str | os.PathLike) -> Iterator[BinaryIO]:
     _sync_folder(path.parent)
 
 
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a text file by :func:`atomic_write`, in UTF-8."""
+    with atomic_write(path) as file:
+        file.write(text.encode())
+
+
 def _sync_folder(folder: Path) -> None:
     """The new name is on the disk too; not every file system can be asked for that."""
     with suppress(OSError):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from mmseg_balance.runtime.atomic_files import atomic_write
+from mmseg_balance.runtime.atomic_files import write_text
 from mmseg_balance.statistics.class_statistics import ClassStatistics
 
 TRAIN, DEV = 0, 1
@@ -192,6 +192,5 @@ def write_split(names: Sequence[str], dev: np.ndarray, folder: Path) -> tuple[Pa
     paths = folder / 'train.txt', folder / 'dev.txt'
     for path, chosen in zip(paths, (~dev, dev), strict=True):
         taken = [name for name, take in zip(names, chosen, strict=True) if take]
-        with atomic_write(path) as file:
-            file.write(''.join(f'{name}\n' for name in taken).encode())
+        write_text(path, ''.join(f'{name}\n' for name in taken))
     return paths

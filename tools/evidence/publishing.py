@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmseg_balance.experiments.recommendation import CHECKPOINT, all_differences
-from mmseg_balance.experiments.results import FORMAT, load_results, plain, read_json, write_text
+from mmseg_balance.experiments.results import FORMAT, load_results, plain, read_json
+from mmseg_balance.runtime.atomic_files import write_text
 
 CONFUSIONS = 'confusions'
 FILE_LIMIT, NAME_LIMIT = 300_000, 6_000_000  # bytes

@@ -13,6 +13,7 @@ from rich.console import Console
 
 from mmseg_balance.benchmarking import record
 from mmseg_balance.benchmarking.gpu_report.sections import Section, all_sections
+from mmseg_balance.runtime.atomic_files import write_text
 from mmseg_balance.runtime.environment import environment
 from mmseg_balance.runtime.processes import last_words, run_process
 
@@ -160,9 +161,9 @@ def write(args: argparse.Namespace, found: list[dict]) -> None:
     """``report.json``, ``report.md`` and, if wanted, their place in a page."""
     facts = environment()
     report = dict(dry_run=args.dry_run, environment=facts, sections=found)
-    record.save(args.out / 'report.json', json.dumps(report, indent=1) + '\n')
+    write_text(args.out / 'report.json', json.dumps(report, indent=1) + '\n')
     text = page(report)
-    record.save(args.out / 'report.md', text + '\n')
+    write_text(args.out / 'report.md', text + '\n')
     if args.markdown:
         record.replace_section(args.markdown, PAGE_SECTION, text)
 
