@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from mmengine.logging import print_log
 
-from mmseg_balance.runtime.atomic_files import atomic_write, remove_partial_files
+from mmseg_balance.runtime.atomic_files import remove_partial_files, write_text
 from mmseg_balance.runtime.checkpoints import UntrustedCheckpointError, safe_loading
 
 POINTER = 'last_checkpoint'
@@ -37,8 +37,7 @@ def point_to_whole_checkpoint(folder: str | Path, template: str = 'iter_{}.pth')
         damage = what_is_damaged(path)
         if damage is None:
             if str(path) != text:
-                with atomic_write(pointer) as file:
-                    file.write(str(path).encode())
+                write_text(pointer, str(path))
             return path
         _warn(f'{path} is damaged ({damage}): going back to the checkpoint before it')
     if candidates or text:

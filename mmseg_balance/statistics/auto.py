@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 from torch.utils.data import get_worker_info
 
-from mmseg_balance.runtime.atomic_files import atomic_write
+from mmseg_balance.runtime.atomic_files import write_text
 from mmseg_balance.runtime.locks import file_lock
 from mmseg_balance.statistics.class_statistics import ClassStatistics
 from mmseg_balance.statistics.label_scan import LabelSource
@@ -119,8 +119,7 @@ def _scan_on_rank_0(dataset, path: Path) -> Path:
         try:
             _scan(dataset, path)
         except Exception as error:
-            with atomic_write(failure) as file:
-                file.write(f'{type(error).__name__}: {error}'.encode())
+            write_text(failure, f'{type(error).__name__}: {error}')
             raise
     return path
 
