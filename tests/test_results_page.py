@@ -12,7 +12,7 @@ from mmseg_balance.functional.groups import make_groups
 from mmseg_balance.functional.per_image import per_image_scores
 from mmseg_balance.metrics.confusion_file import load_confusions
 from tests.support.comparison_samples import write_results, write_run
-from tools.evidence import claims, pages, publishing, ranking, sections, store, zoo
+from tools.evidence import advice, claims, details, pages, publishing, ranking, sections, store, zoo
 from tools.evidence.figures import draw, names_of
 from tools.evidence.store import Study
 
@@ -138,19 +138,28 @@ def test_kept_differences_follow_from_the_kept_confusion_matrices(repository):
 
 
 def test_advice_has_only_what_is_told_from_the_baseline_on_test():
-    text = sections.advice([study()])
+    text = advice.advice([study()])
     line = next(line for line in text.splitlines() if line.startswith('| t (3 methods) |'))
-    assert line.split(' | ')[1] == 'recall loss +2.0 [+1.0, +3.0]'
-    assert line.endswith('weighted cross entropy, loss max-pooling |')
+    assert line.split(' | ')[1:] == 2 * ['recall loss +2.0 [+1.0, +3.0]'] + [
+        'recall loss +2.0 [+1.0, +3.0] |'
+    ]
+
+
+def test_what_never_helped_is_named_when_it_was_judged_twice():
+    said = 'not shown to help in any of these scores: weighted cross entropy, loss max-pooling.'
+    assert said in advice.advice([study(), study('u')])
+    assert 'not shown to help' not in advice.advice([study()])
+    helping = study('u', gain={**GAIN, 'lmp': 0.02})
+    assert said.replace(', loss max-pooling', '') in advice.advice([study(), helping])
 
 
 def test_a_difference_below_half_a_point_is_no_advice():
-    text = sections.advice([study(gain={**GAIN, 'recall': 0.004})])
+    text = advice.advice([study(gain={**GAIN, 'recall': 0.004})])
     assert 'recall loss +0.4' not in text
 
 
 def test_one_seed_is_neither_advice_nor_headline():
-    for section in (sections.advice, sections.headline):
+    for section in (advice.advice, sections.headline):
         assert section([study(seeds=1)]) == sections.NOTHING
 
 
@@ -159,13 +168,13 @@ def test_advice_names_what_a_method_costs():
     for found in mixed.content['differences']:
         if (found['method'], found['score']) == ('recall', 'acc'):
             found.update(mean=-0.015, low=-0.02, high=-0.01)
-    text = sections.advice([mixed])
+    text = advice.advice([mixed])
     assert '| recall loss +2.0 [+1.0, +3.0]; costs accuracy −1.5 |' in text
 
 
 def test_data_sets_that_disagree_are_named():
     other = study('u', gain={**GAIN, 'recall': -0.02})
-    text = sections.advice([study(), other])
+    text = advice.advice([study(), other])
     assert 'Data sets disagree on recall loss: mIoU is better on t and worse on u.' in text
 
 
@@ -176,9 +185,27 @@ def test_what_cannot_be_told_is_not_bold():
 
 
 def test_losses_of_a_method_are_listed():
-    text = sections.against([study()])
-    assert '- t: weighted cross entropy is worse in mIoU −3.0 [−4.0, −2.0]' in text
-    assert 'no score is shown to gain from weighted cross entropy, loss max-pooling.' in text
+    text = details.losses_of(study())
+    assert '- weighted cross entropy is worse in mIoU −3.0 [−4.0, −2.0]' in text
+    assert 'No score is shown to gain from weighted cross entropy, loss max-pooling.' in text
+
+
+def test_losses_of_all_studies_are_a_range():
+    other = study('u', gain={**GAIN, 'wce': -0.05})
+    text = sections.against([study(), other])
+    line = next(line for line in text.splitlines() if line.startswith('| weighted'))
+    assert line.startswith('| weighted cross entropy | −3.0 to −5.0 (2) |')
+    assert 'recall loss' not in text
+
+
+def test_one_table_has_every_data_set():
+    heads = study('s', 'screen', title='T1 on A, screening')
+    other = study('u', 'screen', gain={**GAIN, 'recall': 0.03}, title='T1 on B, screening')
+    lines = sections.screened_losses([heads, other]).splitlines()
+    assert lines[0].startswith('| method | mIoU, T1 on A | mIoU, T1 on B | mean recall, T1 on A |')
+    assert lines[2].startswith('| recall loss | **+2.0** | **+3.0** |')
+    assert lines[3].startswith('| loss max-pooling | 0.0 | 0.0 |')
+    assert sections.screened_samplers([heads]) == sections.NOTHING
 
 
 @pytest.mark.parametrize(
@@ -234,9 +261,10 @@ def test_json_has_a_line_for_each_run_and_no_path_of_the_machine(tmp_path):
 
 
 def test_examples_of_the_tools():
-    tried = doctest.testmod(store)
-    assert tried.attempted
-    assert not tried.failed
+    for module in (store, sections):
+        tried = doctest.testmod(module)
+        assert tried.attempted
+        assert not tried.failed
 
 
 def test_a_sampler_is_compared_with_its_own_loss(tmp_path):

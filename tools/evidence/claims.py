@@ -3,15 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tools.evidence.store import SCORES, Study, found, has_interval, name_of, points
+from tools.evidence.store import Study, found, has_interval, points
+from tools.evidence.tables import table
 
 HELD, NOT_HELD, UNDECIDED = 'held', 'not held', 'undecided'
-NOT_MEASURED, NO_INTERVAL = 'not measured', 'no interval (one seed)'
+NOT_MEASURED, NO_INTERVAL = 'not measured', 'one seed'
+VERDICTS = (HELD, NOT_HELD, UNDECIDED, NO_INTERVAL)
 RULE = (
     '*Held*: the difference on test lies on the claimed side of zero (Holm-adjusted p < 0.05). *Not held*: on the '
     'other side. *Undecided*: it cannot be told from zero. Where a paper says how much a score may '
     'fall at most, that bound takes the place of zero: held when the whole 95 % interval is above it, not held '
-    'when the whole interval is below. *Not measured*: no run. *No interval*: one seed, which decides nothing.'
+    'when the whole interval is below. *One seed*: no interval, which decides nothing. –: none.'
 )
 
 
@@ -49,7 +51,7 @@ CLAIMS = (
     Claim('Tian', 'and costs mIoU', '−25.7 (balanced, minority classes)', 'wce', 'mIoU', expected='worse'),
     Claim('Taubert', 'focal loss calibrates badly', 'cal 60 to 71 against 89 to 95', 'focal', 'cal', expected='worse'),
     Claim('Taubert', 'max-pooled cross entropy calibrates badly', 'cal 35 to 69 against 89 to 95', 'lmp', 'cal', expected='worse'),
-    Claim('Taubert', 'Dice scheduled to weighted cross entropy finds ignored classes', 'no class ignored on Cityscapes', 'dlnwce', 'mRecall'),
+    Claim('Taubert', 'Dice scheduled to weighted cross entropy finds ignored classes (mean recall)', 'no class ignored on Cityscapes', 'dlnwce', 'mRecall'),
     Claim('Huang', 'Balance-batch raises mIoU with cross entropy', '+0.4', 'ce + balance_batch', 'mIoU'),
     Claim('Huang', 'with Dice', '+0.9', 'soft_dice + balance_batch', 'mIoU', baseline='soft_dice'),
     Claim('Huang', 'with IoU', '+3.8', 'soft_iou + balance_batch', 'mIoU', baseline='soft_iou'),
@@ -75,17 +77,19 @@ def judged(claim: Claim, study: Study) -> tuple[str, dict | None]:
 
 
 def claims_table(studies: Sequence[Study]) -> str:
-    """One row for each claim and study that measured it."""
-    lines = ["| paper | claim | the paper's number | measured on | difference on test | verdict |",
-             '|---|---|---|---|---|---|']  # fmt: skip
+    """A row for each claim, a column for each verdict with the studies that give it."""
+    head = ['paper', 'claim', "the paper's number", *VERDICTS]
+    rows = []
     for claim in CLAIMS:
-        start = f'| {claim.paper} | {claim.text} | {claim.number} |'
-        answers = [(study, *judged(claim, study)) for study in studies]
-        answers = [answer for answer in answers if answer[2] is not None]
-        for study, verdict, row in answers:
-            what = f'{SCORES[claim.score]}: {points(row)}'
-            shown = verdict if verdict == NO_INTERVAL else f'**{verdict}**'
-            lines.append(f'{start} {study.title} | {what} | {shown} |')
-        if not answers:
-            lines.append(f'{start} | {name_of(claim.method)}: no run | {NOT_MEASURED} |')
-    return '\n'.join([RULE, '', *lines])
+        said: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
+        for study in studies:
+            verdict, row = judged(claim, study)
+            if row is not None:
+                said[verdict].append(f'{study.title}: {points(row)}')
+        rows.append([
+            claim.paper,
+            claim.text,
+            claim.number,
+            *('<br>'.join(cell) or '–' for cell in said.values()),
+        ])  # fmt: skip
+    return '\n\n'.join([RULE, table(head, rows)])

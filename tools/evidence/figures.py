@@ -18,19 +18,24 @@ CURVES = {
     'cal': ('calibration on dev, %', 100),
 }
 FOREST = ('mIoU', 'mRecall', 'acc', 'cal')
+CURVES_FILE = 'curves_{}.png'
 INK_OF = {'better': COLORS[0], 'worse': COLORS[1]}
 
 
 def makers(study: Study) -> dict[str, tuple[str, Callable[[Study], Figure]]]:
     """File name of each figure of a study, its alternative text, and what draws it."""
     found_ = {}
-    if study.kind == FULL and any('curves' in run for run in study.content['runs']):
-        found_[f'curves_{study.name}.png'] = ('Scores on dev while training', curves)
+    if has_curves(study):
+        found_[CURVES_FILE.format(study.name)] = ('Scores on dev while training', curves)
     if len(study.methods) > 1:
         found_[f'differences_{study.name}.png'] = ('Differences with 95 % intervals', forest)
         if any(run['split'] == 'dev' for run in study.content['runs']):
             found_[f'dev_test_{study.name}.png'] = ('Differences on dev and on test', dev_test)
     return found_
+
+
+def has_curves(study: Study) -> bool:
+    return study.kind == FULL and any('curves' in run for run in study.content['runs'])
 
 
 def names_of(study: Study) -> dict[str, str]:

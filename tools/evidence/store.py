@@ -48,6 +48,7 @@ NAMES = {
 }
 # What a method's name says after its loss: samplers and decisions.
 ADDED = {
+    'balance_batch': 'Balance-batch',
     'balance_batch_camvid': 'Balance-batch',
     'balance_batch_ccp': 'Balance-batch',
     'repeat_factor': 'repeat factors',

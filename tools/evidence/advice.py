@@ -1,0 +1,104 @@
+"""Which methods are shown to be better, at what cost, and which are not."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from mmseg_balance.experiments.recommendation import direction
+from tools.evidence.store import (
+    FULL,
+    HEADS,
+    PROPER,
+    SCORES,
+    Study,
+    found,
+    has_interval,
+    name_of,
+    of_kind,
+    points,
+    signed,
+)
+from tools.evidence.tables import HEADLINE, NOTHING, table
+
+COUNTS = 0.005  # the least difference that advice is given for
+ADVISED = ('mIoU', 'mRecall', 'cal')  # nothing is chosen for accuracy, which cross entropy serves
+RULE = (
+    'The best two methods whose difference from cross entropy on test is told from zero (95 % interval, '
+    'Holm-adjusted p < 0.05) and half a point or more; –: there is none. What ran with one seed is not judged. Screening trains the head alone. '
+    'Calibration is the score of Taubert et al.; the proper scores, NLL and Brier, can disagree.'
+)
+
+
+def advice(studies: Sequence[Study]) -> str:
+    """What is better than the baseline on test: a row for each study, a column for each score."""
+    ordered = [*of_kind(studies, FULL), *of_kind(studies, HEADS)]
+    compared = [study for study in ordered if with_intervals(study)]
+    if not compared:
+        return NOTHING
+    rows = []
+    for study in compared:
+        best = [
+            '<br>'.join(_with_cost(study, row) for row in ranked(study, score)[:2])
+            for score in ADVISED
+        ]
+        rows.append(
+            [
+                f'{study.title} ({len(with_intervals(study))} methods)',
+                *(cell or '–' for cell in best),
+            ]
+        )
+    head = ['on', *(f'better {SCORES[score]}' for score in ADVISED)]
+    said = ' '.join([*never(compared), *disagreements(compared)])
+    return '\n\n'.join(part for part in (table(head, rows), RULE, said) if part)
+
+
+def with_intervals(study: Study) -> list[str]:
+    """The methods whose difference has an interval: two seeds or more."""
+    return [m for m in study.methods[1:] if has_interval(study.row(m, HEADLINE[0]))]
+
+
+def ranked(study: Study, score: str) -> list[dict]:
+    """Rows of the methods that are better on test by an amount that counts, best first."""
+    rows = [study.row(method, score) for method in study.methods[1:]]
+    better = [row for row in rows if found(row) == 'better' and abs(row['mean']) >= COUNTS]
+    return sorted(better, key=lambda row: -direction(score) * row['mean'])
+
+
+def _with_cost(study: Study, row: dict) -> str:
+    """A method, its gain, and what it loses for that."""
+    judged = (*HEADLINE, *PROPER) if row['score'] == 'cal' else HEADLINE
+    others = [study.row(row['method'], score) for score in judged]
+    losses = [
+        f'{(SCORES | PROPER)[other["score"]]} {signed(other["mean"], other["score"])}'
+        for other in others
+        if found(other) == 'worse'
+    ]
+    cost = f'; costs {", ".join(losses)}' if losses else ''
+    return f'{name_of(row["method"])} {points(row)}{cost}'
+
+
+def never(studies: Sequence[Study]) -> list[str]:
+    """Methods that were judged more than once, and never shown to gain a score of advice."""
+    tried: Counter[str] = Counter()
+    helped = set()
+    for study in studies:
+        helped |= {name_of(row['method']) for score in ADVISED for row in ranked(study, score)}
+        tried.update(map(name_of, with_intervals(study)))
+    names = [name for name, times in tried.items() if times > 1 and name not in helped]
+    said = 'Judged in two studies or more and not shown to help in any of these scores'
+    return [f'{said}: {", ".join(names)}.'] if names else []
+
+
+def disagreements(studies: Sequence[Study]) -> list[str]:
+    """Methods that are better in one study and worse in another."""
+    lines = []
+    for score in HEADLINE:
+        said: dict[str, dict[str, list[str]]] = {}
+        for study in studies:
+            for method in study.methods[1:]:
+                verdict = found(study.row(method, score))
+                said.setdefault(name_of(method), {}).setdefault(verdict, []).append(study.title)
+        for method, by in said.items():
+            if 'better' in by and 'worse' in by:
+                lines += [f'Data sets disagree on {method}: {SCORES[score]} is better on '
+                          f'{", ".join(by["better"])} and worse on {", ".join(by["worse"])}.']  # fmt: skip
+    return lines

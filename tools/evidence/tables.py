@@ -1,0 +1,106 @@
+"""Tables of one study or several, in Markdown."""
+
+from collections.abc import Sequence
+
+from tools.evidence.store import SCORES, Study, found, is_checkpoint, marked, name_of, signed
+
+NOTHING = '*Not measured yet.*'
+HEADLINE = SIDE_BY_SIDE = ('mIoU', 'mRecall', 'acc', 'cal')
+LEGEND = (
+    'Means over seeds on test, in %; in brackets the difference from the first row in points, over '
+    'the seeds that both have, with its 95 % interval. Bold: told from zero (Holm-adjusted p < 0.05); all others cannot be told from '
+    'the first row. Without an interval: one seed.'
+)
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [' | '.join(row) for row in (head, ['---'] * len(head), *rows)]
+    return '\n'.join(f'| {line} |' for line in lines)
+
+
+def provenance(study: Study) -> str:
+    """Where the numbers come from, in a line."""
+    at, seeds = study.setting, {m: len(study.seeds[m]) for m in study.methods}
+    few, many = min(seeds.values()), max(seeds.values())
+    number = f'{many} seed{"s" * (many > 1)}' if few == many else f'{few} to {many} seeds'
+    return f'{at["data"]}, {at["test_images"]} test images, {at["length"]}, {number}'
+
+
+def test_table(study: Study, scores: Sequence[str]) -> str:
+    """Means of the baseline, then of every method with its difference."""
+    rows = []
+    for method in _with_checkpoint(study):
+        cells = []
+        for score in scores:
+            mean = study.cell(method, score).mean
+            text = 'n/a' if mean is None else f'{mean:.1f}'
+            row = study.row(method, score)
+            cells.append(text if row is None else f'{text} ({marked(row)})')
+        rows.append([name_of(method), str(len(study.seeds[method]) or '–'), *cells])
+    head = ['method', 'seeds', *(SCORES[score] for score in scores)]
+    return table(head, rows)
+
+
+def dev_and_test(study: Study) -> str:
+    """Differences from the baseline on both splits."""
+    rows = []
+    for method in _with_checkpoint(study)[1:]:
+        cells = [
+            marked(study.row(method, score, split))
+            for score in SIDE_BY_SIDE
+            for split in ('dev', 'test')
+        ]
+        rows.append([name_of(method), *cells])
+    head = [f'{SCORES[score]}, {split}' for score in SIDE_BY_SIDE for split in ('dev', 'test')]
+    return table(['method', *head], rows)
+
+
+def _with_checkpoint(study: Study) -> list[str]:
+    return [*study.methods, *filter(is_checkpoint, study.seeds)]
+
+
+def class_table(study: Study) -> str:
+    """IoU of each class, mean over seeds."""
+    rows = []
+    for method in study.methods:
+        runs = [r for r in study.content['runs'] if (r['method'], r['split']) == (method, 'test')]
+        cells = []
+        for values in zip(*(run['per_class']['IoU'] for run in runs), strict=True):
+            known = [value for value in values if value is not None]
+            cells.append(f'{100 * sum(known) / len(known):.1f}' if known else 'n/a')
+        rows.append([name_of(method), *cells])
+    return table(['method', *study.content['classes']], rows)
+
+
+def across(studies: Sequence[Study], scores: Sequence[str]) -> str:
+    """Differences on test, without their intervals, of every method on every data set."""
+    rows_of: dict[str, dict[tuple[str, str], dict]] = {}
+    for study in studies:
+        for method in study.methods[1:]:
+            of_method = rows_of.setdefault(name_of(method), {})
+            for score in scores:
+                of_method[score, study.name] = study.row(method, score)
+
+    def gain(name: str) -> float:
+        known = [row['mean'] for (s, _), row in rows_of[name].items() if row and s == scores[0]]
+        return sum(known) / max(1, len(known))
+
+    places = [(score, study) for score in scores for study in studies]
+    head = ['method', *(f'{SCORES[score]}, {place_of(study)}' for score, study in places)]
+    rows = [
+        [name, *(_difference(rows_of[name].get((score, study.name))) for score, study in places)]
+        for name in sorted(rows_of, key=gain, reverse=True)
+    ]
+    return table(head, rows)
+
+
+def _difference(row: dict | None) -> str:
+    if row is None:
+        return '–'
+    text = signed(row['mean'], row['score'])
+    return f'**{text}**' if found(row) in ('better', 'worse') else text
+
+
+def place_of(study: Study) -> str:
+    """Network and data of a study, the start of its title."""
+    return study.title.partition(',')[0]
