@@ -58,9 +58,9 @@ def sum_by_label(
     """
     dtype = values.dtype if values.dtype.is_floating_point else torch.float32
     if num_classes <= MAX_CLASSES and kernels_take(values):
-        from mmseg_balance.functional.primitives.triton import launches
+        from mmseg_balance.functional.primitives.triton.label_sums import label_sums
 
-        return launches.label_sums(values, labels, num_classes, ignore_index).to(dtype)
+        return label_sums(values, labels, num_classes, ignore_index).to(dtype)
     index, slots, ignored = _slots(labels, num_classes, ignore_index)
     sums = torch.zeros((len(labels), slots), dtype=torch.float64, device=values.device)
     for image in range(len(labels)):

@@ -16,8 +16,9 @@ from mmseg_balance.experiments.publication import announce, calls_so_far, choice
 from mmseg_balance.experiments.recommendation import check_choice
 from mmseg_balance.experiments.screen.decisions import find_decisions
 from mmseg_balance.experiments.screen.frozen import load_frozen, make_head
+from mmseg_balance.experiments.screen.jobs import HeadJob, make_jobs
 from mmseg_balance.experiments.screen.keep import check_kept, keep_head
-from mmseg_balance.experiments.screen.passes import HeadJob, Passes, make_jobs
+from mmseg_balance.experiments.screen.passes import Passes
 from mmseg_balance.experiments.screen.plan import HeadRun
 from mmseg_balance.experiments.screen.progress import ScreenProgress
 from mmseg_balance.experiments.strips import fixed_images

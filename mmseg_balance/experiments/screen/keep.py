@@ -8,7 +8,7 @@ import torch
 from mmengine.runner import save_checkpoint
 
 from mmseg_balance.experiments.screen.frozen import HEAD
-from mmseg_balance.experiments.screen.passes import HeadJob
+from mmseg_balance.experiments.screen.jobs import HeadJob
 from mmseg_balance.experiments.screen.plan import HEAD_FILE
 from mmseg_balance.runtime.checkpoints import read_weights
 

@@ -11,7 +11,7 @@ from mmseg_balance.experiments.results import load_results
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.screen import command, decisions, passes, worker
 from mmseg_balance.experiments.screen.evaluation import Scorer
-from mmseg_balance.experiments.screen.passes import group_jobs
+from mmseg_balance.experiments.screen.jobs import group_jobs
 from mmseg_balance.metrics.confusion_file import load_confusions
 from tests.support.tiny_screen import parse, workers_in_this_process, write_screen
 
