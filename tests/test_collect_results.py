@@ -45,7 +45,8 @@ def write_training(root, method, seed, *, last=40, logged=None, **changes):
 @pytest.fixture
 def collect(tmp_path):
     def run(*methods, show=True):
-        given = [f'{method}={tmp_path / method}' for method in methods]
+        more = [method for method in methods if method.startswith('--')]
+        given = [f'{method}={tmp_path / method}' for method in methods if method not in more]
         hide = ['--show-as', f'{tmp_path}=work_dirs'] if show else []
         return collect_results.main(
             [
@@ -57,6 +58,7 @@ def collect(tmp_path):
                 '--out',
                 str(tmp_path / 'out'),
                 *hide,
+                *more,
             ]
         )
 
@@ -115,6 +117,32 @@ def test_what_was_scored_is_not_scored_again(four, collect, monkeypatch, tmp_pat
     torch.save(changed, four['recall', 1] / 'iter_40.pth')
     assert collect('ce', 'recall') == 0
     assert scored == [four['recall', 1]]
+
+
+def test_another_split_is_one_of_the_test_data_set(repository):
+    config = Config.fromfile(repository / 'configs' / 'deeplabv3_ce_camvid_dev_small.py')
+    found = {
+        split: loader.dataset.split
+        for split, (loader, _) in trainings._splits(config, ['official_val']).items()
+    }
+    assert found == {'dev': 'dev', 'test': 'test', 'official_val': 'official_val'}
+    assert config.test_dataloader.dataset.split == 'test'
+
+
+def test_another_split_is_scored_when_it_is_asked_for(four, collect, monkeypatch, tmp_path):
+    assert collect('ce') == 0
+    original = trainings._splits
+
+    def splits(config, also=()):
+        found = original(config)
+        return found | dict.fromkeys(also, found['dev'])
+
+    monkeypatch.setattr(trainings, '_splits', splits)
+    assert collect('ce', '--also=again') == 0
+    runs = json.loads((tmp_path / 'out' / 'tiny.json').read_text())['runs']
+    scores = {(run['split'], run['seed']): run['scores']['mIoU'] for run in runs}
+    assert scores.keys() == {(split, seed) for split in ('dev', 'test', 'again') for seed in (0, 1)}
+    assert scores['again', 0] == scores['dev', 0]
 
 
 def test_an_unfinished_training_is_left_out(tmp_path, collect, capsys):

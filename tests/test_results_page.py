@@ -184,6 +184,18 @@ def test_what_cannot_be_told_is_not_bold():
     assert '(0.0 [−1.0, +1.0])' in text
 
 
+def test_another_split_is_a_column_of_its_own():
+    more = study()
+    of_dev = [run for run in more.content['runs'] if run['split'] == 'dev']
+    more.content['runs'] += [run | {'split': 'official_val'} for run in of_dev]
+    rows = [row | {'split': 'official_val'} for row in more.content['differences'][:1]]
+    more.content['differences'] += rows
+    lines = sections.trainings([more]).splitlines()
+    assert lines[2].endswith('| calibration | mIoU, official validation |')
+    assert lines[4].endswith('| 50.0 | 50.0 |')
+    assert lines[5].endswith('| 52.0 (**+2.0 [+1.0, +3.0]**) |')
+
+
 def test_losses_of_a_method_are_listed():
     text = details.losses_of(study())
     assert '- weighted cross entropy is worse in mIoU −3.0 [−4.0, −2.0]' in text

@@ -32,7 +32,7 @@ def main(argv: list[str] | None = None) -> int:
             command = command_of(args)
             init_default_scope('mmseg')
             trainings = find_trainings(args.trainings)
-            score_all(trainings, args.work_dir)
+            score_all(trainings, args.work_dir, args.also)
             gather(trainings, args.work_dir, command, args.choose_by, args.groups)
         shown = dict(pair.split('=', 1) for pair in args.show_as)
         path = publish(
@@ -64,6 +64,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--note', default='', help='what a reader must know besides')
     parser.add_argument('--commit', default='', help='of the code, where the runs do not say')
     parser.add_argument('--groups', default='images', help='as in compare; of trainings only')
+    parser.add_argument(
+        '--also',
+        nargs='+',
+        metavar='SPLIT',
+        default=[],
+        help='score trainings on these splits of the test data set too: official_val',
+    )
     parser.add_argument('--choose-by', default='mIoU', help='as in compare; of trainings only')
     parser.add_argument('--show-as', nargs='+', default=[], metavar='FOLDER=NAME')
     parser.add_argument('--out', type=Path, default=OUT)
@@ -76,10 +83,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def command_of(args: argparse.Namespace) -> str:
     """The command that the scores are from, without what only words the pages."""
     start = ['python', '-m', 'tools.collect_results', args.name, '--groups', args.groups]
-    return shlex.join([*start, '--choose-by', args.choose_by, '--trainings', *args.trainings])
+    also = ['--also', *args.also] if args.also else []
+    return shlex.join(
+        [*start, '--choose-by', args.choose_by, *also, '--trainings', *args.trainings]
+    )
 
 
-def score_all(trainings: list[Training], work_dir: Path) -> None:
+def score_all(trainings: list[Training], work_dir: Path, also: list[str]) -> None:
     with Progress() as progress:
         whole = progress.add_task('trainings', total=len(trainings))
         for training in trainings:
@@ -89,7 +99,7 @@ def score_all(trainings: list[Training], work_dir: Path) -> None:
             def told(split: str, done: int, images: int, task=task, name=name) -> None:
                 progress.update(task, completed=done, total=images, description=f'{name}, {split}')
 
-            score(training, work_dir, told)
+            score(training, work_dir, told, also)
             progress.remove_task(task)
             progress.advance(whole)
 

@@ -7,7 +7,7 @@ from mmseg_balance.experiments.results import read_json
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.training_log import cost, curves, read_scalars
 
-SPLITS = ('dev', 'test')
+SPLITS = ('dev', 'test')  # before any other that was scored
 STATE = ('method', 'loss', 'sampler', 'seed', 'hash', 'base_hash', 'iterations')
 FACTS = ('classes', 'groups', 'pixels')  # what all runs have in common
 
@@ -62,7 +62,7 @@ def read_run(folder: RunFolder, work_dir: Path) -> list[dict]:
     common = _known(folder, work_dir)
     log = _training(folder)
     entries = []
-    for split in SPLITS:
+    for split in _splits(folder):
         paths = sorted(folder.scores(split).parent.glob('*/imbalance.json'))
         for path in sorted(paths, key=lambda path: path.parent.name != 'argmax'):
             decision = path.parent.name
@@ -79,6 +79,11 @@ def read_run(folder: RunFolder, work_dir: Path) -> list[dict]:
                 }
             )
     return entries
+
+
+def _splits(folder: RunFolder) -> list[str]:
+    found = {path.name for path in folder.path.glob('scores/*')}
+    return [*(split for split in SPLITS if split in found), *sorted(found.difference(SPLITS))]
 
 
 def _name(state: dict, folder: Path) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from mmseg_balance.experiments.collection import SPLITS
 from mmseg_balance.experiments.differences import UNDECIDED, differences, score_differences, verdict
 from mmseg_balance.experiments.plan import CHECKPOINT
 from mmseg_balance.experiments.stored_runs import load_runs
@@ -63,7 +62,7 @@ def image_groups(names: Sequence[str], groups: str) -> np.ndarray:
 def all_differences(
     results: dict, work_dir: Path, groups: str, resamples: int = 2000
 ) -> list[dict]:
-    """Rows of ``differences``: every method from the first and from the checkpoint, dev and test.
+    """Rows of ``differences``: every method from the first and from the checkpoint, split by split.
 
     The checkpoint has no seed of its own: it stands against every seed of a method.
 
@@ -74,7 +73,7 @@ def all_differences(
         resamples: Draws of the groups.
     """
     rows = []
-    for split in SPLITS:
+    for split in dict.fromkeys(run['split'] for run in results['runs']):
         runs = [run for run in results['runs'] if run['split'] == split]
         methods = list(dict.fromkeys(run['method'] for run in runs))
         if len(methods) < 2:

@@ -100,6 +100,11 @@ class Study:
     def seeds(self) -> dict[str, list[int]]:
         return {method.name: method.seeds for method in methods_of(self.content)}
 
+    @cached_property
+    def more_splits(self) -> list[str]:
+        """What was scored beside dev and test."""
+        return sorted({run['split'] for run in self.content['runs']} - {'dev', 'test'})
+
     def scores(self, method: str, score: str, split: str) -> dict[int, float]:
         """By seed, those that are defined."""
         return {

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from tools.evidence.store import SCORES, Study, found, is_checkpoint, marked, name_of, signed
 
 NOTHING = '*Not measured yet.*'
+SPLITS = {'official_val': 'official validation'}
 HEADLINE = SIDE_BY_SIDE = ('mIoU', 'mRecall', 'acc', 'cal')
 LEGEND = (
     'Means over seeds on test, in %; in brackets the difference from the first row in points, over '
@@ -27,18 +28,20 @@ def provenance(study: Study) -> str:
 
 
 def test_table(study: Study, scores: Sequence[str]) -> str:
-    """Means of the baseline, then of every method with its difference."""
+    """Means of the baseline, then of every method with its difference; mIoU of other splits last."""
+    columns = {(score, 'test'): SCORES[score] for score in scores}
+    columns |= {('mIoU', split): f'mIoU, {SPLITS.get(split, split)}' for split in study.more_splits}
     rows = []
     for method in _with_checkpoint(study):
-        cells = []
-        for score in scores:
-            mean = study.cell(method, score).mean
-            text = 'n/a' if mean is None else f'{mean:.1f}'
-            row = study.row(method, score)
-            cells.append(text if row is None else f'{text} ({marked(row)})')
+        cells = [_mean_and_difference(study, method, *column) for column in columns]
         rows.append([name_of(method), str(len(study.seeds[method]) or '–'), *cells])
-    head = ['method', 'seeds', *(SCORES[score] for score in scores)]
-    return table(head, rows)
+    return table(['method', 'seeds', *columns.values()], rows)
+
+
+def _mean_and_difference(study: Study, method: str, score: str, split: str) -> str:
+    mean, row = study.cell(method, score, split).mean, study.row(method, score, split)
+    text = 'n/a' if mean is None else f'{mean:.1f}'
+    return text if row is None else f'{text} ({marked(row)})'
 
 
 def dev_and_test(study: Study) -> str:

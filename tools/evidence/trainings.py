@@ -1,4 +1,4 @@
-"""Finished trainings, scored on dev and test, in the folders of a comparison.
+"""Finished trainings, scored on dev, test and what else is wanted, in the folders of a comparison.
 
 A training is the work dir of ``mmseg-balance train``. It is linked as ``train`` into the folder
 that ``compare`` would have made, ``runs/METHOD/seedN``, and scored there by the code that scores
@@ -9,12 +9,12 @@ import copy
 import hashlib
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.runner import Runner
 
 from mmseg_balance.experiments.collection import collect
@@ -30,7 +30,6 @@ from mmseg_balance.experiments.training_log import cost, curves, read_scalars
 from mmseg_balance.runtime.cpu import fit_to_cpu
 from mmseg_balance.runtime.environment import environment
 
-SPLITS = {'dev': 'val', 'test': 'test'}
 TRAINED_ALIKE = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 POINTS = 0.05  # that dev's mIoU may differ from the training's log
 
@@ -151,13 +150,19 @@ def trained_by(config: Config) -> dict:
     return common
 
 
-def score(training: Training, work_dir: Path, on_images: Callable[[str, int, int], None]) -> None:
+def score(
+    training: Training,
+    work_dir: Path,
+    on_images: Callable[[str, int, int], None],
+    also: Sequence[str] = (),
+) -> None:
     """Score a training on dev and test, unless this very checkpoint has been.
 
     Args:
         training: To score.
         work_dir: Of the comparison.
         on_images: Called with the split, the images done and all of them.
+        also: Other splits of the test data set.
 
     Raises:
         ValueError: mIoU on dev is not what the training logged.
@@ -165,13 +170,14 @@ def score(training: Training, work_dir: Path, on_images: Callable[[str, int, int
     folder = RunFolder(work_dir / training.run_folder)
     sha256 = training.sha256()
     digest = f'{fingerprint(training.config)}{sha256[:12]}'
-    if folder.is_finished(digest):
+    scored, wanted = folder.state.get('scored', {}), _splits(training.config, also)
+    if folder.is_finished(digest) and all(scored.get(split) == digest for split in wanted):
         return
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.train_dir.unlink(missing_ok=True)
     folder.train_dir.symlink_to(training.folder)
     started = time.monotonic()
-    _score_splits(training, folder, digest, on_images)
+    _score_splits(training, folder, digest, on_images, also)
     rows = read_scalars(training.folder)
     iterations = training.config.train_cfg.max_iters
     each = cost(rows)['seconds_per_iteration']
@@ -197,7 +203,11 @@ def score(training: Training, work_dir: Path, on_images: Callable[[str, int, int
 
 
 def _score_splits(
-    training: Training, folder: RunFolder, digest: str, on_images: Callable[[str, int, int], None]
+    training: Training,
+    folder: RunFolder,
+    digest: str,
+    on_images: Callable[[str, int, int], None],
+    also: Sequence[str],
 ) -> None:
     scored = folder.state.get('scored', {})
     config = Config(copy.deepcopy(training.config._cfg_dict))
@@ -206,15 +216,13 @@ def _score_splits(
     segmentor, weights = load_frozen(config, str(training.checkpoint))
     head = make_head(segmentor, config.model.decode_head, weights, str(training.checkpoint))
     head.to(next(segmentor.parameters()).device)
-    for split, kind in _splits(config):
+    for split, (settings, evaluator) in _splits(config, also).items():
         if scored.get(split) == digest:
             continue
-        settings = {**config[f'{kind}_dataloader'], 'num_workers': 0, 'persistent_workers': False}
+        settings = {**settings, 'num_workers': 0, 'persistent_workers': False}
         settings.pop('prefetch_factor', None)
         loader = Runner.build_dataloader(settings, seed=0)
-        scorer = Scorer(
-            folder, split, [ARGMAX], config.get(f'{kind}_evaluator'), loader.dataset.metainfo
-        )
+        scorer = Scorer(folder, split, [ARGMAX], evaluator, loader.dataset.metainfo)
         images = len(loader.dataset)
 
         def told(done: int, split: str = split, images: int = images) -> None:
@@ -225,9 +233,16 @@ def _score_splits(
         folder.update_state(scored=scored)
 
 
-def _splits(config: Config) -> Iterator[tuple[str, str]]:
-    same = config.val_dataloader.dataset == config.test_dataloader.dataset
-    return ((split, kind) for split, kind in SPLITS.items() if split == 'test' or not same)
+def _splits(config: Config, also: Sequence[str] = ()) -> dict[str, tuple[dict, dict]]:
+    """Data loader and evaluator of each split; dev is left out where it is test."""
+    test = (config.test_dataloader, config.get('test_evaluator'))
+    found = {'dev': (config.val_dataloader, config.get('val_evaluator')), 'test': test}
+    if config.val_dataloader.dataset == config.test_dataloader.dataset:
+        del found['dev']
+    for split in also:
+        dataset = {**config.test_dataloader.dataset, 'split': split}
+        found[split] = (ConfigDict({**config.test_dataloader, 'dataset': dataset}), test[1])
+    return found
 
 
 def _check_log(folder: RunFolder, rows: list[dict]) -> None:
@@ -264,7 +279,7 @@ def gather(
         'setting': {
             **setting(trainings[0].recipe, config, data['train'], data['test']),
             'dev_images': len(data['val']),
-            'dev_is_test': len(list(_splits(config))) < len(SPLITS),
+            'dev_is_test': 'dev' not in _splits(config),
             'decisions': [ARGMAX],
             'choose_by': choose_by,
             'groups': groups,
