@@ -196,6 +196,17 @@ def test_another_split_is_a_column_of_its_own():
     assert lines[5].endswith('| 52.0 (**+2.0 [+1.0, +3.0]**) |')
 
 
+def test_the_final_check_judges_what_was_advised_and_gives_no_advice():
+    check = study('street_scenes_977', gain={**GAIN, 'recall': -0.02}, title='check')
+    text = sections.final_check([study(), check])
+    assert (
+        '- For mIoU: recall loss, +2.0 [+1.0, +3.0] on t. Here −2.0 [−3.0, −1.0]: refuted.' in text
+    )
+    assert 'loss max-pooling, ' not in text
+    assert 'check' not in advice.advice([study(), check])
+    assert sections.final_check([study()]) == sections.NOTHING
+
+
 def test_losses_of_a_method_are_listed():
     text = details.losses_of(study())
     assert '- weighted cross entropy is worse in mIoU −3.0 [−4.0, −2.0]' in text

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from mmseg_balance.experiments.figures import STYLE
 from mmseg_balance.visualization.style import COLORS, FAINT, INK, MARKERS, new_figure, plain_axes
-from tools.evidence.store import FULL, SCORES, Study, found, has_interval, name_of
+from tools.evidence.store import HEADS, SCORES, Study, found, has_interval, name_of
 
 CURVES = {
     'mIoU': ('mIoU on dev, %', 1),
@@ -35,7 +35,7 @@ def makers(study: Study) -> dict[str, tuple[str, Callable[[Study], Figure]]]:
 
 
 def has_curves(study: Study) -> bool:
-    return study.kind == FULL and any('curves' in run for run in study.content['runs'])
+    return study.kind != HEADS and any('curves' in run for run in study.content['runs'])
 
 
 def names_of(study: Study) -> dict[str, str]:

@@ -3,12 +3,24 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from tools.evidence.advice import advice, with_intervals
+from tools.evidence.advice import ADVISED, advice, ranked, with_intervals
 from tools.evidence.claims import claims_table
 from tools.evidence.details import details
 from tools.evidence.figures import CURVES_FILE, has_curves
 from tools.evidence.ranking import rank_agreements, ranks_over_data
-from tools.evidence.store import FULL, HEADS, PROPER, SCORES, Study, found, name_of, of_kind, signed
+from tools.evidence.store import (
+    CHECK,
+    FULL,
+    HEADS,
+    PROPER,
+    SCORES,
+    Study,
+    found,
+    name_of,
+    of_kind,
+    points,
+    signed,
+)
 from tools.evidence.tables import HEADLINE, LEGEND, NOTHING, across, provenance, table, test_table
 
 # What the protocol asks for: name of the file, runs, methods (with the baseline) and seeds.
@@ -52,6 +64,38 @@ def headline(studies: Sequence[Study]) -> str:
 def trainings(studies: Sequence[Study]) -> str:
     """As the headline, with all scores, and those of one seed too."""
     return _each(of_kind(studies, FULL), list(SCORES))
+
+
+def final_check(studies: Sequence[Study]) -> str:
+    """The advice of the full trainings, applied once to data that nothing was chosen by."""
+    parts = [_each([study], list(SCORES)) for study in of_kind(studies, CHECK)]
+    lines = [
+        f'- For {SCORES[score]}: {name_of(method)}, {", ".join(titles)}. Here {points(row)}: '
+        f'{HELD_UP[found(row)]}.'
+        for study in of_kind(studies, CHECK)
+        for (score, method), titles in _advised(studies).items()
+        if (row := study.row(method, score))
+    ]
+    return '\n\n'.join([*parts, 'What was advised:', '\n'.join(lines)]) if parts else NOTHING
+
+
+HELD_UP = {
+    'better': 'held',
+    'worse': 'refuted',
+    'undecided': 'cannot be told from zero',
+    'unknown': 'one seed, no interval',
+}
+
+
+def _advised(studies: Sequence[Study]) -> dict[tuple[str, str], list[str]]:
+    """Studies by score and method that they advise."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for score in ADVISED:
+        for study in of_kind(studies, FULL):
+            for row in ranked(study, score)[:2]:
+                gain = f'{points(row)} on {study.title}'
+                said.setdefault((score, row['method']), []).append(gain)
+    return said
 
 
 def _each(studies: Sequence[Study], scores: Sequence[str]) -> str:
@@ -144,6 +188,7 @@ BLOCKS: dict[str, Callable[[Sequence[Study]], str]] = {
     'headline': headline,
     'advice': advice,
     'trainings': trainings,
+    'final-check': final_check,
     'screened-losses': screened_losses,
     'screened-samplers': screened_samplers,
     'against': against,
