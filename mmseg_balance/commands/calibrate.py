@@ -14,14 +14,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fit, judge, fold, write the new checkpoint if it is better, and say what became of it."""
-    from mmengine.config import Config
     from mmengine.fileio import dump
 
     from mmseg_balance.recalibration.recalibrate import recalibrate, summary
     from mmseg_balance.runtime.checkpoints import CheckpointError
+    from mmseg_balance.runtime.config_files import read_config
 
     try:
-        config = Config.fromfile(args.config)
+        config = read_config(args.config)
         if args.cfg_options:
             config.merge_from_dict(args.cfg_options)
         report = recalibrate(config, args.checkpoint, args.out, arguments.settings_of(args))

@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> None:
         launching.use_test_time_augmentation(cfg)
     if args.out:
         launching.save_predictions(cfg, args.out)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     with launching.errors_in_one_sentence():
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         runner.test()
     cpu.leave_processes_on_cpu()
