@@ -159,6 +159,21 @@ def recommend(results: dict, score: str) -> dict | None:
     }
 
 
+def missing_dev(results: dict) -> str:
+    """What it means that validation and test data are the same; empty where they are not."""
+    if not results['setting'].get('dev_is_test'):
+        return ''
+    chosen = (
+        'what is chosen on them has not been tested'
+        if results.get('verb') == 'screen'
+        else 'there is nothing to choose by, so no method is recommended'
+    )
+    return (
+        f'The config has no val data apart from its test data: {chosen}. '
+        'Give val_dataloader a split of its own.'
+    )
+
+
 def _means(runs: Sequence[dict], split: str, score: str) -> dict[str, float]:
     """Mean over seeds of each method, those without a number left out."""
     values: dict[str, list] = {}

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from mmseg_balance.experiments.figures import draw_all, method_colours
 from mmseg_balance.experiments.per_class import FULL_COLOUR, class_table, gain_colour
 from mmseg_balance.experiments.progress import time_text
+from mmseg_balance.experiments.recommendation import missing_dev
 from mmseg_balance.experiments.strips import paint, read_labels
 from mmseg_balance.experiments.summary import (
     Column,
@@ -88,6 +89,7 @@ def render(results: dict, work_dir: Path) -> str:
         difference_rows=lambda baseline: difference_rows(results, baseline),
         difference_scores=DIFFERENCE_SCORES,
         tried=tried_text(results),
+        missing_dev=missing_dev(results),
         verb=results.get('verb', 'compare'),
         several_seeds=any(len(m.runs) > 1 for m in methods),
     )
