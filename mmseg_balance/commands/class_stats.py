@@ -152,11 +152,11 @@ def run(args: argparse.Namespace) -> int:
             print(f'wrote {found.save(args.out)}')
         else:
             found = count(args)
-    except (ValueError, FileNotFoundError) as error:
+        if found is not None:
+            wide_console().print(statistics_table(found))
+            if args.plot:
+                save_figure(frequency_figure([found]), str(args.plot))
+    except (ValueError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    if found is not None:
-        wide_console().print(statistics_table(found))
-        if args.plot:
-            save_figure(frequency_figure([found]), str(args.plot))
     return 0

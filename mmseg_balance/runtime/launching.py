@@ -71,6 +71,11 @@ def in_one_sentence(error: Exception) -> str | None:
     # What MMEngine's data sets raise while they are built, before any hook can look at them.
     if 'need at least one array to concatenate' in message:
         return 'a data set of the config has no image: look at its data_root, data_prefix, ann_file and img_suffix'
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return (
+            f'{error.filename} does not exist (looked from {os.getcwd()}); if it is a folder of the data, '
+            'look at data_root, data_prefix and ann_file'
+        )
     if isinstance(error, PermissionError) or getattr(error, 'errno', None) == errno.EROFS:
         return f'{error.filename} cannot be written or read: {error.strerror}'
     return str(error) if isinstance(error, DiskFullError) or _is_ours(error) else None

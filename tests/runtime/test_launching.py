@@ -1,6 +1,7 @@
 """From options and a config to a config that this machine can run."""
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -283,6 +284,16 @@ def test_a_folder_that_cannot_be_written_ends_in_a_sentence():
         launching.errors_in_one_sentence(),
     ):
         raise PermissionError(13, 'Permission denied', '/data/run')
+
+
+def test_a_missing_folder_of_the_data_ends_in_a_sentence(tmp_path, monkeypatch):
+    """As where the command runs in another folder than the one that data_root is relative to."""
+    monkeypatch.chdir(tmp_path)
+    said = (
+        f'^error: data/mine does not exist .looked from {tmp_path}.; if it is a folder of the data'
+    )
+    with pytest.raises(SystemExit, match=said), launching.errors_in_one_sentence():
+        os.scandir('data/mine')
 
 
 def test_what_other_packages_raise_keeps_its_traceback():
