@@ -12,7 +12,7 @@ import pytest
 
 from mmseg_balance.experiments.compare import data_name
 from mmseg_balance.experiments.publication import all_trials, announce, calls_so_far, write_files
-from mmseg_balance.experiments.report import render
+from mmseg_balance.experiments.report import render, verdicts
 from mmseg_balance.experiments.results import load_results, save_results, write_json
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.summary import Column, Method, methods_of, summarise
@@ -292,6 +292,28 @@ def test_a_page_without_dev_says_so(work_dir, verb, said):
     results['setting']['dev_is_test'] = True
     assert said in render(results, work_dir)
     assert said in markdown_table(results)
+
+
+@pytest.mark.parametrize(
+    ('mean', 'p', 'said'),
+    [
+        (0.038, 0.001, '+3.8 over ce'),
+        (0.038, 0.3, '+3.8 over ce, cannot be told from it'),
+        (0.038, None, '+3.8 over ce, without an interval'),
+    ],
+)
+def test_what_is_best_at_a_glance_says_whether_it_can_be_told(mean, p, said):
+    """Among many methods one is best by chance, and one with fewer seeds more easily."""
+    methods = [
+        Method(name, [dict(seed=i, scores=dict(mIoU=value)) for i, value in enumerate(values)])
+        for name, values in (('ce', [0.1, 0.2]), ('lmp', [0.3]))
+    ]
+    columns = [Column('mIoU', 'mIoU', '')]
+    row = dict(split='test', baseline='ce', method='lmp', score='mIoU', mean=mean, p_holm=p)
+    (found,) = verdicts(methods, columns, summarise(methods, columns), [row])
+    assert (found.methods, found.against) == ('lmp', said)
+    (found,) = verdicts(methods, columns, summarise(methods, columns))
+    assert found.against == '+15.0 over ce'
 
 
 def test_the_terminal_says_that_dev_is_test(work_dir, capsys):
