@@ -198,12 +198,14 @@ def _text(results, method, baseline, score, dev, test) -> list[str]:
     lines = [
         f'By {score} on dev, {method} is first of {len(dev)} methods '
         f'({_percent(dev[method])}; {baseline} {_percent(dev.get(baseline))}).'
+        if len(dev) > 1
+        else f'On dev {method} is the only method with {score}: {_percent(dev[method])}.'
     ]
     scored = dict.fromkeys(run['method'] for run in results['runs'] if run['split'] == 'dev')
     undefined = [name for name in scored if name not in dev and name != CHECKPOINT]
     if undefined:
         lines.append(f'On dev {score} is not defined for {", ".join(undefined)}.')
-    if method == baseline:
+    if method == baseline and len(scored) > 1 + (CHECKPOINT in scored):
         lines.append(f'No method is above {baseline} on dev: keep {baseline}.')
     told = [
         row
