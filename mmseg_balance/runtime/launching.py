@@ -68,6 +68,8 @@ def in_one_sentence(error: Exception) -> str | None:
             f'{missing[1]} is not in the registry {missing[2]}: the name is misspelt, or custom_imports '
             'lacks the module that registers it; mmseg-balance doctor CONFIG names what is close'
         )
+    if isinstance(error, TypeError) and '__init__() got an unexpected keyword argument' in message:
+        return f'{message}: the config gives it, and the class does not know it'
     # What MMEngine's data sets raise while they are built, before any hook can look at them.
     if 'need at least one array to concatenate' in message:
         return 'a data set of the config has no image: look at its data_root, data_prefix, ann_file and img_suffix'
@@ -76,7 +78,7 @@ def in_one_sentence(error: Exception) -> str | None:
             f'{error.filename} does not exist (looked from {os.getcwd()}); if it is a folder of the data, '
             'look at data_root, data_prefix and ann_file'
         )
-    if isinstance(error, PermissionError) or getattr(error, 'errno', None) == errno.EROFS:
+    if getattr(error, 'errno', None) in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
         return f'{error.filename} cannot be written or read: {error.strerror}'
     return str(error) if isinstance(error, DiskFullError) or _is_ours(error) else None
 
@@ -85,7 +87,9 @@ def _is_ours(error: Exception) -> bool:
     """Whether a ``raise`` of this package made the error: its words are meant for users."""
     frames = traceback.extract_tb(error.__traceback__)
     here = Path(__file__).parents[1]
-    return here in Path(frames[-1].filename).parents and frames[-1].line.startswith('raise ')
+    return here in Path(frames[-1].filename).parents and (frames[-1].line or '').startswith(
+        'raise '
+    )
 
 
 def type_name(kind: str | type) -> str:

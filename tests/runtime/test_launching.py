@@ -268,8 +268,12 @@ def test_what_is_no_config_is_named_in_a_sentence(tmp_path, name, said):
             dict(type='RecallLoss', momentun=0.9),
             "^error: RecallLoss has no argument 'momentun'; it has ",
         ),
+        (
+            dict(type='CrossEntropyLoss', use_sigmoyd=True),
+            "unexpected keyword argument 'use_sigmoyd': the config gives it",
+        ),
     ],
-    ids=['name', 'argument'],
+    ids=['name', 'argument', 'stock'],
 )
 def test_a_misspelt_loss_ends_in_a_sentence(loss, said):
     with pytest.raises(SystemExit, match=said), launching.errors_in_one_sentence():
