@@ -50,17 +50,17 @@ class UNet(nn.Module):
         self.classifier = nn.Conv2d(width, num_classes, 1)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images ``(N, 3, H, W)`` to logits ``(N, C, H, W)``; H and W are multiples of 4."""
+        """Images ``(N, 3, H, W)`` to logits ``(N, C, H, W)``."""
         top = self.top(images)
         middle = self.middle(F.max_pool2d(top, 2))
         bottom = self.bottom(F.max_pool2d(middle, 2))
-        middle = self.up_middle(torch.cat([F.interpolate(bottom, scale_factor=2), middle], 1))
-        top = self.up_top(torch.cat([F.interpolate(middle, scale_factor=2), top], 1))
+        middle = self.up_middle(torch.cat([F.interpolate(bottom, middle.shape[2:]), middle], 1))
+        top = self.up_top(torch.cat([F.interpolate(middle, top.shape[2:]), top], 1))
         return self.classifier(top)
 
 
 def read_batches(root: Path, split: str, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Images in ``root/images/SPLIT``, label maps of the same stems in ``root/labels/SPLIT``."""
+    """Images of one size in ``root/images/SPLIT``, label maps of the same stems in ``root/labels/SPLIT``."""
     paths = sorted((root / 'images' / split).iterdir())
     for start in range(0, len(paths) - size + 1, size):
         chosen = paths[start : start + size]
@@ -88,7 +88,9 @@ def random_batches(count: int, size: int, seed: int) -> Iterator[tuple[Tensor, T
 def main() -> None:
     """Train and evaluate."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('root', nargs='?', type=Path, help='folder with images/ and labels/')
+    parser.add_argument(
+        'root', nargs='?', type=Path, help='folder with {images,labels}/{train,val}/'
+    )
     parser.add_argument('--classes', type=int, help='number of classes in the folder (default: 10)')
     parser.add_argument('--epochs', type=int, default=5, help='passes over the training images')
     parser.add_argument('--batch-size', type=int, default=4, help='images per step')

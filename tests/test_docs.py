@@ -1,6 +1,7 @@
 """What `make docs` refuses and rewrites; skips where the extra `docs` is not installed."""
 
 import importlib.util
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -115,3 +116,13 @@ def test_the_notebook_shows_no_progress_bars_and_warnings(site):
     notebook = module.without_noise(module.nbformat.v4.new_notebook(cells=[cell]))
     (out,) = notebook.cells[0].outputs
     assert out.text == 'Rendering\nmIoU 0.5\n'
+
+
+def test_links_of_the_notebook_lead_somewhere_in_the_repository_and_on_the_site(site, repository):
+    module = site('notebook')
+    notebook = module.nbformat.read(repository / module.SOURCE, as_version=4)
+    text = '\n'.join(cell.source for cell in notebook.cells if cell.cell_type == 'markdown')
+    for base, shown in (('examples', text), ('docs', module.with_site_links(text))):
+        links = re.findall(r'\]\((\S+\.md)\)', shown)
+        assert links
+        assert [link for link in links if not (repository / base / link).is_file()] == []

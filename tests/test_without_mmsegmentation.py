@@ -1,10 +1,12 @@
 """With PyTorch and NumPy alone: the functions work, the rest says in one sentence what to install."""
 
 import os
+import runpy
 import subprocess
 import sys
 
 import pytest
+import torch
 
 HEAVY = ('mmengine', 'mmcv', 'mmseg', 'cv2', 'matplotlib', 'scipy', 'statsmodels', 'rich', 'jinja2')
 
@@ -35,6 +37,11 @@ def test_the_example_runs(repository):
     assert len(iou.split()) == 6
     assert all(float(value) > 10 for value in iou.split()[3:5])
     assert 'ECE 0.' in calibration
+
+
+def test_the_example_takes_images_whose_sides_are_no_multiples_of_4(repository):
+    example = runpy.run_path(str(repository / 'examples' / 'plain_pytorch.py'))
+    assert example['UNet'](3)(torch.zeros(2, 3, 45, 62)).shape == (2, 3, 45, 62)
 
 
 @pytest.mark.parametrize(

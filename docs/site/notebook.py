@@ -24,10 +24,19 @@ NOISE = re.compile(r', elapsed: |- mmengine - |^Loads checkpoint')
 
 def on_files(files: Files, config) -> Files:
     body, resources = MarkdownExporter().from_notebook_node(without_noise(executed()))
-    files.append(File.generated(config, PAGE, content=body))
+    files.append(File.generated(config, PAGE, content=with_site_links(body)))
     for name, content in resources['outputs'].items():
         files.append(File.generated(config, name, content=content))
     return files
+
+
+def with_site_links(body: str) -> str:
+    """The notebook lies in examples/, its page beside the others.
+
+    >>> with_site_links('[results](../docs/results.md)')
+    '[results](results.md)'
+    """
+    return body.replace('](../docs/', '](')
 
 
 def executed() -> nbformat.NotebookNode:

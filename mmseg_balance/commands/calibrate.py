@@ -14,17 +14,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Fit, judge, fold, write the new checkpoint if it is better, and say what became of it."""
-    from mmengine.config import Config
     from mmengine.fileio import dump
 
     from mmseg_balance.recalibration.recalibrate import recalibrate, summary
     from mmseg_balance.runtime.checkpoints import CheckpointError
+    from mmseg_balance.runtime.config_files import read_config
+    from mmseg_balance.runtime.launching import errors_in_one_sentence
 
     try:
-        config = Config.fromfile(args.config)
+        config = read_config(args.config)
         if args.cfg_options:
             config.merge_from_dict(args.cfg_options)
-        report = recalibrate(config, args.checkpoint, args.out, arguments.settings_of(args))
+        with errors_in_one_sentence():
+            report = recalibrate(config, args.checkpoint, args.out, arguments.settings_of(args))
     except (ValueError, OSError, CheckpointError) as error:
         raise SystemExit(f'error: {error}') from None
     if args.report:

@@ -71,8 +71,7 @@ def check(args: argparse.Namespace) -> None:
 
 def count(args: argparse.Namespace):
     """Read the statistics if they are up to date, else count; None while shards are missing."""
-    from mmengine.config import Config
-
+    from mmseg_balance.runtime.config_files import read_config
     from mmseg_balance.statistics import (
         ClassStatistics,
         LabelSource,
@@ -81,7 +80,7 @@ def count(args: argparse.Namespace):
     )
     from mmseg_balance.statistics.shards import cores_of, scan_shard, shard_of
 
-    config = Config.fromfile(args.config)
+    config = read_config(args.config)
     config.merge_from_dict(args.cfg_options or {})
     dataset = build_training_set(config)
     source = LabelSource(dataset)
@@ -106,8 +105,7 @@ def count(args: argparse.Namespace):
 
 def split(args: argparse.Namespace, found) -> None:
     """Divide the training set, write both lists, and print how each class was divided."""
-    from mmengine.config import Config
-
+    from mmseg_balance.runtime.config_files import read_config
     from mmseg_balance.statistics import build_training_set
     from mmseg_balance.statistics.stratified_split import (
         groups_of,
@@ -118,7 +116,7 @@ def split(args: argparse.Namespace, found) -> None:
         write_split,
     )
 
-    config = Config.fromfile(args.config)
+    config = read_config(args.config)
     config.merge_from_dict(args.cfg_options or {})
     names = image_names(build_training_set(config))
     presence = presence_of(found)
@@ -154,11 +152,11 @@ def run(args: argparse.Namespace) -> int:
             print(f'wrote {found.save(args.out)}')
         else:
             found = count(args)
-    except (ValueError, FileNotFoundError) as error:
+        if found is not None:
+            wide_console().print(statistics_table(found))
+            if args.plot:
+                save_figure(frequency_figure([found]), str(args.plot))
+    except (ValueError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
-    if found is not None:
-        wide_console().print(statistics_table(found))
-        if args.plot:
-            save_figure(frequency_figure([found]), str(args.plot))
     return 0

@@ -22,7 +22,7 @@ def run(args: argparse.Namespace) -> None:
     from mmengine.registry import RUNNERS
     from mmengine.runner import Runner
 
-    from mmseg_balance.runtime import cpu, launching
+    from mmseg_balance.runtime import checkpoints, cpu, launching
 
     if '://' not in args.checkpoint and not Path(args.checkpoint).is_file():
         raise SystemExit(
@@ -37,7 +37,8 @@ def run(args: argparse.Namespace) -> None:
         launching.use_test_time_augmentation(cfg)
     if args.out:
         launching.save_predictions(cfg, args.out)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     with launching.errors_in_one_sentence():
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        checkpoints.check_fit(runner.model, args.checkpoint)
         runner.test()
     cpu.leave_processes_on_cpu()

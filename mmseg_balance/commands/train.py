@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     cfg.resume = args.resume
     if args.amp:
         launching.use_mixed_precision(cfg)
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
     with launching.errors_in_one_sentence():
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         runner.train()
     cpu.leave_processes_on_cpu()

@@ -38,8 +38,11 @@ def run(args: argparse.Namespace) -> int:
     if imbalance is not None:
         console.print(imbalance)
     console.print(summary(examination.findings))
-    for line in _write(args, examination):
-        console.print(line, highlight=False)
+    try:
+        for line in _write(args, examination):
+            console.print(line, highlight=False)
+    except OSError as error:
+        raise SystemExit(f'error: {error}') from None
     return 1 if examination.num_errors else 0
 
 

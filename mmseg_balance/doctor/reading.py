@@ -20,6 +20,7 @@ from mmseg_balance.doctor.pipeline_sample import (
     lost_components,
     run_pipeline,
 )
+from mmseg_balance.runtime import config_files
 from mmseg_balance.statistics import ClassStatistics
 
 RARE = 0.01  # share of the labelled pixels below which a class is called rare
@@ -243,9 +244,7 @@ def read_config(path: str | Path, options: Mapping | None = None) -> Config:
     Raises:
         Exception: whatever MMEngine raises for a config that it cannot read.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'there is no config {path}')
-    config = Config.fromfile(str(path), import_custom_modules=False)
+    config = config_files.read_config(path, import_custom_modules=False)
     config.merge_from_dict(dict(options or {}))
     return config
 

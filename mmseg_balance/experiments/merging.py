@@ -10,6 +10,7 @@ from mmengine.config import Config
 
 from mmseg_balance.experiments.plan import Ingredient, Run
 from mmseg_balance.experiments.run_folder import RunFolder
+from mmseg_balance.runtime.config_files import read_config
 from mmseg_balance.statistics import mix_after_loading
 
 MEASURES = ('ImbalanceMetric', 'CalibrationMetric')
@@ -25,7 +26,7 @@ def prepare_base(
     path: str | Path, cfg_options: dict[str, Any] | None = None, iters: int | None = None
 ) -> Config:
     """Loads the compared config, overrides it, and shortens it to ``iters`` iterations."""
-    config = Config.fromfile(str(path))
+    config = read_config(path)
     if cfg_options:
         config.merge_from_dict(cfg_options)
     config.work_dir = None

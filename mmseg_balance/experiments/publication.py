@@ -8,12 +8,18 @@ from pathlib import Path
 
 from mmseg_balance.experiments.collection import collect
 from mmseg_balance.experiments.plan import CHECKPOINT
-from mmseg_balance.experiments.recommendation import all_differences, check_score, recommend
+from mmseg_balance.experiments.recommendation import (
+    all_differences,
+    check_score,
+    missing_dev,
+    recommend,
+)
 from mmseg_balance.experiments.report import write_report
 from mmseg_balance.experiments.results import load_results, read_json, save_results
 from mmseg_balance.experiments.strips import collect_strips
 from mmseg_balance.experiments.tables import write_tables
 from mmseg_balance.runtime.checkpoints import CheckpointError
+from mmseg_balance.runtime.launching import in_one_sentence
 
 CHOICES = {'choose_by': 'mIoU', 'groups': 'images', 'strips': 6}
 
@@ -29,6 +35,12 @@ def run_verb(args: argparse.Namespace, verb: str, run: Callable[[], int]) -> int
         return report_again(args) if args.report_only else run()
     except (ValueError, OSError, CheckpointError) as error:
         print(f'error: {error}', file=sys.stderr)
+        return 2
+    except (KeyError, TypeError) as error:  # a loss or model of the config that cannot be built
+        said = in_one_sentence(error)
+        if said is None:
+            raise
+        print(f'error: {said}', file=sys.stderr)
         return 2
 
 
@@ -114,6 +126,8 @@ def write_files(work_dir: Path) -> None:
 
 def announce(work_dir: Path) -> None:
     """Say where the page is, and what it recommends."""
-    for line in (load_results(work_dir)['recommended'] or {}).get('text', []):
+    results = load_results(work_dir)
+    lines = [missing_dev(results), *(results['recommended'] or {}).get('text', [])]
+    for line in filter(None, lines):
         print(line)
     print(f'report: {work_dir / "report.html"}')

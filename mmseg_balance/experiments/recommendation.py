@@ -158,6 +158,21 @@ def recommend(results: dict, score: str) -> dict | None:
     }
 
 
+def missing_dev(results: dict) -> str:
+    """What it means that validation and test data are the same; empty where they are not."""
+    if not results['setting'].get('dev_is_test'):
+        return ''
+    chosen = (
+        'what is chosen on them has not been tested'
+        if results.get('verb') == 'screen'
+        else 'there is nothing to choose by, so no method is recommended'
+    )
+    return (
+        f'The config has no val data apart from its test data: {chosen}. '
+        'Give val_dataloader a split of its own.'
+    )
+
+
 def _means(runs: Sequence[dict], split: str, score: str) -> dict[str, float]:
     """Mean over seeds of each method, those without a number left out."""
     values: dict[str, list] = {}
@@ -182,12 +197,14 @@ def _text(results, method, baseline, score, dev, test) -> list[str]:
     lines = [
         f'By {score} on dev, {method} is first of {len(dev)} methods '
         f'({_percent(dev[method])}; {baseline} {_percent(dev.get(baseline))}).'
+        if len(dev) > 1
+        else f'On dev {method} is the only method with {score}: {_percent(dev[method])}.'
     ]
     scored = dict.fromkeys(run['method'] for run in results['runs'] if run['split'] == 'dev')
     undefined = [name for name in scored if name not in dev and name != CHECKPOINT]
     if undefined:
         lines.append(f'On dev {score} is not defined for {", ".join(undefined)}.')
-    if method == baseline:
+    if method == baseline and len(scored) > 1 + (CHECKPOINT in scored):
         lines.append(f'No method is above {baseline} on dev: keep {baseline}.')
     told = [
         row

@@ -9,9 +9,11 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from mmseg_balance.experiments.differences import UNDECIDED, verdict
 from mmseg_balance.experiments.figures import draw_all, method_colours
 from mmseg_balance.experiments.per_class import FULL_COLOUR, class_table, gain_colour
 from mmseg_balance.experiments.progress import time_text
+from mmseg_balance.experiments.recommendation import missing_dev
 from mmseg_balance.experiments.strips import paint, read_labels
 from mmseg_balance.experiments.summary import (
     Column,
@@ -72,7 +74,7 @@ def render(results: dict, work_dir: Path) -> str:
         columns=columns,
         table=table,
         colours=method_colours(methods),
-        verdicts=verdicts(methods, columns, table),
+        verdicts=verdicts(methods, columns, table, results.get('differences', [])),
         figures=draw_all(results, methods),
         class_tables=[class_table(results, methods, s) for s in ('IoU', 'recall')]
         if methods
@@ -88,17 +90,27 @@ def render(results: dict, work_dir: Path) -> str:
         difference_rows=lambda baseline: difference_rows(results, baseline),
         difference_scores=DIFFERENCE_SCORES,
         tried=tried_text(results),
+        missing_dev=missing_dev(results),
         verb=results.get('verb', 'compare'),
         several_seeds=any(len(m.runs) > 1 for m in methods),
     )
 
 
 def verdicts(
-    methods: Sequence[Method], columns: Sequence[Column], table: Sequence[Sequence]
+    methods: Sequence[Method],
+    columns: Sequence[Column],
+    table: Sequence[Sequence],
+    differences: Sequence[dict] = (),
 ) -> list[Verdict]:
-    """Who is best at what, and by how much over the first method."""
+    """Who is best at what, by how much over the first method, and whether that can be told."""
     if len(methods) < 2:
         return []
+    first = methods[0].name
+    rows = {
+        (row['score'], row['method']): row
+        for row in differences
+        if (row['split'], row['baseline']) == ('test', first)
+    }
     keys = [c.key for c in columns]
     found = []
     for key, question, score in QUESTIONS:
@@ -114,18 +126,24 @@ def verdicts(
                     score,
                     ', '.join(best),
                     value.text(),
-                    _against(cells[0], value, methods[0].name, best),
+                    _against(cells[0], value, first, best, rows.get((key, best[0]))),
                 )
             )
     return found
 
 
-def _against(first, best, name: str, winners: Sequence[str]) -> str:
+def _against(first, best, name: str, winners: Sequence[str], row: dict | None) -> str:
     if name in winners:
         return 'the first loss is not beaten' if len(winners) == 1 else 'a tie'
     if first.mean is None:
         return f'{name}: n/a'
-    return f'{best.mean - first.mean:+.{best.digits}f} over {name}'
+    gain = f'{best.mean - first.mean:+.{best.digits}f} over {name}'
+    if row is None or row['mean'] is None:
+        return gain
+    gain = f'{row["mean"] * 100:+.1f} over {name}'  # on the seeds that both have
+    if row['p_holm'] is None:
+        return f'{gain}, without an interval'
+    return f'{gain}, cannot be told from it' if verdict(row) == UNDECIDED else gain
 
 
 def strip_pictures(strips: dict, work_dir: Path) -> list[dict]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from mmseg_balance.experiments.differences import UNDECIDED, verdict
 from mmseg_balance.experiments.plan import CHECKPOINT
 from mmseg_balance.experiments.progress import time_text
+from mmseg_balance.experiments.recommendation import missing_dev
 from mmseg_balance.experiments.summary import (
     Cell,
     Method,
@@ -61,8 +62,9 @@ def markdown_table(results: dict) -> str:
         rows.append(row)
     table = _markdown([head, *rows])
     parts = [table, caption(results, methods)]
-    if results.get('recommended'):
-        parts.append(' '.join(results['recommended']['text']))
+    lines = [missing_dev(results), *(results.get('recommended') or {}).get('text', [])]
+    if any(lines):
+        parts.append(' '.join(filter(None, lines)))
     if results.get('differences'):
         parts += [difference_table(results, base) for base in baselines(results)]
     return '\n\n'.join(parts) + '\n'

@@ -123,6 +123,12 @@ RULES: Mapping[str, Callable[..., np.ndarray]] = {
 }
 
 
+def check_rule(rule: str) -> None:
+    """Raise ValueError, with the rules that there are, for one that there is not."""
+    if rule not in RULES:
+        raise ValueError(f'class-weight rule {rule!r} is unknown; there are {", ".join(RULES)}.')
+
+
 def class_weights(rule: str, counts: ClassCounts, **options) -> np.ndarray:
     """Class weights by a named rule.
 
@@ -142,8 +148,7 @@ def class_weights(rule: str, counts: ClassCounts, **options) -> np.ndarray:
         >>> class_weights('inverse_frequency', SimpleNamespace(pixels=np.array([3, 1])))
         array([0.5, 1.5])
     """
-    if rule not in RULES:
-        raise ValueError(f'class-weight rule {rule!r} is unknown; there are {", ".join(RULES)}.')
+    check_rule(rule)
     try:
         return RULES[rule](counts, **options)
     except TypeError as error:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from mmseg_balance.functional.arguments import one_of
+from mmseg_balance.functional.arguments import check_class_weight, one_of
 from mmseg_balance.functional.distributed import sum_over_ranks
 from mmseg_balance.functional.first_order import first_order
 from mmseg_balance.functional.labels import check_shapes, count_valid, label_lookup, valid_and_index
@@ -115,6 +115,7 @@ def weighted_cross_entropy_loss(
         ...                             class_weight=torch.tensor([3., 1.]))
         tensor([[[0.3808, 0.0000]]])
     """
+    check_class_weight(class_weight, max(logits.shape[1], 2))
     losses = pixel_nll(logits, labels, ignore_index)
     if label_smoothing:
         smooth = _uniform_nll(losses, logits, labels, ignore_index, class_weight)

@@ -7,7 +7,7 @@ import torch
 from mmengine.fileio import load
 from torch import Tensor, nn
 
-from mmseg_balance.functional.class_weights import class_weights
+from mmseg_balance.functional.class_weights import check_rule, class_weights
 from mmseg_balance.functional.logits import wide_dtype
 from mmseg_balance.statistics import load_statistics, name_of_run
 
@@ -50,6 +50,7 @@ class ClassWeight(nn.Module):
         elif isinstance(spec, dict):
             if not {'type', 'statistics'} <= spec.keys():
                 raise ValueError(f"class_weight={spec} lacks 'type' or 'statistics': {REMEDY}.")
+            check_rule(spec['type'])
             self._pending = dict(spec)
         elif spec is not None:
             self._given = _as_weights(spec)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from packaging.version import Version
+from torch import nn
 
 from mmseg_balance.runtime.data_unpickler import DATA_PICKLE, STAND_INS, rebuild
 
@@ -148,6 +149,35 @@ def guard_mmengine() -> None:
     current = CheckpointLoader.__dict__['load_checkpoint'].__func__
     if not getattr(current, 'loads_safely', False):
         CheckpointLoader.load_checkpoint = classmethod(guard(current))
+
+
+def check_fit(model: nn.Module, checkpoint: str) -> None:
+    """See that a checkpoint has every weight that a prediction of ``model`` needs.
+
+    MMEngine only warns, and tests what has its initial weights. Buffers are left out: those of a
+    loss need not be in the checkpoint of a training with another one.
+
+    Raises:
+        CheckpointError: it lacks a weight, or has one of another shape.
+    """
+    given, _ = read_weights(checkpoint)
+    own = {
+        name.removeprefix('module.'): tuple(value.shape)
+        for name, value in model.named_parameters()
+        if 'auxiliary_head' not in name
+    }
+    wrong = [
+        name
+        for name, shape in own.items()
+        if shape != tuple(getattr(given.get(name), 'shape', (-1,)))
+    ]
+    if wrong:
+        found = given.get(wrong[0])
+        what = 'lacks it' if found is None else f'has one of shape {tuple(found.shape)}'
+        raise CheckpointError(
+            f'{checkpoint} is not a checkpoint of this config: the model has {wrong[0]} of shape {own[wrong[0]]} and '
+            f'the checkpoint {what} ({len(wrong)} of {len(own)} weights differ); give the config that it was trained with'
+        )
 
 
 def read_weights(checkpoint: str) -> tuple[dict[str, torch.Tensor], dict]:

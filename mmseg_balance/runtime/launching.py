@@ -1,7 +1,10 @@
 """From a config file and command-line options to a config that this machine can run."""
 
 import argparse
+import errno
 import os
+import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +14,7 @@ from mmengine.device import get_device
 
 from mmseg_balance.runtime import checkpoints
 from mmseg_balance.runtime.atomic_files import DiskFullError
+from mmseg_balance.runtime.config_files import ConfigError, read_config
 from mmseg_balance.runtime.cpu import fit_to_cpu, join_processes_on_cpu
 from mmseg_balance.runtime.input_checks import InputError
 
@@ -19,14 +23,13 @@ def load_config(args: argparse.Namespace) -> Config:
     """Read the config, apply the common options and fit it to this machine.
 
     Raises:
-        SystemExit: the config is missing; says which file was looked for.
+        SystemExit: the file is missing or no config; says which was looked for.
     """
-    if not Path(args.config).is_file():
-        raise SystemExit(f'error: there is no config {args.config} (looked from {os.getcwd()})')
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.trust_checkpoint:
         checkpoints.trust_checkpoints()
-    cfg = Config.fromfile(args.config)
+    with errors_in_one_sentence():
+        cfg = read_config(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options:
         cfg.merge_from_dict(args.cfg_options)
@@ -47,15 +50,46 @@ def errors_in_one_sentence() -> Iterator[None]:
     """End the script with one sentence where that says all that a user needs to know."""
     try:
         yield
-    except (checkpoints.CheckpointError, InputError, FloatingPointError, DiskFullError) as error:
+    except (checkpoints.CheckpointError, ConfigError, InputError, FloatingPointError) as error:
         raise SystemExit(f'error: {error}') from None
-    except ValueError as error:
-        # What MMEngine's data sets raise while they are built, before any hook can look at them.
-        if 'need at least one array to concatenate' not in str(error):
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        said = in_one_sentence(error)
+        if said is None:
             raise
-        raise SystemExit(
-            'error: a data set of the config has no image: look at its data_root, data_prefix, ann_file and img_suffix'
-        ) from None
+        raise SystemExit(f'error: {said}') from None
+
+
+def in_one_sentence(error: Exception) -> str | None:
+    """What a user needs to know of an error in config, data or folders; None: more than a sentence."""
+    message = str(error.args[0]) if error.args else ''
+    missing = re.match(r'(\S+) is not in the (\S+) registry', message)
+    if isinstance(error, KeyError) and missing:
+        return (
+            f'{missing[1]} is not in the registry {missing[2]}: the name is misspelt, or custom_imports '
+            'lacks the module that registers it; mmseg-balance doctor CONFIG names what is close'
+        )
+    if isinstance(error, TypeError) and '__init__() got an unexpected keyword argument' in message:
+        return f'{message}: the config gives it, and the class does not know it'
+    # What MMEngine's data sets raise while they are built, before any hook can look at them.
+    if 'need at least one array to concatenate' in message:
+        return 'a data set of the config has no image: look at its data_root, data_prefix, ann_file and img_suffix'
+    if isinstance(error, FileNotFoundError) and error.filename:
+        return (
+            f'{error.filename} does not exist (looked from {os.getcwd()}); if it is a folder of the data, '
+            'look at data_root, data_prefix and ann_file'
+        )
+    if getattr(error, 'errno', None) in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
+        return f'{error.filename} cannot be written or read: {error.strerror}'
+    return str(error) if isinstance(error, DiskFullError) or _is_ours(error) else None
+
+
+def _is_ours(error: Exception) -> bool:
+    """Whether a ``raise`` of this package made the error: its words are meant for users."""
+    frames = traceback.extract_tb(error.__traceback__)
+    here = Path(__file__).parents[1]
+    return here in Path(frames[-1].filename).parents and (frames[-1].line or '').startswith(
+        'raise '
+    )
 
 
 def type_name(kind: str | type) -> str:

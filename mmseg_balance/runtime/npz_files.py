@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 from numpy.lib.npyio import NpzFile
@@ -28,4 +29,10 @@ def open_npz(path: str | os.PathLike, content: str, missing: str, remedy: str) -
     except FileNotFoundError:
         raise FileNotFoundError(missing) from None
     except Exception as error:  # a damaged archive raises whatever its decoders do
-        raise ValueError(f'{path} is not a file of {content} ({error}); {remedy}') from error
+        if Path(path).suffix != '.npz':  # another file of the user's, which is not to be removed
+            raise ValueError(
+                f'{path} is not a file of {content}: give one that ends in .npz'
+            ) from error
+        # NumPy takes what it does not know for a pickle, and says how to load that.
+        reason = 'no archive of arrays' if 'pickle' in str(error) else error
+        raise ValueError(f'{path} is not a file of {content} ({reason}); {remedy}') from error

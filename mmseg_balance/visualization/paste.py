@@ -4,10 +4,11 @@ import argparse
 
 import numpy as np
 from matplotlib.figure import Figure
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
+from mmseg_balance.runtime.config_files import read_config
 from mmseg_balance.statistics import mix_after_loading
 from mmseg_balance.visualization.style import new_figure, save_figure
 
@@ -34,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Paste into random images, print what was pasted, and draw before and after."""
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     config = mixed_dataset(cfg.train_dataloader.dataset.to_dict(), args.options or {})
     dataset = DATASETS.build(config)

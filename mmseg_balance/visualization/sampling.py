@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from matplotlib.figure import Figure
-from mmengine.config import Config
 from mmseg.registry import DATA_SAMPLERS
 
+from mmseg_balance.runtime.config_files import read_config
 from mmseg_balance.statistics import ClassStatistics, build_training_set, load_statistics
 from mmseg_balance.visualization.style import COLORS, new_figure, plain_axes, save_figure
 
@@ -49,7 +49,7 @@ class Draws:
 
 def run(args: argparse.Namespace) -> None:
     """Draw batches both ways, print what they hold, and draw how often each class is shown."""
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     batch_size = args.batch_size or cfg.train_dataloader.batch_size
     dataset = build_training_set(cfg)
     statistics = load_statistics('auto', dataset)

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from mmengine.config import Config, DictAction
 
 from mmseg_balance.functional.schedules import Schedule, build_schedules
+from mmseg_balance.runtime.config_files import read_config
 from mmseg_balance.visualization.style import COLORS, new_figure, plain_axes, save_figure
 
 STEPS_OF_FRACTIONS = 1000
@@ -31,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Draw the schedules of one config into a file."""
-    config = Config.fromfile(args.config)
+    config = read_config(args.config)
     if args.cfg_options is not None:
         config.merge_from_dict(args.cfg_options)
     num_steps, length = length_of(config, args.iterations)

@@ -35,7 +35,8 @@ def plain_axes(axes: Axes) -> Axes:
 
 
 def save_figure(figure: Figure, path: str) -> None:
-    """Write the figure; its format follows the suffix."""
+    """Write the figure; its format follows the suffix, PNG where there is none."""
+    path = path if Path(path).suffix else f'{path}.png'
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
     print(f'Saved {path}')

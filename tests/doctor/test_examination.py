@@ -73,6 +73,26 @@ def test_exit_status_of_a_healthy_config(config, tmp_path):
     assert main(['doctor', str(path), '--quiet', '--html', str(tmp_path / 'a.html')]) == 0
 
 
+def test_a_pipeline_that_val_and_test_share_is_fixed_in_both(root, config, tmp_path):
+    """Only val was: the fixed config could not be tested."""
+    path = broken_config('annotations-after-resize', root, config, tmp_path)
+    broken = Config.fromfile(path)
+    broken.test_dataloader = broken.val_dataloader
+    (found,) = [
+        one for one in examine_config(broken).findings if one.check == 'annotations-after-resize'
+    ]
+    assert set(found.fix) == {f'{split}_dataloader.dataset.pipeline' for split in ('val', 'test')}
+
+
+@pytest.mark.parametrize('option', ['--html', '--json'])
+def test_a_page_that_cannot_be_written_ends_in_a_sentence(config, tmp_path, monkeypatch, option):
+    monkeypatch.chdir(tmp_path)
+    path, file = save_config(config, tmp_path), tmp_path / 'file'
+    file.write_text('')
+    with pytest.raises(SystemExit, match=f"^error: .*{file}'$"):
+        main(['doctor', str(path), '--no-labels', '--quiet', option, str(file / 'page')])
+
+
 def test_a_config_that_cannot_be_read(tmp_path):
     path = tmp_path / 'broken.py'
     path.write_text('model = dict(')

@@ -36,6 +36,11 @@ def test_a_baseline_without_the_score_is_still_the_baseline():
     assert 'nan' not in text
 
 
+def test_one_method_is_not_said_to_be_first_of_1_methods():
+    text = recommend(results_of('mIoU', ce=0.6), 'mIoU')['text']
+    assert text == ['On dev ce is the only method with mIoU: 60.2.']
+
+
 def test_keeping_the_baseline_names_the_methods_without_the_score():
     text = recommend(results_of('mF1', ce=0.6, dice=0.5, lmp=np.nan), 'mF1')['text']
     assert 'On dev mF1 is not defined for lmp.' in text

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from mmseg_balance.experiments.compare import data_name
-from mmseg_balance.experiments.publication import all_trials, calls_so_far, write_files
-from mmseg_balance.experiments.report import render
-from mmseg_balance.experiments.results import load_results, write_json
+from mmseg_balance.experiments.publication import all_trials, announce, calls_so_far, write_files
+from mmseg_balance.experiments.report import render, verdicts
+from mmseg_balance.experiments.results import load_results, save_results, write_json
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.summary import Column, Method, methods_of, summarise
 from mmseg_balance.experiments.tables import csv_table, markdown_table
@@ -288,6 +288,38 @@ def test_the_page_shows_what_was_tuned(work_dir):
 def test_a_page_without_dev_says_so(work_dir, verb, said):
     results = write_results(work_dir)
     results['verb'] = verb
-    assert said not in render(results, work_dir)
+    assert said not in render(results, work_dir) + markdown_table(results)
     results['setting']['dev_is_test'] = True
     assert said in render(results, work_dir)
+    assert said in markdown_table(results)
+
+
+@pytest.mark.parametrize(
+    ('mean', 'p', 'said'),
+    [
+        (0.038, 0.001, '+3.8 over ce'),
+        (0.038, 0.3, '+3.8 over ce, cannot be told from it'),
+        (0.038, None, '+3.8 over ce, without an interval'),
+    ],
+)
+def test_what_is_best_at_a_glance_says_whether_it_can_be_told(mean, p, said):
+    """Among many methods one is best by chance, and one with fewer seeds more easily."""
+    methods = [
+        Method(name, [dict(seed=i, scores=dict(mIoU=value)) for i, value in enumerate(values)])
+        for name, values in (('ce', [0.1, 0.2]), ('lmp', [0.3]))
+    ]
+    columns = [Column('mIoU', 'mIoU', '')]
+    row = dict(split='test', baseline='ce', method='lmp', score='mIoU', mean=mean, p_holm=p)
+    (found,) = verdicts(methods, columns, summarise(methods, columns), [row])
+    assert (found.methods, found.against) == ('lmp', said)
+    (found,) = verdicts(methods, columns, summarise(methods, columns))
+    assert found.against == '+15.0 over ce'
+
+
+def test_the_terminal_says_that_dev_is_test(work_dir, capsys):
+    """The recommendation was printed as if test images had confirmed it."""
+    results = write_results(work_dir)
+    results['setting']['dev_is_test'] = True
+    save_results(results, work_dir)
+    announce(work_dir)
+    assert 'The config has no val data apart from its test data' in capsys.readouterr().out

@@ -11,6 +11,7 @@ from mmseg_balance.functional import (
     soft_dice_loss,
     soft_iou_loss,
     soft_tversky_loss,
+    weighted_cross_entropy_loss,
 )
 from mmseg_balance.losses import SoftDiceLoss, SoftIoULoss
 
@@ -53,12 +54,19 @@ def test_a_misspelt_option_gave_a_plausible_number(loss, options):
         (generalized_dice_loss, {}),
         (region_size_loss, {}),
         (centerline, {}),
+        (weighted_cross_entropy_loss, {}),
     ],
 )
 @pytest.mark.parametrize('length', [1, 4])
 def test_class_weights_of_another_length_gave_a_plausible_number(loss, options, length):
     with pytest.raises(ValueError, match=f'class_weight has {length} entries for 3 classes'):
         loss(LOGITS, LABELS, class_weight=torch.full((length,), 2.0), **options)
+
+
+@pytest.mark.parametrize('loss', [soft_dice_loss, weighted_cross_entropy_loss])
+def test_class_weights_in_a_list_are_refused_in_a_sentence(loss):
+    with pytest.raises(TypeError, match=r'^class_weight=\[1\.0, 2\.0, 3\.0\] must be a tensor'):
+        loss(LOGITS, LABELS, class_weight=[1.0, 2.0, 3.0])
 
 
 @pytest.mark.parametrize('power', [0, -1, float('nan')])

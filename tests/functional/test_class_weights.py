@@ -120,3 +120,8 @@ def test_numbers_that_cannot_be_weights(spec):
 def test_rule_without_statistics():
     with pytest.raises(ValueError, match="lacks 'type' or 'statistics'"):
         ClassWeight(dict(type='enet'))
+
+
+def test_a_misspelt_rule_is_refused_when_the_loss_is_built():
+    with pytest.raises(ValueError, match="'inverse' is unknown; there are "):
+        ClassWeight(dict(type='inverse', statistics='auto'))

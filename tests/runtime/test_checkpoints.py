@@ -13,7 +13,11 @@ from mmengine.logging import HistoryBuffer
 from mmengine.runner import CheckpointLoader
 
 from mmseg_balance.runtime import checkpoints
-from mmseg_balance.runtime.checkpoints import UnreadableCheckpointError, UntrustedCheckpointError
+from mmseg_balance.runtime.checkpoints import (
+    CheckpointError,
+    UnreadableCheckpointError,
+    UntrustedCheckpointError,
+)
 
 
 @pytest.fixture(params=['weights_only', 'own_unpickler'], autouse=True)
@@ -254,3 +258,22 @@ def test_weights_of_a_wrapped_model_lose_its_prefix(path):
     assert meta == {'epoch': 2}
     torch.save({'b': torch.ones(1)}, path)
     assert checkpoints.read_weights(path) == ({'b': torch.ones(1)}, {})
+
+
+def test_a_checkpoint_of_another_config_is_not_tested_with_initial_weights(path):
+    model = torch.nn.ModuleDict(
+        dict(decode_head=torch.nn.Linear(3, 2), auxiliary_head=torch.nn.Linear(3, 2))
+    )
+    weights = {k: v for k, v in model.state_dict().items() if 'auxiliary' not in k}
+    torch.save({'state_dict': {**weights, 'more': torch.ones(1)}}, path)
+    checkpoints.check_fit(model, path)
+    model.decode_head = torch.nn.Linear(3, 4)
+    with pytest.raises(
+        CheckpointError,
+        match=r'has decode_head\.weight of shape \(4, 3\) and the checkpoint has one of shape \(2, 3\)',
+    ):
+        checkpoints.check_fit(model, path)
+    model.neck = torch.nn.Linear(1, 1)
+    del model['decode_head']
+    with pytest.raises(CheckpointError, match=r'the checkpoint lacks it \(2 of 2 weights differ\)'):
+        checkpoints.check_fit(model, path)

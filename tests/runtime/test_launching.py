@@ -1,6 +1,7 @@
 """From options and a config to a config that this machine can run."""
 
 import argparse
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 from mmseg.evaluation import IoUMetric
+from mmseg.registry import MODELS
 from torch import nn
 
 from mmseg_balance.commands.options import add_run_options
@@ -238,3 +240,67 @@ def test_predictions_are_written_by_an_iou_metric_however_it_is_written(cfg, kin
     cfg.test_evaluator = [dict(type='CalibrationMetric'), dict(type=kind)]
     launching.save_predictions(cfg, 'there')
     assert cfg.test_evaluator[1].output_dir == 'there'
+
+
+@pytest.mark.parametrize(
+    ('name', 'said'),
+    [
+        ('iter_8.pth', 'is not a config: a checkpoint comes after the config$'),
+        ('data.txt', r'is not a config: a config is one of \.py, \.yml, \.yaml, \.json$'),
+        ('child.py', r'child\.py: a file that it inherits is not there: .*none\.py$'),
+    ],
+)
+def test_what_is_no_config_is_named_in_a_sentence(tmp_path, name, said):
+    (tmp_path / name).write_text("_base_ = './none.py'\n")
+    with pytest.raises(SystemExit, match=said) as end:
+        launching.load_config(parse(str(tmp_path / name)))
+    assert str(end.value).startswith('error: ')
+
+
+@pytest.mark.parametrize(
+    ('loss', 'said'),
+    [
+        (
+            dict(type='RecalLoss'),
+            r'^error: RecalLoss is not in the registry mmseg::model: the name is ',
+        ),
+        (
+            dict(type='RecallLoss', momentun=0.9),
+            "^error: RecallLoss has no argument 'momentun'; it has ",
+        ),
+        (
+            dict(type='CrossEntropyLoss', use_sigmoyd=True),
+            "unexpected keyword argument 'use_sigmoyd': the config gives it",
+        ),
+    ],
+    ids=['name', 'argument', 'stock'],
+)
+def test_a_misspelt_loss_ends_in_a_sentence(loss, said):
+    with pytest.raises(SystemExit, match=said), launching.errors_in_one_sentence():
+        MODELS.build(dict(loss, _scope_='mmseg'))
+
+
+def test_a_folder_that_cannot_be_written_ends_in_a_sentence():
+    with (
+        pytest.raises(
+            SystemExit, match='^error: /data/run cannot be written or read: Permission denied$'
+        ),
+        launching.errors_in_one_sentence(),
+    ):
+        raise PermissionError(13, 'Permission denied', '/data/run')
+
+
+def test_a_missing_folder_of_the_data_ends_in_a_sentence(tmp_path, monkeypatch):
+    """As where the command runs in another folder than the one that data_root is relative to."""
+    monkeypatch.chdir(tmp_path)
+    said = (
+        f'^error: data/mine does not exist .looked from {tmp_path}.; if it is a folder of the data'
+    )
+    with pytest.raises(SystemExit, match=said), launching.errors_in_one_sentence():
+        os.scandir('data/mine')
+
+
+def test_what_other_packages_raise_keeps_its_traceback():
+    for error in (ValueError('a'), TypeError('b'), KeyError('c'), OSError(5, 'd')):
+        with pytest.raises(type(error)), launching.errors_in_one_sentence():
+            raise error

@@ -49,6 +49,20 @@ def test_a_file_of_another_kind_is_named(file, spoil):
         read(path)
 
 
+def test_a_file_of_the_user_is_not_to_be_removed(file, tmp_path):
+    """`class_stats --merge config.py` said to remove the config, and how to load a pickle."""
+    content, path, read = file
+    config = tmp_path / 'config.py'
+    config.write_text('a = 1')
+    with pytest.raises(
+        ValueError, match=rf'config\.py is not a file of {content}: give one that ends in'
+    ):
+        read(config)
+    path.write_text('a = 1')
+    with pytest.raises(ValueError, match=r'\(no archive of arrays\); remove it'):
+        read(path)
+
+
 def test_any_damaged_byte_ends_in_that_sentence_or_does_not_matter(file):
     _, path, read = file
     whole, said = path.read_bytes(), []

@@ -60,6 +60,14 @@ def test_table_file_and_picture(class_stats, config, tmp_path, capsys):
     assert ClassStatistics.load(out).num_images == 2 < first.num_images
 
 
+def test_a_picture_that_cannot_be_written_ends_in_a_sentence(class_stats, config, tmp_path, capsys):
+    (tmp_path / 'file').write_text('')
+    assert class_stats(config, '--plot', tmp_path / 'f.txt') == 2
+    assert "error: Format 'txt' is not supported" in capsys.readouterr().err
+    assert class_stats(config, '--plot', tmp_path / 'file' / 'f.png') == 2
+    assert capsys.readouterr().err.startswith('error: ')
+
+
 def test_ranks_each_count_a_part(class_stats, config, tmp_path, capsys, monkeypatch):
     out = tmp_path / 's.npz'
     monkeypatch.setenv('WORLD_SIZE', '2')

@@ -18,7 +18,7 @@ from mmseg_balance.visualization import ReliabilityDiagramHook, reliability
 from mmseg_balance.visualization.confusion import confusion_figure
 from mmseg_balance.visualization.gain import gain_figure
 from mmseg_balance.visualization.reliability import per_class_diagrams, reliability_diagram
-from mmseg_balance.visualization.style import run_names
+from mmseg_balance.visualization.style import new_figure, run_names, save_figure
 from mmseg_balance.visualization.tradeoff import tradeoff_figure
 
 CLASSES = ['road', 'tree', 'car']
@@ -155,6 +155,12 @@ def runner_with(tmp_path, *metrics):
     visualizer = Visualizer(vis_backends=[dict(type='LocalVisBackend')], save_dir=str(tmp_path))
     loop = SimpleNamespace(evaluator=SimpleNamespace(metrics=list(metrics)))
     return SimpleNamespace(val_loop=loop, visualizer=visualizer, iter=7)
+
+
+def test_a_picture_without_a_suffix_is_named_as_it_was_written(tmp_path, capsys):
+    save_figure(new_figure(1, 1), str(tmp_path / 'picture'))
+    assert capsys.readouterr().out == f'Saved {tmp_path / "picture.png"}\n'
+    assert (tmp_path / 'picture.png').is_file()
 
 
 def test_hook_draws_to_the_visualizer(tmp_path):

@@ -59,6 +59,7 @@ def batch_shapes(reading: Reading) -> Iterator[Finding]:
 
 def annotations_after_resize(reading: Reading) -> Iterator[Finding]:
     """Validation labels are loaded before a resize, and so no longer fit the predictions."""
+    places, fix = [], {}
     for split in ('val', 'test'):
         for key, steps in view.pipelines_of(reading.config, split):
             kinds = [view.type_name(step) for step in steps]
@@ -69,17 +70,19 @@ def annotations_after_resize(reading: Reading) -> Iterator[Finding]:
                 (i for i, kind in enumerate(kinds) if kind in RESIZES and i > place), None
             )
             if resize is not None:
-                yield error(
-                    f'{key}.{place}',
-                    f'LoadAnnotations stands before {kinds[resize]}: predictions are made as large '
-                    'as the image file and the labels are not, so scoring fails or is of other '
-                    'pixels',
-                    'load the annotations after resizing:',
-                    fix={
-                        key: steps[:place]
-                        + steps[place + 1 : resize + 1]
-                        + [steps[place]]
-                        + steps[resize + 1 :]
-                    },
-                )
-                return  # val and test usually share their pipeline
+                places.append((f'{key}.{place}', kinds[resize]))
+                fix[key] = [
+                    *steps[:place],
+                    *steps[place + 1 : resize + 1],
+                    steps[place],
+                    *steps[resize + 1 :],
+                ]
+    if places:  # val and test usually share their pipeline: one finding
+        where, kind = places[0]
+        yield error(
+            where,
+            f'LoadAnnotations stands before {kind}: predictions are made as large '
+            'as the image file and the labels are not, so scoring fails or is of other pixels',
+            'load the annotations after resizing:',
+            fix=fix,
+        )

@@ -182,8 +182,6 @@ def screened_config(args: argparse.Namespace) -> Config:
     Raises:
         ValueError: it counts epochs, or has no splits to choose and to test on.
     """
-    if not Path(args.config).is_file():
-        raise ValueError(f'there is no config {args.config}.')
     base = prepare_base(args.config, args.cfg_options)
     loop = base.get('train_cfg') or {}
     if loop.get('by_epoch') or 'max_iters' not in loop:

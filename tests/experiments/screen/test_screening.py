@@ -218,6 +218,11 @@ def test_passes_are_balanced(heads, most, workers, sizes):
         ({'train_cfg.by_epoch': True}, [], 'counts epochs'),
         ({'model.decode_head.channels': 8}, [], 'give the config that it was trained with'),
         ({'model.backbone': None}, [], 'has no backbone of its own'),
+        (
+            {'model.decode_head.loss_decode.type': 'RecalLoss'},
+            [],
+            'RecalLoss is not in the registry',
+        ),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_a_sentence(
