@@ -1,5 +1,6 @@
 """Curves on dev with the spread over seeds, differences with intervals, dev against test."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +19,7 @@ CURVES = {
     'cal': ('calibration on dev, %', 100),
 }
 FOREST = ('mIoU', 'mRecall', 'acc', 'cal')
+LEGEND_WIDTH = 150  # characters across a figure
 CURVES_FILE = 'curves_{}.png'
 INK_OF = {'better': COLORS[0], 'worse': COLORS[1]}
 
@@ -120,7 +122,9 @@ def _point(axes: Axes, row: dict | None, y: float, filled: bool) -> None:
 
 def dev_test(study: Study) -> Figure:
     """What is gained on dev against what is gained on test."""
-    figure = new_figure(9, 3.4)
+    names = [*map(name_of, study.methods[1:])]
+    columns = max(1, LEGEND_WIDTH // (max(map(len, names)) + 8))
+    figure = new_figure(9, 3.0 + 0.19 * math.ceil(len(names) / columns))
     for axes, score in zip(figure.subplots(1, 3), ('mIoU', 'mRecall', 'cal'), strict=True):
         for i, method in enumerate(study.methods[1:]):
             dev, test = (study.row(method, score, split) for split in ('dev', 'test'))
@@ -138,5 +142,5 @@ def dev_test(study: Study) -> Figure:
         axes.set(title=SCORES[score], xlabel='difference on dev, points', ylabel='on test')
         plain_axes(axes)
     handles = figure.axes[0].get_legend_handles_labels()
-    figure.legend(*handles, loc='outside lower center', ncols=5)
+    figure.legend(*handles, loc='outside lower center', ncols=columns, fontsize=7)
     return figure
