@@ -3,6 +3,7 @@
 import argparse
 
 from mmseg_balance.commands.options import add_cfg_options
+from mmseg_balance.functional.arguments import json_name
 from mmseg_balance.recalibration import arguments
 
 
@@ -22,6 +23,7 @@ def run(args: argparse.Namespace) -> None:
     from mmseg_balance.runtime.launching import errors_in_one_sentence
 
     try:
+        json_name('report', args.report)
         config = read_config(args.config)
         if args.cfg_options:
             config.merge_from_dict(args.cfg_options)
@@ -29,8 +31,8 @@ def run(args: argparse.Namespace) -> None:
             report = recalibrate(config, args.checkpoint, args.out, arguments.settings_of(args))
     except (ValueError, OSError, CheckpointError) as error:
         raise SystemExit(f'error: {error}') from None
-    if args.report:
-        dump(report, args.report)
     print(summary(report))
     if report['written']:
         print(f'Saved {args.out}')
+    if args.report:
+        dump(report, args.report)

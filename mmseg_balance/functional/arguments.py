@@ -16,6 +16,18 @@ def one_of(name: str, value: str, allowed: tuple[str, ...]) -> str:
     return value
 
 
+def json_name(name: str, path: str | None) -> str | None:
+    """The path if it ends in .json, or None, else a ValueError that names the argument.
+
+    Example:
+        >>> json_name('out_file', 'work_dirs/run/scores.json')
+        'work_dirs/run/scores.json'
+    """
+    if path is not None and not str(path).endswith('.json'):
+        raise ValueError(f'{name}={path!r} must end in .json.')
+    return path
+
+
 def not_negative(name: str, value: float) -> float:
     """The value if it is at least 0, else a ValueError that names the argument.
 

@@ -29,6 +29,9 @@ def boundary_pixels(labels: Tensor, distance: int, ignore_index: int = 255) -> T
     Returns:
         ``(H, W)`` bool.
 
+    Raises:
+        ValueError: a distance below 1.
+
     Example:
         >>> boundary_pixels(torch.tensor([[0] * 3 + [1] * 5]).repeat(3, 1), distance=1).int()
         tensor([[1, 1, 1, 1, 1, 1, 1, 1],
@@ -38,6 +41,8 @@ def boundary_pixels(labels: Tensor, distance: int, ignore_index: int = 255) -> T
     Reference:
         Cheng et al. 2021, Boundary IoU, section 4.
     """
+    if distance < 1:
+        raise ValueError(f'distance={distance} must be at least 1, in pixels.')
     labels = labels.long()  # -1 is no uint8
     valid = labels != ignore_index
     largest = int(labels[valid].max()) + 1 if valid.any() else 0
@@ -88,10 +93,9 @@ def boundary_sums(
     valid = labels != ignore_index
     check_label_range(labels, num_classes, ignore_index, on_gpu=True)
     check_label_range(pred[valid], num_classes, None, 'pred', on_gpu=True)
-    pred = torch.where(valid, pred, ignore_index)
+    pred, labels = (torch.where(valid, part, -1) for part in (pred, labels))  # -1: never a class
     distance = max(1, round(ratio * math.hypot(*labels.shape)))
-    of_pred = boundary_pixels(pred, distance, ignore_index)
-    of_label = boundary_pixels(labels, distance, ignore_index)
+    of_pred, of_label = (boundary_pixels(part, distance, -1) for part in (pred, labels))
     both = of_pred & of_label & (pred == labels)
     counted = (pred[both], pred[of_pred], labels[of_label])
     return torch.stack([torch.bincount(c, minlength=num_classes) for c in counted])

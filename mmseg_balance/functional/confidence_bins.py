@@ -96,7 +96,8 @@ def calibration_sums(
             the most probable one (the first of equals).
 
     Raises:
-        ValueError: if the shapes don't match, a label is out of range, or ``num_bins`` < 1.
+        ValueError: if the shapes don't match, a label is out of range, ``num_bins`` < 1, or
+            ``probabilities`` are not in [0, 1].
 
     Example:
         >>> sums = calibration_sums(torch.tensor([[[[9., 0.]], [[0., 0.]]]]),
@@ -121,14 +122,15 @@ def calibration_sums(
     for image, *flat in zip(logits.detach().flatten(2), *(m.flatten(1) for m in maps), strict=True):
         pieces = zip(image.split(step, 1), *(m.split(step) for m in flat), strict=True)
         for scores, classes, *pred in pieces:
+            classes = classes.long()  # no -1 in a byte
             valid = classes != ignore_index
             if not valid.all():
                 kept = valid.nonzero()[:, 0]  # twice as fast as indexing with the mask
                 scores, classes = scores.index_select(1, kept), classes[kept]
                 pred = [part[kept] for part in pred]
             check_label_range(classes, num_classes, ignore_index, on_gpu=True)
-            pixels = [part.long() for part in (classes, *pred)]
-            total = total + _chunk_sums(scores, num_bins, probabilities, *pixels)
+            pred = [part.long() for part in pred]
+            total = total + _chunk_sums(scores, num_bins, probabilities, classes, *pred)
     return total
 
 
@@ -189,6 +191,12 @@ def _from_logits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor
 def _from_probabilities(prob: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The same of probabilities that are there already."""
     info = torch.finfo(prob.dtype)
+    wrong = prob[(prob < 0) | (prob > 1 + 1e-3)]  # sums of rounded ones may be above 1
+    if wrong.numel():
+        raise ValueError(
+            f'logits hold {float(wrong[0]):g} where probabilities=True asks for values in [0, 1]: '
+            'give probabilities, or logits with probabilities=False.'
+        )
     if len(prob) == 1:
         prob = torch.cat([1 - prob, prob])
         # 1 - p cannot tell apart what lies below eps; p itself can.

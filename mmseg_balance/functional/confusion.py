@@ -37,9 +37,9 @@ def confusion_matrix(
                 [0, 1]])
     """
     check_pair(pred, labels)
-    labels = labels.flatten()
+    labels = labels.flatten().long()  # no -1 in a byte
     valid = labels != ignore_index
-    labels = labels[valid].long()
+    labels = labels[valid]
     pred = pred.flatten()[valid].long()
     check_label_range(labels, num_classes, ignore_index, on_gpu=True)
     check_label_range(pred, num_classes, None, 'pred', on_gpu=True)

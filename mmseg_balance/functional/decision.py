@@ -59,6 +59,7 @@ def decide_probs(probs: Tensor, decision: str = 'iou') -> Tensor:
           mIoU over a data set, and not accuracy, which may fall;
         - a class whose probability is nowhere above 1/2 takes no part, unless none is above it;
         - the probabilities must be calibrated for it to be the best;
+        - an image with a nan, which an infinite logit makes too, gets the argmax;
         - equals RankSEG 0.0.8 (solver RMA, smooth 0, multiclass) up to rounding.
 
     t is found without sorting, by Dinkelbach's iteration on the pixels with p between a bound of t
@@ -105,6 +106,8 @@ def _decide_image(probs: Tensor, decision: str) -> Tensor:
     """Classes ``(P,)`` of one image's probabilities ``(C, P)``."""
     mean = probs.sum(1).double()  # pairwise: as good as in float64, without its copy
     top, chosen = probs.max(0)
+    if not mean.isfinite().all():  # no objective, so no threshold
+        return chosen
     sure = top > PRESENT
     hits, size = _sums_per_class(chosen, top, sure, len(probs))
     present = size.nonzero()[:, 0]

@@ -35,13 +35,13 @@ def subject_groups(names: Sequence[str], pattern: str) -> np.ndarray:
         ``(images,)`` int64, subjects numbered as they first appear.
 
     Raises:
-        ValueError: the pattern has no group, or does not match a name.
+        ValueError: the pattern is no regular expression, has no group, or does not match a name.
 
     Example:
         >>> subject_groups(['Image_11L.jpg', 'Image_11R.jpg', 'Image_12L.jpg'], r'_(\d+)[LR]')
         array([0, 0, 1])
     """
-    expression = re.compile(pattern)
+    expression = _compiled(pattern)
     if not expression.groups:
         raise ValueError(
             f'pattern is {pattern!r} and has no group: put the subject in brackets, as in '
@@ -68,7 +68,8 @@ def block_groups(names: Sequence[str], length: int = 15, pattern: str = FRAME) -
         ``(images,)`` int64, blocks numbered as they first appear.
 
     Raises:
-        ValueError: length below 1, or the pattern lacks a group or does not match a name.
+        ValueError: length below 1, or the pattern is no regular expression, lacks a group or does
+            not match a name.
 
     Example:
         >>> block_groups(['0001TP_008550.jpg', '0001TP_008580.jpg', 'Seq05VD_f00000.jpg',
@@ -77,7 +78,7 @@ def block_groups(names: Sequence[str], length: int = 15, pattern: str = FRAME) -
     """
     if length < 1:
         raise ValueError(f'length is {length}; a block has at least 1 image.')
-    expression = re.compile(pattern)
+    expression = _compiled(pattern)
     if not {'video', 'frame'} <= set(expression.groupindex):
         raise ValueError(
             f'pattern is {pattern!r}; it needs the groups (?P<video>…) and (?P<frame>…).'
@@ -123,6 +124,13 @@ def make_groups(names: Sequence[str], how: str = 'images') -> np.ndarray:
     raise ValueError(
         f"groups is {how!r}; give 'images', 'blocks', 'blocks:LENGTH' or 'subjects:PATTERN'."
     )
+
+
+def _compiled(pattern: str) -> re.Pattern:
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise ValueError(f'pattern is {pattern!r} and no regular expression: {error}.') from None
 
 
 def _match(expression: re.Pattern, name: str) -> re.Match:

@@ -12,6 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from mmseg_balance.functional.labels import check_label_range
+
 # Pulls every scale to 1 and every bias to 0: the fit is unique, and that of an absent class finite.
 RIDGE = 1e-3
 # Accuracy that a bias fitted for recall may give up, as a fraction of the pixels.
@@ -48,7 +50,8 @@ def fit_vector_scaling(
         Scales and biases, ``(C,)`` float64 each.
 
     Raises:
-        ValueError: shapes that do not fit, no pixel, a negative ridge.
+        ValueError: shapes that do not fit, no pixel, a logit that is not finite, a label out of
+            range, a negative ridge.
 
     Example:
         >>> logits = torch.tensor([[4., 0.], [4., 0.], [4., 0.], [4., 0.]])
@@ -60,7 +63,7 @@ def fit_vector_scaling(
     Reference:
         Guo et al., "On Calibration of Modern Neural Networks", 2017, section 4.2.
     """
-    logits, mask = _checked(logits, labels, free)
+    logits, labels, mask = _checked(logits, labels, free)
     if ridge < 0:
         raise ValueError(f'ridge is {ridge}; it must not be negative.')
     parts = 2 if fit_bias else 1
@@ -102,7 +105,7 @@ def fit_iou_bias(
         >>> bool(bias[1] > bias[0] + 1)  # class 1 is preferred afterwards
         True
     """
-    logits, mask = _checked(logits, labels, free)
+    logits, labels, mask = _checked(logits, labels, free)
     counts = torch.bincount(labels, minlength=logits.shape[1]).double()
     present = counts > 0
 
@@ -153,7 +156,7 @@ def fit_recall_bias(
     """
     if not 0 <= accuracy_drop < 1:
         raise ValueError(f'accuracy_drop is {accuracy_drop}; it is a fraction in [0, 1).')
-    logits, mask = _checked(logits, labels, free)
+    logits, labels, mask = _checked(logits, labels, free)
     counts = torch.bincount(labels, minlength=logits.shape[1]).double()
     present = counts > 0
     floor = _accuracy(logits, labels) - accuracy_drop
@@ -178,8 +181,10 @@ def fit_recall_bias(
     return best
 
 
-def _checked(logits: Tensor, labels: Tensor, free: Sequence[bool] | None) -> tuple[Tensor, Tensor]:
-    """Logits in float64 and the mask of what may change, after looking at the shapes."""
+def _checked(
+    logits: Tensor, labels: Tensor, free: Sequence[bool] | None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits in float64, labels in int64 and the mask of what may change, after a look at each."""
     if logits.dim() != 2 or labels.shape != logits.shape[:1] or not len(labels):
         raise ValueError(
             f'logits have shape {tuple(logits.shape)} and labels {tuple(labels.shape)}; they must '
@@ -187,9 +192,13 @@ def _checked(logits: Tensor, labels: Tensor, free: Sequence[bool] | None) -> tup
         )
     if free is not None and len(free) != logits.shape[1]:
         raise ValueError(f'free has {len(free)} values and the logits {logits.shape[1]} classes.')
+    check_label_range(labels, logits.shape[1], None, on_gpu=True)
     logits = logits.detach().double()
+    bad = int((~logits.isfinite()).any(1).sum())
+    if bad:
+        raise ValueError(f'{bad} pixels have nan or infinite logits: has the training diverged?')
     mask = logits.new_ones(logits.shape[1]) if free is None else logits.new_tensor(list(free))
-    return logits, mask
+    return logits, labels.long(), mask
 
 
 def _hits(probs: Tensor, labels: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
+from mmseg_balance.functional.arguments import json_name
 from mmseg_balance.functional.boundary import (
     boundary_iou,
     boundary_sums,
@@ -42,7 +43,8 @@ class BoundaryMetric(StreamedMetric):
         collect_device, prefix, collect_dir: see MMEngine's ``BaseMetric``.
 
     Raises:
-        ValueError: a ratio that is not in (0, 1), or a class that the data set does not have.
+        ValueError: a ratio that is not in (0, 1), an ``out_file`` that does not end in .json, or a
+            class that the data set does not have.
         ImportError: ``thin_classes`` without scikit-image.
 
     Example (in a config)::
@@ -76,7 +78,7 @@ class BoundaryMetric(StreamedMetric):
         self.thin_classes = thin_classes
         self.skeletonize = _skeletonize() if thin_classes else None
         self.ratio = ratio
-        self.out_file = out_file
+        self.out_file = json_name('out_file', out_file)
         self.ignore_index = ignore_index
 
     def image_sums(self, data_sample: dict) -> tuple:

@@ -9,6 +9,7 @@ from mmseg.registry import METRICS
 from prettytable import PrettyTable
 from torch import Tensor
 
+from mmseg_balance.functional.arguments import json_name
 from mmseg_balance.functional.calibration import (
     calibration_scores,
     expected_calibration_error,
@@ -45,6 +46,15 @@ class CalibrationMetric(StreamedMetric):
     Attributes:
         bins: The content of ``out_file``'s ``bins`` after an evaluation, on the main rank.
 
+    Raises:
+        ValueError: ``num_bins`` below 1, an ``out_file`` that does not end in .json, or logits that
+            are not those of the prediction.
+        KeyError: a data sample without labels, prediction or logits.
+
+    Example (in a config)::
+
+        val_evaluator = [dict(type='IoUMetric', iou_metrics=['mIoU']), dict(type='CalibrationMetric')]
+
     Reference:
         Taubert et al., "Loss Scheduling for Class-Imbalanced Image Segmentation Problems", 2020,
         equations 7 to 9.
@@ -63,7 +73,7 @@ class CalibrationMetric(StreamedMetric):
         if not isinstance(num_bins, int) or num_bins < 1:
             raise ValueError(f'num_bins is {num_bins!r}; it must be an integer of at least 1.')
         self.num_bins = num_bins
-        self.out_file = out_file
+        self.out_file = json_name('out_file', out_file)
         self.ignore_index = ignore_index
         self.bins: dict | None = None
 

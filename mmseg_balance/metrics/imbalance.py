@@ -11,6 +11,7 @@ from mmengine.logging import print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
 
+from mmseg_balance.functional.arguments import json_name
 from mmseg_balance.functional.confusion import (
     confusion_matrix,
     confusion_scores,
@@ -51,6 +52,10 @@ class ImbalanceMetric(StreamedMetric):
             ``per_image=True``.
         collect_device, prefix, collect_dir: See MMEngine's ``BaseMetric``.
 
+    Raises:
+        ValueError: ``groups`` together with ``statistics``, a class that the data set does not have,
+            statistics of other classes, ``save`` without ``per_image``, or a file of another suffix.
+
     Example (in a config)::
 
         val_evaluator = [dict(type='IoUMetric', iou_metrics=['mIoU']), dict(type='ImbalanceMetric')]
@@ -78,7 +83,7 @@ class ImbalanceMetric(StreamedMetric):
             raise ValueError(f'save is {save!r}, and per_image is False; set per_image=True.')
         if save is not None and Path(save).suffix != '.npz':
             raise ValueError(f'save is {save!r}; the name of the file must end in .npz.')
-        self.out_file = out_file
+        self.out_file = json_name('out_file', out_file)
         self.per_image = per_image
         self.save = save
         self.groups = groups

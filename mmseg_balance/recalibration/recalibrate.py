@@ -4,9 +4,9 @@ import copy
 from dataclasses import replace
 
 import numpy as np
+import torch
 from mmengine.config import Config
 from mmengine.device import get_device
-from mmengine.runner import save_checkpoint
 from mmseg.apis import init_model
 from mmseg.registry import DATASETS
 from torch import nn
@@ -20,6 +20,7 @@ from mmseg_balance.recalibration.logit_map import LogitMap, prior_bias
 from mmseg_balance.recalibration.partition import Partition, fold_of_groups, partition
 from mmseg_balance.recalibration.pixel_sample import PixelSample, draw_pixels
 from mmseg_balance.recalibration.settings import JUDGES, Settings, check_settings
+from mmseg_balance.runtime.atomic_files import atomic_write
 from mmseg_balance.runtime.checkpoints import read_weights
 from mmseg_balance.runtime.models import final_head
 from mmseg_balance.statistics import build_training_set, load_statistics
@@ -38,7 +39,11 @@ def recalibrate(config: Config, checkpoint: str, out: str, settings: Settings) -
         high); ``changed`` predictions among ``pixels``; the numbers of images and groups;
         ``folding_error`` and, for a sigmoid head, its ``threshold``.
     """
-    check_settings(settings, out)
+    check_settings(settings, checkpoint, out)
+    if config.get('val_dataloader') is None:
+        raise ValueError(
+            'the config has no val_dataloader, on whose images a change is fitted and judged.'
+        )
     model = init_model(copy.deepcopy(config), checkpoint, device=get_device())
     dataset = DATASETS.build(config.val_dataloader.dataset)
     part = partition(groups_of(dataset, settings.groups), settings.fit_on)
@@ -154,7 +159,8 @@ def _save(state: dict, name: str, classifier: nn.Conv2d, report: dict, out: str)
     state['meta']['calibration'] = {
         key: report[key] for key in ('method', 'temperature', 'scale', 'bias')
     }
-    save_checkpoint(state, out)
+    with atomic_write(out) as file:
+        torch.save(state, file)
 
 
 def summary(report: dict) -> str:

@@ -1,6 +1,7 @@
 """What ``calibrate`` is asked for, and the refusal of what makes no sense."""
 
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 FIT_ON = ('half', 'first-half', 'all')
@@ -57,8 +58,13 @@ class Settings:
         return self.judge_by or ('mIoU' if self.prior_tau else METHODS[self.method])
 
 
-def check_settings(settings: Settings, out: str) -> None:
-    """Refuse a wrong setting before anything is loaded.
+def check_settings(settings: Settings, checkpoint: str, out: str) -> None:
+    """Refuse a wrong setting, or a place for the new checkpoint, before anything is loaded.
+
+    Args:
+        settings: What is asked for.
+        checkpoint: The trained checkpoint, a file or URL.
+        out: The new one.
 
     Raises:
         ValueError: names the setting, its value and what is allowed.
@@ -69,6 +75,8 @@ def check_settings(settings: Settings, out: str) -> None:
             raise ValueError(f'{name} is {value!r}; it must be one of {", ".join(allowed)}.')
     if settings.temperature is not None and not 0 < settings.temperature < float('inf'):
         raise ValueError(f'temperature is {settings.temperature}; it must be positive.')
+    if not isfinite(settings.prior_tau):
+        raise ValueError(f'prior_tau is {settings.prior_tau}; it must be finite, 0 for no change.')
     if not 0 <= settings.accuracy_drop < 1:
         raise ValueError(
             f'accuracy_drop is {settings.accuracy_drop}; it is a fraction in [0, 1), such as 0.01.'
@@ -78,5 +86,12 @@ def check_settings(settings: Settings, out: str) -> None:
             f'method is {settings.method!r}; temperature and prior_tau go with the method '
             "'temperature' alone."
         )
+    if Path(out).resolve() == Path(checkpoint).resolve():
+        raise ValueError(
+            f'{out} is the checkpoint itself, whose optimizer would be lost; give the new one '
+            'another name.'
+        )
+    if Path(out).is_dir():
+        raise ValueError(f'{out} is a folder; give the new checkpoint a name in it.')
     if not Path(out).resolve().parent.is_dir():
         raise ValueError(f'the folder of {out} does not exist; make it first.')

@@ -244,6 +244,22 @@ def test_refuses(arguments, message):
         calibration_sums(*arguments)
 
 
+@pytest.mark.parametrize('channels', [1, 3])
+@pytest.mark.parametrize('value', [1.5, -0.5])
+def test_logits_in_place_of_probabilities_are_refused(channels, value):
+    """They ended in PyTorch's error on bincount, or in scores where none was negative."""
+    scores = torch.full((1, channels, 2, 2), value)
+    with pytest.raises(ValueError, match=r'hold 1.5|hold -0.5'):
+        calibration_sums(scores, torch.zeros(1, 2, 2).long(), probabilities=True)
+
+
+def test_labels_of_one_byte_with_an_ignored_label_that_they_cannot_hold():
+    """255 was taken for -1, which is 255 in a byte."""
+    labels = torch.tensor([[[0, 255]]], dtype=torch.uint8)
+    with pytest.raises(ValueError, match='labels: label 255'):
+        calibration_sums(torch.zeros(1, 2, 1, 2), labels, ignore_index=-1)
+
+
 def test_zeros_is_neutral():
     part = calibration_sums(*sample())
     assert_same_sums(part + CalibrationSums.zeros(5, 10), part)

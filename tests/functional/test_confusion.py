@@ -47,6 +47,13 @@ def test_refuses(pred, labels, message):
         confusion_matrix(torch.tensor(pred), torch.tensor(labels), 2)
 
 
+def test_labels_of_one_byte_with_an_ignored_label_that_they_cannot_hold():
+    """255 was taken for -1, which is 255 in a byte."""
+    labels = torch.tensor([0, 255], dtype=torch.uint8)
+    with pytest.raises(ValueError, match='labels: label 255'):
+        confusion_matrix(torch.zeros(2), labels, 2, ignore_index=-1)
+
+
 def test_scores_by_hand():
     # 10 pixels: class 0 has 5, 4 found; class 1 has 3, 1 found; class 2 has 2, all found.
     scores = confusion_scores(np.array([[4, 1, 0], [1, 1, 1], [0, 0, 2]]))

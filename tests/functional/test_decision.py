@@ -103,6 +103,21 @@ def mean_iou(pred, labels):
     return sum(scores) / len(scores)
 
 
+@pytest.mark.parametrize('decision', ['iou', 'dice'])
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_a_logit_that_is_not_finite_kept_it_searching_for_ever(value, decision):
+    """No threshold is found below a sum that is nan; the other image is decided as before."""
+    torch.manual_seed(0)
+    good = smooth_logits(3, 8, 8, 2.0)
+    logits = good.clone()
+    logits[1, 0, 2, 2] = value
+    found = decide(logits, decision)
+    assert torch.equal(found[0], decide(good[:1], decision)[0])
+    expected = good[1].argmax(0)
+    expected[2, 2] = found[1, 2, 2]
+    assert torch.equal(found[1], expected)
+
+
 def test_argmax_is_the_argmax():
     logits = smooth_logits(5, 8, 8, 1.0)
     assert torch.equal(decide(logits), logits.argmax(1))

@@ -57,5 +57,7 @@ def test_refuses_patterns_and_lengths():
         subject_groups(['a_1.jpg'], r'\d')
     with pytest.raises(ValueError, match='needs the groups'):
         block_groups(['a_1.jpg'], pattern=r'(a)_(\d)')
+    with pytest.raises(ValueError, match=r"pattern is '\(' and no regular expression: missing"):
+        make_groups(['a_1.jpg'], 'subjects:(')
     with pytest.raises(ValueError, match='length is 0'):
         block_groups(['a_1.jpg'], 0)

@@ -97,3 +97,15 @@ def test_says_why_there_is_no_temperature():
         fit(logits * float('nan'), labels)
     with pytest.raises(ValueError, match=r'bounds are \(2, 1\)'):
         fit(logits, labels, bounds=(2, 1))
+
+
+def test_labels_of_another_shape_gave_a_plausible_number():
+    with pytest.raises(ValueError, match=r'logits \(1, 2, 3, 4\) and labels \(1, 4, 3\)'):
+        temperature_nll(torch.zeros(1, 2, 3, 4), torch.zeros(1, 4, 3), np.ones(1))
+
+
+def test_labels_of_one_byte_with_an_ignored_label_that_they_cannot_hold():
+    """255 was taken for -1, which is 255 in a byte."""
+    labels = torch.tensor([[[0, 255]]], dtype=torch.uint8)
+    with pytest.raises(ValueError, match='labels: label 255'):
+        temperature_nll(torch.zeros(1, 2, 1, 2), labels, np.ones(1), ignore_index=-1)

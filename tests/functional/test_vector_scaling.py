@@ -145,3 +145,23 @@ def test_refuses(call, message):
     logits, labels = sample(5)
     with pytest.raises(ValueError, match=message):
         call(torch.from_numpy(logits), torch.from_numpy(labels))
+
+
+@pytest.mark.parametrize('fit', [fit_vector_scaling, fit_iou_bias, fit_recall_bias])
+def test_logits_that_are_not_finite_gave_nan_or_a_fit_without_end(fit):
+    logits = torch.tensor([[float('nan'), 1.0], [1.0, 2.0]])
+    with pytest.raises(ValueError, match='1 pixels have nan or infinite logits'):
+        fit(logits, torch.tensor([0, 1]))
+
+
+@pytest.mark.parametrize('fit', [fit_vector_scaling, fit_iou_bias, fit_recall_bias])
+@pytest.mark.parametrize('label', [-100, 7])
+def test_a_label_that_is_no_class_is_named(fit, label):
+    """-100 was left out, as cross entropy does by itself."""
+    with pytest.raises(ValueError, match=f'labels: label {label} '):
+        fit(torch.zeros(2, 2), torch.tensor([0, label]))
+
+
+def test_labels_of_one_byte():
+    logits, labels = (torch.from_numpy(part) for part in sample(50))
+    assert torch.equal(fit_iou_bias(logits, labels.byte()), fit_iou_bias(logits, labels))

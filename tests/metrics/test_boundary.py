@@ -67,6 +67,23 @@ def test_labels_of_one_byte_have_the_boundary_of_others(ignored):
     torch.testing.assert_close(found, boundary_pixels(labels, 1, ignored))
 
 
+@pytest.mark.parametrize('ignored', [0, 2, -1])
+def test_an_ignored_label_that_is_a_class_may_be_predicted(ignored):
+    """Where it was predicted at labelled pixels, they were taken for ignored ones."""
+    pred, labels = map(torch.tensor, regions(4))
+    labels = torch.where(labels == ignored, 255, labels)
+    same = torch.where(labels == 255, ignored, labels)
+    found = boundary_sums(pred, same, 3, 0.1, ignored)
+    assert torch.equal(found, boundary_sums(pred, labels, 3, 0.1))
+
+
+@pytest.mark.parametrize('distance', [0, -1])
+def test_a_boundary_has_a_width(distance):
+    """All pixels were boundary at a distance of 0."""
+    with pytest.raises(ValueError, match=f'distance={distance} must be at least 1'):
+        boundary_pixels(torch.zeros(5, 5, dtype=torch.long), distance)
+
+
 def test_all_ignored_has_no_boundary():
     assert not boundary_pixels(torch.full((4, 5), 255), 2).any()
     sums = boundary_sums(torch.zeros(4, 5, dtype=torch.long), torch.full((4, 5), 255), 3)

@@ -12,7 +12,7 @@ from mmengine.evaluator import Evaluator
 from mmengine.logging import MMLogger
 from mmengine.registry import init_default_scope
 
-from mmseg_balance.metrics import CalibrationMetric, ImbalanceMetric
+from mmseg_balance.metrics import BoundaryMetric, CalibrationMetric, ImbalanceMetric
 from mmseg_balance.statistics import ClassStatistics
 from tests.support import references_metrics as reference
 from tests.support.ranks import run_ranks
@@ -294,6 +294,13 @@ def test_nan_logits_are_reported_not_raised(log):
 def test_imbalance_refuses_groups(arguments, message):
     with pytest.raises(ValueError, match=message):
         evaluate([image()], ImbalanceMetric(**arguments))
+
+
+@pytest.mark.parametrize('metric', [CalibrationMetric, ImbalanceMetric, BoundaryMetric])
+def test_a_file_of_another_kind_is_refused_before_the_evaluation(metric):
+    """MMEngine refused it after the last image, and all scores were lost."""
+    with pytest.raises(ValueError, match="out_file='scores.txt' must end in .json"):
+        metric(out_file='scores.txt')
 
 
 def test_refuses_arguments():

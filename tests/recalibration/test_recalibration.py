@@ -33,8 +33,8 @@ from mmseg_balance.recalibration.folding import (
     predicted_logits,
 )
 from mmseg_balance.recalibration.logit_map import LogitMap, prior_bias
-from mmseg_balance.recalibration.recalibrate import recalibrate, summary
-from mmseg_balance.recalibration.settings import Settings
+from mmseg_balance.recalibration.recalibrate import _save, recalibrate, summary
+from mmseg_balance.recalibration.settings import Settings, check_settings
 from mmseg_balance.statistics import ClassStatistics
 
 STOCK_TEST = Path(mmseg.__file__).parent / '.mim' / 'tools' / 'test.py'
@@ -384,6 +384,60 @@ def test_refuses_a_missing_folder_and_a_foreign_checkpoint(trained, tmp_path):
     save_checkpoint(dict(meta=dict(dataset_meta={}), state_dict={}), foreign)
     with pytest.raises(ValueError, match=r'should hold decode_head.conv_seg.weight .* is none'):
         recalibrate(config, foreign, str(tmp_path / 'new.pth'), Settings())
+
+
+def test_the_checkpoint_itself_and_a_folder_are_refused_before_anything_is_loaded(
+    trained, tmp_path
+):
+    """The first was overwritten, its optimizer lost; the second was told after the whole work."""
+    config, checkpoint = trained
+    before = Path(checkpoint).read_bytes()
+    for out, message in (
+        (checkpoint, 'is the checkpoint itself'),
+        (os.path.join(os.path.dirname(checkpoint), '.', 'model.pth'), 'is the checkpoint itself'),
+        (str(tmp_path), 'is a folder'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            recalibrate(config, checkpoint, out, Settings())
+    assert Path(checkpoint).read_bytes() == before
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_a_strength_of_the_priors_that_is_no_number_is_refused(value):
+    with pytest.raises(ValueError, match=f'prior_tau is {value}; it must be finite'):
+        check_settings(Settings(prior_tau=value), 'old.pth', 'new.pth')
+
+
+def test_a_config_without_validation_is_told_in_a_sentence(trained, tmp_path):
+    config = copy.deepcopy(trained[0])
+    config.val_dataloader = None
+    with pytest.raises(ValueError, match='the config has no val_dataloader'):
+        recalibrate(config, trained[1], str(tmp_path / 'new.pth'), Settings())
+
+
+def test_a_writing_that_is_broken_off_leaves_what_was_there(tmp_path, monkeypatch):
+    out = tmp_path / 'new.pth'
+    out.write_bytes(b'before')
+
+    def broken_off(_, file):
+        file.write(b'ha')
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, 'save', broken_off)
+    report = dict(method='vector', temperature=None, scale=[1.0], bias=[0.0])
+    with pytest.raises(KeyboardInterrupt):
+        _save(dict(meta={}, state_dict={}), 'conv', torch.nn.Conv2d(1, 1, 1), report, str(out))
+    assert out.read_bytes() == b'before'
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_a_report_of_another_kind_is_refused_before_anything_is_loaded(tmp_path):
+    """It was told after the whole work, in place of what had been found."""
+    parser = argparse.ArgumentParser()
+    calibrate.add_arguments(parser)
+    args = parser.parse_args(['nowhere.py', 'nowhere.pth', '--out=new.pth', '--report=new.txt'])
+    with pytest.raises(SystemExit, match="error: report='new.txt' must end in .json"):
+        calibrate.run(args)
 
 
 def test_a_missing_config_is_told_in_a_sentence():
