@@ -21,7 +21,7 @@ from mmseg_balance.recalibration.partition import Partition, fold_of_groups, par
 from mmseg_balance.recalibration.pixel_sample import PixelSample, draw_pixels
 from mmseg_balance.recalibration.settings import JUDGES, Settings, check_settings
 from mmseg_balance.runtime.atomic_files import atomic_write
-from mmseg_balance.runtime.checkpoints import read_weights
+from mmseg_balance.runtime.checkpoints import check_fit, read_weights
 from mmseg_balance.runtime.models import final_head
 from mmseg_balance.statistics import build_training_set, load_statistics
 
@@ -45,11 +45,12 @@ def recalibrate(config: Config, checkpoint: str, out: str, settings: Settings) -
             'the config has no val_dataloader, on whose images a change is fitted and judged.'
         )
     model = init_model(copy.deepcopy(config), checkpoint, device=get_device())
+    check_fit(model, checkpoint)
     dataset = DATASETS.build(config.val_dataloader.dataset)
     part = partition(groups_of(dataset, settings.groups), settings.fit_on)
     probe = next(iter(loader_of(config, dataset, part.measured[:1])))
     name, classifier = find_foldable(model, copy.deepcopy(probe))
-    state = _weights_of(checkpoint, name, classifier)
+    state = _weights_of(checkpoint)
     settings = _with_ignore_index(settings, model)
     prior = _prior(config, settings, classifier.out_channels)
     threshold = final_head(model).threshold if classifier.out_channels == 1 else None
@@ -132,16 +133,9 @@ def _with_ignore_index(settings: Settings, model: nn.Module) -> Settings:
     return replace(settings, ignore_index=255 if index is None else index)
 
 
-def _weights_of(checkpoint: str, name: str, classifier: nn.Conv2d) -> dict:
+def _weights_of(checkpoint: str) -> dict:
     """Weights and meta of the file; the optimizer and all else belong to the old run."""
     weights, meta = read_weights(checkpoint)
-    weight = weights.get(f'{name}.weight')
-    if weight is None or weight.shape != classifier.weight.shape:
-        found = 'none' if weight is None else f'one of shape {tuple(weight.shape)}'
-        raise ValueError(
-            f'{checkpoint} should hold {name}.weight of shape {tuple(classifier.weight.shape)}, '
-            f'and there is {found}: give the config that the checkpoint was trained with.'
-        )
     return {'meta': meta, 'state_dict': weights}
 
 

@@ -24,6 +24,7 @@ from mmseg.registry import MODELS
 
 from mmseg_balance.commands import calibrate
 from mmseg_balance.datasets import CamVidDataset
+from mmseg_balance.runtime.checkpoints import CheckpointError
 from mmseg_balance.recalibration.folding import (
     FoldingError,
     check_folding,
@@ -382,8 +383,22 @@ def test_refuses_a_missing_folder_and_a_foreign_checkpoint(trained, tmp_path):
         recalibrate(config, checkpoint, str(tmp_path / 'none' / 'new.pth'), Settings())
     foreign = str(tmp_path / 'foreign.pth')
     save_checkpoint(dict(meta=dict(dataset_meta={}), state_dict={}), foreign)
-    with pytest.raises(ValueError, match=r'should hold decode_head.conv_seg.weight .* is none'):
+    with pytest.raises(CheckpointError, match='not a checkpoint of this config'):
         recalibrate(config, foreign, str(tmp_path / 'new.pth'), Settings())
+
+
+def test_a_checkpoint_of_another_backbone_with_the_same_classifier_is_refused(trained, tmp_path):
+    """MMEngine only warns, so untrained features were calibrated."""
+    config, checkpoint = trained
+    content = torch.load(checkpoint, weights_only=True)
+    weights = content['state_dict']
+    foreign = {k: v for k, v in weights.items() if not k.startswith('backbone')}
+    path = str(tmp_path / 'foreign.pth')
+    save_checkpoint(dict(meta=content['meta'], state_dict=foreign), path)
+    with pytest.raises(
+        CheckpointError, match=r'the model has backbone\..* the checkpoint lacks it'
+    ):
+        recalibrate(config, path, str(tmp_path / 'new.pth'), Settings())
 
 
 def test_the_checkpoint_itself_and_a_folder_are_refused_before_anything_is_loaded(
