@@ -34,8 +34,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Paste into random images, print what was pasted, and draw before and after."""
+    if args.images < 1:
+        raise ValueError(f'--images must be at least 1, got {args.images}')
     cfg = Config.fromfile(args.config)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
+    if 'train_dataloader' not in cfg:
+        raise ValueError(f'{args.config} has no train_dataloader: give the config of a training')
     config = mixed_dataset(cfg.train_dataloader.dataset.to_dict(), args.options or {})
     dataset = DATASETS.build(config)
     pairs = draw_pairs(dataset, args.images, args.seed)
