@@ -34,8 +34,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Paste into random images, print what was pasted, and draw before and after."""
-    if args.images < 1:
-        raise ValueError(f'--images must be at least 1, got {args.images}')
     cfg = Config.fromfile(args.config)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if 'train_dataloader' not in cfg:
@@ -64,6 +62,8 @@ def mixed_dataset(config: dict, options: dict) -> dict:
 
 def draw_pairs(dataset, images: int, seed: int) -> list[tuple[int, dict, dict]]:
     """Draw images into which something was pasted: ``(index, before, after)``."""
+    if images < 1:
+        raise ValueError(f'--images must be at least 1, got {images}')
     rng = np.random.default_rng(seed)
     np.random.seed(seed)  # noqa: NPY002  the paste draws from NumPy's global generator
     pairs = []
