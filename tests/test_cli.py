@@ -11,6 +11,7 @@ from mmseg_balance import __version__, startup
 from mmseg_balance.cli import VERBS, main
 from mmseg_balance.commands.benchmark import TABLES
 from mmseg_balance.commands.plot import PICTURES
+from mmseg_balance.commands.verbs import LazyParser
 
 
 def module(*arguments: str, **variables: str) -> subprocess.CompletedProcess:
@@ -56,6 +57,20 @@ def test_every_option_is_described(verb, capsys):
     options = re.split(r'\n(?=  \S)', text)[1:]
     assert len(options) >= 2
     assert [option for option in options if len(option.split()) < 3] == []
+
+
+@pytest.mark.parametrize('verb', VERBS_AND_PICTURES, ids=' '.join)
+def test_no_argument_takes_the_place_of_the_verb_s_function(verb, monkeypatch):
+    declared = set()
+    monkeypatch.setattr(
+        LazyParser,
+        'print_help',
+        lambda parser: declared.update(action.dest for action in parser._actions),
+    )
+    with pytest.raises(SystemExit):
+        main([*verb, '--help'])
+    assert declared
+    assert not declared & {'run', 'draw', 'measure', 'argv'}
 
 
 def test_an_unknown_verb_is_refused_with_what_there_is(capsys):

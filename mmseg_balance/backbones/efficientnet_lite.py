@@ -276,9 +276,10 @@ def _check_arguments(arch, output_stride, out_indices, frozen_stages, init_cfg) 
         raise ValueError(
             f'frozen_stages must be from -1 (nothing) to {len(STAGES)} (all), not {frozen_stages!r}'
         )
-    named = init_cfg.get('checkpoint') if isinstance(init_cfg, dict) else None
-    if str(named).startswith(SCHEME) and named != f'{SCHEME}{arch}':
-        # MMEngine would only log the weights that do not fit.
-        raise ValueError(
-            f"init_cfg names {named!r}, but arch is {arch!r}: use checkpoint='{SCHEME}{arch}'"
-        )
+    for one in [init_cfg] if isinstance(init_cfg, dict) else init_cfg or ():
+        named = one.get('checkpoint')
+        if str(named).startswith(SCHEME) and named != f'{SCHEME}{arch}':
+            # MMEngine would only log the weights that do not fit.
+            raise ValueError(
+                f"init_cfg names {named!r}, but arch is {arch!r}: use checkpoint='{SCHEME}{arch}'"
+            )

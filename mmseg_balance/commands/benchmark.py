@@ -54,6 +54,9 @@ def check(args: argparse.Namespace) -> None:
     """
     import torch
 
+    for name in ('repeat', 'threads'):
+        if getattr(args, name) < 1:
+            raise SystemExit(f'error: --{name} must be at least 1, got {getattr(args, name)}')
     if args.device == 'cuda' and not torch.cuda.is_available():
         raise SystemExit('error: --device cuda: PyTorch sees no GPU here')
     args.clock = args.clock or ('device' if args.device == 'cuda' else 'wall')

@@ -67,6 +67,10 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError('--split needs a config')
     if args.groups and args.split is None:
         raise ValueError('--groups needs --split')
+    if args.plot and args.split is not None:
+        raise ValueError('--plot draws the whole training set: leave out --split')
+    if args.address and args.engine != 'ray':
+        raise ValueError('--address is for --engine ray')
 
 
 def count(args: argparse.Namespace):

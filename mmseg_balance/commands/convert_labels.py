@@ -14,10 +14,13 @@ def run(args: argparse.Namespace) -> None:
     """Write the PNG files, and for SYNTHIA the lists of its splits."""
     from mmseg_balance.datasets import label_conversion
 
-    if args.dataset == 'sbd':
-        count = label_conversion.convert_sbd(args.root, args.nproc)
-    else:
-        count = label_conversion.convert_synthia(args.root, args.nproc)
-        splits = label_conversion.split_synthia(args.root)
-        print('wrote', ', '.join(f'{name}.txt ({n} images)' for name, n in splits.items()))
+    try:
+        if args.dataset == 'sbd':
+            count = label_conversion.convert_sbd(args.root, args.nproc)
+        else:
+            count = label_conversion.convert_synthia(args.root, args.nproc)
+            splits = label_conversion.split_synthia(args.root)
+            print('wrote', ', '.join(f'{name}.txt ({n} images)' for name, n in splits.items()))
+    except OSError as error:
+        raise SystemExit(f'error: {error}') from None
     print(f'converted {count} label files below {args.root}')

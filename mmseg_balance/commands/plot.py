@@ -56,5 +56,6 @@ def run(args: argparse.Namespace) -> None:
     """Draw the picture."""
     try:
         args.draw(args)
-    except (ValueError, OSError) as error:
+    # RuntimeError: what BalanceBatchSampler says when it finds no such batch.
+    except (ValueError, OSError, RuntimeError) as error:
         raise SystemExit(f'error: {error}') from None

@@ -7,6 +7,7 @@ import numpy as np
 from mmengine.utils import track_parallel_progress, track_progress
 
 from mmseg_balance.datasets.synthia import CLASSES, LABEL_FOLDER
+from mmseg_balance.runtime.atomic_files import write_text
 
 IGNORED = 255
 # The sequences' own number for the class that RAND-CITYSCAPES has at 22.
@@ -67,7 +68,7 @@ def split_synthia(root: str | Path, seed: int = 0) -> dict[str, int]:
     bounds = [round(0.7 * len(names)), round(0.8 * len(names))]
     splits = dict(zip(('train', 'val', 'test'), np.split(order, bounds), strict=True))
     for split, chosen in splits.items():
-        (root / f'{split}.txt').write_text(''.join(f'{names[i]}\n' for i in sorted(chosen)))
+        write_text(root / f'{split}.txt', ''.join(f'{names[i]}\n' for i in sorted(chosen)))
     return {split: len(chosen) for split, chosen in splits.items()}
 
 
@@ -102,8 +103,8 @@ def _convert_synthia_file(source: Path) -> None:
     at = len(source.parts) - 1 - source.parts[::-1].index('LABELS')
     target = Path(*source.parts[: at - 1], *LABEL_FOLDER, *source.parts[at + 1 :])
     target.parent.mkdir(parents=True, exist_ok=True)
-    sequence = any('SEQS' in part for part in source.parts)
-    _write_png(target, synthia_train_ids(channels, sequence))
+    archive = source.parts[at - 2]  # the folder above GT; those further up are the user's
+    _write_png(target, synthia_train_ids(channels, sequence='SEQS' in archive))
 
 
 def _write_png(path: Path, labels: np.ndarray) -> None:

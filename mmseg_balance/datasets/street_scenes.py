@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import ClassVar
@@ -84,7 +85,11 @@ class StreetScenesDataset(NamedSplitsDataset):
                     f'data_root={data_root!r}: rendering needs a folder to write to; '
                     'name one or say render=False.'
                 )
-            write_street_scenes(data_root, seed, NUM_TEST_IMAGES if split == 'test' else None)
+            # Scenes that are there are taken in whatever number.
+            made = Path(data_root, MARKER).is_file()
+            write_street_scenes(
+                data_root, seed, NUM_TEST_IMAGES if split == 'test' and not made else None
+            )
             if split in self.SPLITS and not Path(data_root, self.SPLITS[split].images).is_dir():
                 raise ValueError(
                     f'data_root={data_root!r} holds scenes, but not those of '
@@ -123,14 +128,15 @@ def write_street_scenes(
         num_workers: Processes; as many as there are cores by default.
 
     Raises:
-        ValueError: `root` holds scenes of another seed or renderer, or files that are not ours.
+        ValueError: `root` holds scenes of another seed, number or renderer, or files that are
+            not ours.
     """
     root = Path(os.path.abspath(root))
-    if _is_whole(root, seed):
+    if _is_whole(root, seed, num_images):
         return root
     root.parent.mkdir(parents=True, exist_ok=True)
     with _only_writer(root):
-        if _is_whole(root, seed):  # another process wrote it while this one waited
+        if _is_whole(root, seed, num_images):  # another process wrote it while this one waited
             return root
         partial = Path(
             tempfile.mkdtemp(prefix=f'.{root.name}.', suffix='.partial', dir=root.parent)
@@ -143,7 +149,7 @@ def write_street_scenes(
     return root
 
 
-def _is_whole(root: Path, seed: int) -> bool:
+def _is_whole(root: Path, seed: int, num_images: Mapping[str, int] | None = None) -> bool:
     if not (root / MARKER).is_file():
         foreign = (
             [p.name for p in root.iterdir() if p.name not in ('images', 'labels')]
@@ -167,6 +173,11 @@ def _is_whole(root: Path, seed: int) -> bool:
         raise ValueError(
             f'data_root={str(root)!r} holds the scenes of seed {found}, not of '
             f'seed={seed}; give each seed its own folder.'
+        )
+    if num_images is not None and settings['num_images'] != dict(num_images):
+        raise ValueError(
+            f'root={str(root)!r} holds {settings["num_images"]} scenes, not '
+            f'num_images={dict(num_images)}; give each its own folder, or delete that one.'
         )
     return True
 
@@ -196,10 +207,10 @@ def _render_all(
     folder: Path, seed: int, num_images: Mapping[str, int], num_workers: int | None
 ) -> None:
     tasks = []
-    for split_index, (split, count) in enumerate(num_images.items()):
+    for split, count in num_images.items():
         for kind in ('images', 'labels'):
             (folder / kind / split).mkdir(parents=True)
-        split_seed = SPLIT_SEEDS.get(split, len(SPLIT_SEEDS) + split_index)
+        split_seed = SPLIT_SEEDS.get(split, zlib.crc32(split.encode()))
         tasks += [(folder, split, (seed, split_seed), index) for index in range(count)]
     workers = min(num_workers or _num_cores(), len(tasks))
     print(f'Rendering {len(tasks)} street scenes', flush=True)

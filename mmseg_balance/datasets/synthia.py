@@ -48,6 +48,10 @@ class SynthiaDataset(BaseSegDataset):
     For the sequences give their 13 classes as ``metainfo=dict(classes=…)``, as
     ``configs/_base_/datasets/synthia.py`` does.
 
+    Raises:
+        ValueError: ``data_prefix`` names folders below ``data_root``, which are not looked at, or
+            an image is in no folder ``RGB``.
+
     Reference: Ros et al., *The SYNTHIA dataset*, 2016.
     """
 
@@ -80,6 +84,12 @@ class SynthiaDataset(BaseSegDataset):
     )
 
     def __init__(self, img_suffix: str = '.png', seg_map_suffix: str = '.png', **kwargs) -> None:
+        prefix = kwargs.get('data_prefix') or {}
+        if kwargs.get('data_root') and any(prefix.values()):
+            raise ValueError(
+                f'data_prefix={prefix!r}: labels are found by the name of the image, and images below '
+                'data_root; name the folder there and leave data_prefix out.'
+            )
         super().__init__(img_suffix=img_suffix, seg_map_suffix=seg_map_suffix, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -115,5 +125,10 @@ def label_path(image: str, suffix: str = '.png') -> str:
     'SYNTHIA-SEQS-01-SUMMER/GT/LABELS_8BIT/Stereo_Left/Omni_F/000000.png'
     """
     path = PurePath(image)
+    if 'RGB' not in path.parts:
+        raise ValueError(
+            f'the image {image!r} is in no folder RGB, beside which its labels would be; '
+            'ann_file lists images relative to data_root.'
+        )
     at = path.parts.index('RGB')
     return str(PurePath(*path.parts[:at], *LABEL_FOLDER, *path.parts[at + 1 :]).with_suffix(suffix))

@@ -79,6 +79,8 @@ class ClassPerformanceHook(Hook):
             self.confusion = self._restored['confusion'].cpu()
             self.recent = self._restored['recent'].cpu()
             sampler.load_state_dict(self._restored['sampler'])
+            if self.pixel_sampler is not None:
+                self.pixel_sampler.calls = self._restored.get('pixel_calls', 0)
         self._restored = None
 
     def _watch(self, head: nn.Module, num_classes: int) -> None:
@@ -193,6 +195,7 @@ class ClassPerformanceHook(Hook):
                 'confusion': self.confusion,
                 'recent': self.recent,
                 'sampler': _sampler_of(runner).state_dict(),
+                'pixel_calls': getattr(self.pixel_sampler, 'calls', 0),
             }
 
     def after_load_checkpoint(self, runner, checkpoint: dict) -> None:

@@ -19,7 +19,8 @@ class RepeatFactorSampler(CountedSampler):
 
     Convention: pass p depends on the seed and p alone, ranks take every ``world_size``-th image
     of it, and :meth:`jump` makes only the pass that it lands in. The sequence is endless in an
-    iteration-based loop; in an epoch-based one an epoch is a pass (:class:`CountedSampler`).
+    iteration-based loop; in an epoch-based one an epoch is a pass (:class:`CountedSampler`),
+    rounded up to as many images on each rank.
 
     Args:
         dataset: the training set.

@@ -149,7 +149,15 @@ def _type_name(step: dict) -> str:
 
 
 def build_training_set(config: Config):
-    """Build the training set of a config for its labels alone."""
+    """Build the training set of a config for its labels alone.
+
+    Raises:
+        ValueError: the config has none.
+    """
+    if 'train_dataloader' not in config:
+        raise ValueError(
+            f'{config.filename} has no train_dataloader: give the config of a training'
+        )
     init_default_scope(config.get('default_scope', 'mmseg'))
     return DATASETS.build(labels_only(config.train_dataloader.dataset.to_dict()))
 

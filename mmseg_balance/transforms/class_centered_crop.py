@@ -32,6 +32,11 @@ class ClassCenteredCrop(BaseTransform):
             before the loader's workers start, and otherwise the first worker that needs it.
         cat_max_ratio: of ``RandomCrop``, for the crops that are not around a class.
         ignore_index: label of pixels that are no class.
+
+    Raises:
+        ValueError: an argument is out of range, or an image has a label that ``statistics`` lack.
+
+    Reference: Hoyer et al., *DAFormer*, CVPR 2022, section 3.3 (the class of an image).
     """
 
     def __init__(
@@ -48,6 +53,10 @@ class ClassCenteredCrop(BaseTransform):
         if not temperature > 0:
             raise ValueError(f'temperature must be above 0, got {temperature}')
         size = (crop_size, crop_size) if isinstance(crop_size, int) else tuple(crop_size)
+        if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+            raise ValueError(
+                f'crop_size must be (height, width) or one number, integers above 0, got {crop_size}'
+            )
         super().__init__()
         self.plain = RandomCrop(size, cat_max_ratio, ignore_index)
         self.crop_size = size
@@ -86,7 +95,7 @@ class ClassCenteredCrop(BaseTransform):
 
     def _rare_class(self, labels: np.ndarray) -> int | None:
         counts = np.bincount(labels.ravel())
-        if self.ignore_index < len(counts):
+        if 0 <= self.ignore_index < len(counts):
             counts[self.ignore_index] = 0
         present = np.flatnonzero(counts)
         if not len(present):
@@ -95,6 +104,11 @@ class ClassCenteredCrop(BaseTransform):
             frequency = counts[present] / counts.sum()
         else:
             self.prepare()
+            if present[-1] >= len(self._frequency):
+                raise ValueError(
+                    f'label {present[-1]} is no class of the statistics, which have '
+                    f'{len(self._frequency)}: statistics and data set must have the same classes'
+                )
             frequency = self._frequency[present]
         return int(
             np.random.choice(  # noqa: NPY002

@@ -73,13 +73,16 @@ class RareClassPaste(BaseTransform):
             raise ValueError(f'scale_range must be (smallest, largest) above 0, got {scale_range}')
         if not 0 < min_visible <= 1:
             raise ValueError(f'min_visible must be in (0, 1], got {min_visible}')
+        shift = (shift, shift) if isinstance(shift, (int, float)) else tuple(shift)
+        if len(shift) != 2 or not min(shift) >= 0:
+            raise ValueError(f'shift must be one or two numbers of at least 0, got {shift}')
         super().__init__()
         self.prob = prob
         self.temperature = temperature
         self.min_pixels = min_pixels
         self.max_regions = max_regions
         self.scale_range = tuple(scale_range)
-        self.shift = (shift, shift) if isinstance(shift, (int, float)) else tuple(shift)
+        self.shift = shift
         self.min_visible = min_visible
         self.statistics = statistics
         self._dataset = None

@@ -10,7 +10,7 @@ import numpy as np
 class Region:
     """A connected region of one class.
 
-    ``image`` (h, w, 3) is the rectangle around it, ``mask`` (h, w) bool which pixels of it belong
+    ``image`` (h, w) or (h, w, channels) is the rectangle around it, ``mask`` (h, w) bool which pixels of it belong
     to the region, ``foot`` (row, column) where the middle of the rectangle's lower edge was, as
     shares of the image's size: what stands on the ground, stands there at any scale.
     """
@@ -30,6 +30,9 @@ class Region:
         image = cv2.resize(
             self.image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         )
+        image = image.reshape(
+            *image.shape[:2], *self.image.shape[2:]
+        )  # OpenCV drops a channel of 1
         # A share of the area rather than the nearest pixel: thin parts keep their outline.
         share = cv2.resize(self.mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
         mask = share >= 0.5
@@ -44,7 +47,7 @@ def find_regions(
     """Cut out every connected region (8 neighbours) of a class with at least ``min_pixels``.
 
     Args:
-        image: (H, W, 3).
+        image: (H, W) or (H, W, channels).
         labels: (H, W).
         wanted: the class.
         min_pixels: smaller regions are left out.
@@ -77,7 +80,7 @@ def paste_region(
     is outside or behind what it may not cover), nothing is changed.
 
     Args:
-        image: (H, W, 3), changed.
+        image: (H, W) or (H, W, channels), changed.
         labels: (H, W), changed.
         region: what to paste.
         wanted: its class.

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from mmengine.fileio import load
 
+from mmseg_balance.visualization.metric_files import read_metric_file
 from mmseg_balance.visualization.style import INK, new_figure, save_figure
 
 # More classes than this leave no room for a number in each cell.
@@ -26,7 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Draw the file."""
-    report = load(args.file)
+    report = read_metric_file(args.file, 'ImbalanceMetric', ('classes', 'confusion'))
     figure = confusion_figure(report['confusion'], report['classes'], args.columns)
     save_figure(figure, args.out)
 

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from mmengine.fileio import load
 
+from mmseg_balance.visualization.metric_files import read_metric_file
 from mmseg_balance.visualization.style import (
     FAINT,
     GAIN,
@@ -35,7 +35,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Draw the two files."""
-    before, after = load(args.before), load(args.after)
+    keys = ('classes', 'confusion', 'per_class')
+    before, after = (
+        read_metric_file(path, 'ImbalanceMetric', keys) for path in (args.before, args.after)
+    )
     if before['classes'] != after['classes']:
         raise ValueError(
             f'{args.before} and {args.after} have different classes; give two runs on one data set.'

@@ -37,6 +37,8 @@ def run(args: argparse.Namespace) -> None:
     """Paste into random images, print what was pasted, and draw before and after."""
     cfg = read_config(args.config)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
+    if 'train_dataloader' not in cfg:
+        raise ValueError(f'{args.config} has no train_dataloader: give the config of a training')
     config = mixed_dataset(cfg.train_dataloader.dataset.to_dict(), args.options or {})
     dataset = DATASETS.build(config)
     pairs = draw_pairs(dataset, args.images, args.seed)
@@ -61,6 +63,8 @@ def mixed_dataset(config: dict, options: dict) -> dict:
 
 def draw_pairs(dataset, images: int, seed: int) -> list[tuple[int, dict, dict]]:
     """Draw images into which something was pasted: ``(index, before, after)``."""
+    if images < 1:
+        raise ValueError(f'--images must be at least 1, got {images}')
     rng = np.random.default_rng(seed)
     np.random.seed(seed)  # noqa: NPY002  the paste draws from NumPy's global generator
     pairs = []

@@ -21,7 +21,9 @@ REPORTS_IN_A_SHARE = 5
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare what ``mmseg-balance plot performance`` takes."""
-    parser.add_argument('run', type=Path, help='work_dir of the run, or a scalars.json')
+    parser.add_argument(
+        'scalars', metavar='RUN', type=Path, help='work_dir of the run, or a scalars.json'
+    )
     parser.add_argument(
         '--classes', nargs='+', help='those to draw (default: eight whose probability changed most)'
     )
@@ -30,7 +32,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Draw one run into a file."""
-    save_figure(performance_figure(read_reports(args.run), args.classes), args.out)
+    save_figure(performance_figure(read_reports(args.scalars), args.classes), args.out)
 
 
 def read_reports(path: Path) -> dict[str, dict[str, tuple[list[int], list[float]]]]:
@@ -83,7 +85,7 @@ def performance_figure(reports: dict, classes: Sequence[str] | None = None) -> F
         axes.set_xlabel('iteration')
         axes.set_ylim(bottom=0)
     figure.legend(
-        *figure.axes[0].get_legend_handles_labels(),
+        *figure.axes[1].get_legend_handles_labels(),  # there every class has a curve
         loc='outside right center',
         frameon=False,
         fontsize=8,

@@ -7,9 +7,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator
-from mmengine.fileio import load
 
 from mmseg_balance.functional.calibration import calibration_score, expected_calibration_error
+from mmseg_balance.visualization.metric_files import read_metric_file
 from mmseg_balance.visualization.style import (
     COLORS,
     FAINT,
@@ -35,10 +35,17 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(
             f'two files have one name ({", ".join(names)}): give each its own with --names.'
         )
-    reports = {name: load(path) for name, path in zip(names, args.files, strict=True)}
+    reports = {
+        name: read_metric_file(path, 'CalibrationMetric', ('bins',))
+        for name, path in zip(names, args.files, strict=True)
+    }
     bins = {name: report['bins'] for name, report in reports.items()}
     if args.per_class:
-        first = next(iter(reports.values()))
+        first, *others = reports.values()
+        if any(other.get('classes') != first.get('classes') for other in others):
+            raise ValueError(
+                '--per-class: the files have different classes; give runs on one data set.'
+            )
         classes = first.get('classes') or range(len(first['bins']['count']))
         figure = per_class_diagrams(bins, [str(name) for name in classes])
     else:

@@ -50,8 +50,10 @@ class Draws:
 def run(args: argparse.Namespace) -> None:
     """Draw batches both ways, print what they hold, and draw how often each class is shown."""
     cfg = read_config(args.config)
-    batch_size = args.batch_size or cfg.train_dataloader.batch_size
+    if args.batches < 1:
+        raise ValueError(f'--batches must be at least 1, got {args.batches}')
     dataset = build_training_set(cfg)
+    batch_size = args.batch_size or cfg.train_dataloader.batch_size
     statistics = load_statistics('auto', dataset)
     plain = DATA_SAMPLERS.build(dict(type='InfiniteSampler', dataset=dataset, seed=args.seed))
     balanced = DATA_SAMPLERS.build(

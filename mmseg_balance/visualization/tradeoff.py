@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
-from mmengine.fileio import load
 
+from mmseg_balance.visualization.metric_files import read_metric_file
 from mmseg_balance.visualization.style import (
     COLORS,
     FAINT,
@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> None:
     """Draw the files."""
     points: dict[str, list[tuple[float, float]]] = {}
     for name, path in zip(run_names(args.files, args.names), args.files, strict=True):
-        scores = load(path)['scores']
+        scores = read_metric_file(path, 'ImbalanceMetric', ('scores', 'confusion'))['scores']
         points.setdefault(name, []).append((scores['mRecall'], scores['mIoU']))
     save_figure(tradeoff_figure(points), args.out)
 

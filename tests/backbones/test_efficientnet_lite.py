@@ -166,6 +166,7 @@ class TestBackbone:
             (dict(out_indices=()), r'out_indices must be .* not \(\)'),
             (dict(frozen_stages=8), 'frozen_stages must be from -1 .* to 7 .*, not 8'),
             (dict(arch='lite2', init_cfg=LITE0), "use checkpoint='efficientnet-lite://lite2'"),
+            (dict(arch='lite2', init_cfg=[LITE0]), "use checkpoint='efficientnet-lite://lite2'"),
         ],
     )
     def test_a_wrong_argument_is_named(self, argument, message):

@@ -207,6 +207,8 @@ def test_other_commands(arguments, tmp_path):
     [
         (['losses', '--clock', 'thread', '--threads', '2'], 'one CPU thread'),
         (['losses', '--clock', 'device'], 'add --device cuda'),
+        (['sampler', '--repeat', '0'], '--repeat must be at least 1, got 0'),
+        (['sampler', '--threads', '0'], '--threads must be at least 1, got 0'),
         (['sampler', '--device', 'cuda'], "invalid choice: 'cuda'"),
         pytest.param(
             ['losses', '--device', 'cuda'],

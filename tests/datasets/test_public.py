@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from mmseg.registry import DATASETS
 
+from mmseg_balance.cli import main
 from mmseg_balance.datasets import CamVidDataset, SBDDataset, SynthiaDataset
 from mmseg_balance.datasets.label_conversion import convert_sbd, convert_synthia, split_synthia
 
@@ -132,6 +133,23 @@ class TestSynthia:
         dataset = self.load(tmp_path)
         assert dataset.metainfo['classes'][dataset[0]['gt_seg_map'][0, 5]] == 'motorcycle'
 
+    def test_a_folder_above_the_archive_does_not_make_it_a_sequence(self, tmp_path, labels):
+        root = tmp_path / 'SYNTHIA-SEQS-and-RAND'
+        write(root / 'RAND_CITYSCAPES/GT/LABELS/0000000.png', labels)
+        write(root / 'RAND_CITYSCAPES/RGB/0000000.png', np.zeros((4, 6, 3), np.uint8))
+        convert_synthia(root, num_workers=1)
+        dataset = self.load(root)
+        assert dataset.metainfo['classes'][dataset[0]['gt_seg_map'][0, 5]] == 'motorcycle'
+
+    def test_folders_that_are_not_looked_at_are_refused(self, tmp_path):
+        with pytest.raises(
+            ValueError, match=r"data_prefix=\{'img_path': 'RAND'\}: .* leave data_prefix"
+        ):
+            self.load(tmp_path, data_prefix=dict(img_path='RAND'))
+        (tmp_path / 'train.txt').write_text('Stereo_Left/000000\n')
+        with pytest.raises(ValueError, match=r"'Stereo_Left/000000.png' is in no folder RGB"):
+            self.load(tmp_path, ann_file='train.txt')
+
     def test_split_is_a_partition(self, tmp_path):
         for i in range(20):
             write(tmp_path / f'SEQS/RGB/{i:06d}.png', np.zeros((2, 2, 3), np.uint8))
@@ -144,3 +162,8 @@ class TestSynthia:
     def test_says_what_is_missing(self, tmp_path):
         with pytest.raises(FileNotFoundError, match='GT/LABELS'):
             convert_synthia(tmp_path)
+
+    @pytest.mark.parametrize('release', ['sbd', 'synthia'])
+    def test_the_command_says_what_is_missing_in_a_sentence(self, tmp_path, release):
+        with pytest.raises(SystemExit, match='error: root=.*unpack the release there'):
+            main(['convert_labels', release, str(tmp_path)])

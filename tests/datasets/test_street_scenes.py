@@ -82,6 +82,24 @@ class TestWriting:
         write_street_scenes(root, num_images=FEW)
         assert (root / street_scenes.MARKER).stat().st_mtime_ns == before
 
+    def test_another_number_of_scenes_is_refused_not_ignored(self, tmp_path):
+        root = write_street_scenes(tmp_path / 'a', num_images=FEW, num_workers=1)
+        assert write_street_scenes(root) == root  # no number is asked for
+        with pytest.raises(ValueError, match=r"not num_images=\{'train': 7\}; give each its own"):
+            write_street_scenes(root, num_images=dict(train=7))
+
+    def test_scenes_of_a_split_depend_on_its_name_alone_whatever_it_is(self, tmp_path):
+        names = 'calibration', 'holdout'
+        for name in names:
+            write_street_scenes(tmp_path / name, num_images={name: 1}, num_workers=1)
+        both = write_street_scenes(
+            tmp_path / 'both', num_images=dict(holdout=1, calibration=1), num_workers=1
+        )
+        scenes = [f'images/{name}/0000.png' for name in names]
+        alone = [(tmp_path / n / s).read_bytes() for n, s in zip(names, scenes, strict=True)]
+        assert alone[0] != alone[1]
+        assert [(both / scene).read_bytes() for scene in scenes] == alone
+
     def test_several_processes_at_once(self, tmp_path):
         context = multiprocessing.get_context('fork')
         writers = [context.Process(target=_write_and_note, args=(tmp_path, i)) for i in range(3)]

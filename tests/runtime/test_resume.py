@@ -58,8 +58,9 @@ def train(
     workers: int = 0,
     loop: str = 'mmseg.FastResumeTrainLoop',
     interval: int = 5,
+    stride: int = 1,
 ) -> Runner:
-    hooks = [ClassPerformanceHook(interval=3, stride=1)] if way == 'performance' else []
+    hooks = [ClassPerformanceHook(interval=3, stride=stride)] if way == 'performance' else []
     runner = Runner(
         Recorder(sequence, stop_at),
         str(folder),
@@ -93,6 +94,18 @@ def test_a_resumed_run_sees_the_images_of_an_uninterrupted_one(tmp_path, way, wo
     assert after == whole[10:]  # the checkpoint is that of iteration 10
     if not workers:
         assert resumed.train_dataloader.dataset.loaded == 4 * 14
+
+
+def test_pixels_are_counted_from_where_the_uninterrupted_run_was(tmp_path):
+    options = dict(way='performance', sequence=[], stride=3)
+    whole = train(tmp_path / 'whole', **options)
+    train(tmp_path / 'resumed', **dict(options, sequence=[]), stop_at=13)
+    resumed = train(tmp_path / 'resumed', **options, resume=True)
+    expected, found = (
+        next(hook for hook in runner.hooks if isinstance(hook, ClassPerformanceHook)).confusion
+        for runner in (whole, resumed)
+    )
+    torch.testing.assert_close(found, expected, rtol=0, atol=0)
 
 
 def test_the_performance_run_does_change_what_is_drawn(tmp_path):

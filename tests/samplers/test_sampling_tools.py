@@ -90,6 +90,36 @@ def test_split_writes_two_lists_that_cover_the_images(class_stats, config, tmp_p
         assert class_stats(*args) == 2
 
 
+def test_options_that_would_do_nothing_are_refused(class_stats, config, tmp_path, capsys):
+    assert class_stats(config, '--split', '.5', '--plot', tmp_path / 'f.png') == 2
+    assert '--plot draws the whole training set' in capsys.readouterr().err
+    assert class_stats(config, '--address', 'auto') == 2
+    assert '--address is for --engine ray' in capsys.readouterr().err
+
+
+def test_a_config_without_a_training_set_ends_in_a_sentence(class_stats, tmp_path, capsys):
+    path = tmp_path / 'loss.py'
+    path.write_text("loss_decode = dict(type='LMPLoss')")
+    assert class_stats(path) == 2
+    assert f'{path} has no train_dataloader: give the config' in capsys.readouterr().err
+    with pytest.raises(SystemExit, match='has no train_dataloader'):
+        main(['plot', 'sampling', str(path), '--min-classes', '2'])
+
+
+def test_no_such_batch_is_a_sentence_in_plot_sampling(config, tmp_path, monkeypatch):
+    monkeypatch.setenv('MMSEG_BALANCE_STATISTICS', str(tmp_path / 'auto'))
+    line = ['plot', 'sampling', str(config), '--min-classes', '2', '--batch-size', '2']
+    with pytest.raises(SystemExit, match='--batches must be at least 1, got 0'):
+        main([*line, '--batches', '0'])
+
+    def in_vain(*args):
+        raise RuntimeError('no batch of 2 images')
+
+    monkeypatch.setattr(sampling, 'draw_balanced', in_vain)
+    with pytest.raises(SystemExit, match='error: no batch of 2 images'):
+        main(line)
+
+
 def test_merge(class_stats, tmp_path, capsys):
     a = ClassStatistics.from_rows('xy', [[1, 2]]).save(tmp_path / 'a.npz')
     b = ClassStatistics.from_rows('xy', [[3, 0], [0, 1]]).save(tmp_path / 'b.npz')
@@ -167,8 +197,12 @@ def test_performance_figure_reads_the_run_s_scalars(tmp_path):
     assert reports['iou']['a'] == ([20, 40], [0.2, 0.6])
     figure = performance.performance_figure(reports)
     labels = [line.get_label() for line in figure.axes[1].lines]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == labels
     assert labels == ['a', 'b']  # the one whose probability changed most comes first
     np.testing.assert_allclose(figure.axes[1].lines[0].get_ydata(), [0.8, 0.4])
+    picture = tmp_path / 'performance.png'
+    assert main(['plot', 'performance', str(tmp_path), '--out', str(picture)]) == 0
+    assert picture.stat().st_size > 1000
     resumed = tmp_path / '20200102' / 'vis_data' / 'scalars.json'
     resumed.parent.mkdir(parents=True)
     resumed.write_text(

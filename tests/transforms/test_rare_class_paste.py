@@ -17,6 +17,7 @@ from mmengine.runner import Runner
 from mmseg.registry import DATASETS
 from torch import nn
 
+from mmseg_balance.cli import main
 from mmseg_balance.samplers import FocusedIndex
 from mmseg_balance.statistics import ClassStatistics
 from mmseg_balance.transforms import RareClassPaste
@@ -145,6 +146,26 @@ def test_resizing_keeps_the_share_of_the_mask(scale):
     assert found.image[found.mask].mean() > 180
 
 
+@pytest.mark.parametrize('channels', [(), (1,), (4,), (12,)])
+def test_images_of_any_number_of_channels(channels):
+    image = np.zeros((*SHAPE, *channels), np.float32)
+    labels = scene(0)[1]
+    (region,) = find_regions(image + 1, labels, 2, min_pixels=50)
+    for scale in (0.5, 1, 1.5):
+        after = image.copy()
+        pixels = paste_region(
+            after,
+            np.zeros_like(labels),
+            region.resized(scale),
+            2,
+            (30, 25),
+            np.ones(256, bool),
+            0.5,
+        )
+        assert pixels == round(100 * scale**2)
+        assert after.sum() == pytest.approx(pixels * np.prod(channels))
+
+
 def test_the_sampler_s_class_is_pasted():
     transform, scenes = built()
     assert transform(scenes[FocusedIndex(2, 1)])['pasted'][0] == 1
@@ -181,6 +202,8 @@ def test_what_cannot_be_is_refused():
         (dict(max_regions=0), 'max_regions must be at least 1'),
         (dict(scale_range=(2, 1)), 'scale_range must be'),
         (dict(min_visible=0), 'min_visible must be in'),
+        (dict(shift=-0.1), 'shift must be one or two numbers of at least 0'),
+        (dict(shift=(0.1, 0.1, 0.1)), 'shift must be one or two'),
     ):
         with pytest.raises(ValueError, match=message):
             RareClassPaste(**options)
@@ -275,6 +298,11 @@ def test_the_picture(data, tmp_path, monkeypatch, capsys):
     plain = dataset_config(data)['dataset']
     mixed = DATASETS.build(paste_figure.mixed_dataset(plain, dict(min_pixels=50)))
     assert mixed.pipeline[0].prob == 1
+    with pytest.raises(SystemExit, match='--images must be at least 1, got 0'):
+        main(['plot', 'paste', str(config), '--images', '0'])
+    Config(dict(a=1)).dump(config)
+    with pytest.raises(SystemExit, match='has no train_dataloader: give the config of a training'):
+        main(['plot', 'paste', str(config)])
     with pytest.raises(ValueError, match='loads annotations'):
         paste_figure.mixed_dataset(dict(plain, pipeline=[]), {})
     with pytest.raises(ValueError, match='nothing could be pasted'):

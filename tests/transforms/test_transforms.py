@@ -145,8 +145,25 @@ def test_mixing_transforms_can_repeat_a_crop():
     [
         (dict(prob=1.1), r'prob must be in \[0, 1\], got 1.1'),
         (dict(temperature=0), 'temperature must be above 0, got 0'),
+        (dict(crop_size=0), 'crop_size must be .* above 0, got 0'),
+        (dict(crop_size=(8, -8)), 'crop_size must be .* above 0'),
+        (dict(crop_size=(8,)), r'crop_size must be \(height, width\)'),
     ],
 )
 def test_arguments_are_checked(options, message):
     with pytest.raises(ValueError, match=message):
-        ClassCenteredCrop(8, **options)
+        ClassCenteredCrop(**{'crop_size': 8, **options})
+
+
+@pytest.mark.parametrize('ignore_index', [-1, -100])
+def test_a_negative_ignore_index_leaves_no_class_out(ignore_index):
+    labels = scene()
+    labels[labels == 255] = 0
+    crop = ClassCenteredCrop(1, prob=1.0, temperature=1e-3, ignore_index=ignore_index)
+    assert int(crop(results_of(labels))['gt_seg_map'][0, 0]) == 2
+
+
+def test_a_label_that_the_statistics_lack_is_named():
+    statistics = ClassStatistics.from_rows('ab', [[1, 1]])
+    with pytest.raises(ValueError, match='label 2 is no class of the statistics, which have 2'):
+        ClassCenteredCrop(1, prob=1.0, statistics=statistics)(results_of(scene()))

@@ -12,6 +12,7 @@ import pytest
 from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 
+from mmseg_balance.cli import main
 from mmseg_balance.functional.confusion import confusion_scores
 from mmseg_balance.metrics import CalibrationMetric
 from mmseg_balance.visualization import ReliabilityDiagramHook, reliability
@@ -148,6 +149,31 @@ def test_commands_write_pictures(tmp_path):
         picture = cv2.imread(str(tmp_path / 'pictures' / f'{name}.png'))
         assert picture is not None
         assert (picture != 255).mean() > 0.005
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('confusion cal.json', 'cal.json is no out_file of ImbalanceMetric: it lacks confusion'),
+        ('confusion list.json', 'it lacks classes, confusion'),
+        ('confusion half.json', 'half.json is no out_file of ImbalanceMetric: Expecting'),
+        ('confusion notes.txt', 'notes.txt is no out_file of ImbalanceMetric: Unsupported'),
+        ('confusion none.json', 'none.json'),
+        ('gain imb.json cal.json', 'it lacks confusion, per_class'),
+        ('tradeoff cal.json', 'it lacks confusion'),
+        ('reliability imb.json', 'imb.json is no out_file of CalibrationMetric: it lacks bins'),
+        ('reliability cal.json other.json --per-class', 'the files have different classes'),
+    ],
+)
+def test_a_file_of_another_metric_ends_in_a_sentence(tmp_path, monkeypatch, line, message):
+    monkeypatch.chdir(tmp_path)
+    write_reports(tmp_path)
+    (tmp_path / 'list.json').write_text('[1]')
+    (tmp_path / 'half.json').write_text('{')
+    (tmp_path / 'notes.txt').write_text('x')
+    (tmp_path / 'other.json').write_text(json.dumps(dict(classes=CLASSES[:2], bins=BINS)))
+    with pytest.raises(SystemExit, match=message):
+        main(['plot', *line.split()])
 
 
 def runner_with(tmp_path, *metrics):
