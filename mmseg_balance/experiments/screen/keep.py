@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from mmengine.runner import save_checkpoint
 
 from mmseg_balance.experiments.screen.frozen import HEAD
 from mmseg_balance.experiments.screen.jobs import HeadJob
 from mmseg_balance.experiments.screen.plan import HEAD_FILE
+from mmseg_balance.runtime.atomic_files import atomic_write
 from mmseg_balance.runtime.checkpoints import read_weights
 
 
@@ -40,5 +40,6 @@ def keep_head(args: argparse.Namespace, jobs: Sequence[HeadJob]) -> str:
     meta = {k: v for k, v in meta.items() if k in ('dataset_meta', 'cfg')}
     meta['screened'] = dict(method=method, seed=done[0].head_run.run.seed, from_=args.checkpoint)
     Path(out).resolve().parent.mkdir(parents=True, exist_ok=True)
-    save_checkpoint({'meta': meta, 'state_dict': weights}, out)
+    with atomic_write(out) as file:
+        torch.save({'meta': meta, 'state_dict': weights}, file)
     return f'kept {done[0].head_run.name} as {out}; test it with {args.config}'
