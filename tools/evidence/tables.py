@@ -24,7 +24,7 @@ def provenance(study: Study) -> str:
     at, seeds = study.setting, {m: len(study.seeds[m]) for m in study.methods}
     few, many = min(seeds.values()), max(seeds.values())
     number = f'{many} seed{"s" * (many > 1)}' if few == many else f'{few} to {many} seeds'
-    return f'{at["data"]}, {at["test_images"]} test images, {at["length"]}, {number}'
+    return f'{at["test_images"]} test images, {at["length"]}, {number}'
 
 
 def test_table(study: Study, scores: Sequence[str]) -> str:
