@@ -221,6 +221,15 @@ def test_losses_of_all_studies_are_a_range():
     assert 'recall loss' not in text
 
 
+def test_the_headline_has_every_training_in_one_table():
+    few = study('u', title='T2')
+    few.content['runs'] = [run for run in few.content['runs'] if run['method'] != 'lmp']
+    lines = sections.headline([study(title='T1'), few]).splitlines()
+    assert lines[0].startswith('| method | mIoU, T1 | mIoU, T2 | mean recall, T1 |')
+    assert lines[2].startswith('| cross entropy | 50.0 | 50.0 |')
+    assert lines[5].startswith('| loss max-pooling | 50.0 (0.0 [−1.0, +1.0]) | – |')
+
+
 def test_one_table_has_every_data_set():
     heads = study('s', 'screen', title='T1 on A, screening')
     other = study('u', 'screen', gain={**GAIN, 'recall': 0.03}, title='T1 on B, screening')

@@ -47,8 +47,8 @@ def advice(studies: Sequence[Study]) -> str:
             ]
         )
     head = ['on', *(f'better {SCORES[score]}' for score in ADVISED)]
-    said = ' '.join([*never(compared), *disagreements(compared)])
-    return '\n\n'.join(part for part in (table(head, rows), RULE, said) if part)
+    said = ' '.join([RULE, *never(compared), *disagreements(compared)])
+    return f'{table(head, rows)}\n\n{said}'
 
 
 def with_intervals(study: Study) -> list[str]:

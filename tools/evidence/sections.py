@@ -21,7 +21,15 @@ from tools.evidence.store import (
     points,
     signed,
 )
-from tools.evidence.tables import HEADLINE, LEGEND, NOTHING, across, provenance, table, test_table
+from tools.evidence.tables import (
+    LEGEND,
+    NOTHING,
+    across,
+    provenance,
+    side_by_side,
+    table,
+    test_table,
+)
 
 # What the protocol asks for: name of the file, runs, methods (with the baseline) and seeds.
 PLAN = (
@@ -56,9 +64,12 @@ ACROSS = (
 
 
 def headline(studies: Sequence[Study]) -> str:
-    """Full trainings of several seeds: a table each, the baseline's scores and differences."""
+    """Full trainings of several seeds in one table."""
     compared = [study for study in of_kind(studies, FULL) if with_intervals(study)]
-    return _each(compared, HEADLINE)
+    if not compared:
+        return NOTHING
+    said = '; '.join(f'{study.title}: {provenance(study)}' for study in compared)
+    return f'{side_by_side(compared, ADVISED)}\n\n{said}. {LEGEND}'
 
 
 def trainings(studies: Sequence[Study]) -> str:
