@@ -30,9 +30,8 @@ class Region:
         image = cv2.resize(
             self.image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         )
-        image = image.reshape(
-            *image.shape[:2], *self.image.shape[2:]
-        )  # OpenCV drops a channel of 1
+        # OpenCV drops a channel of 1.
+        image = image.reshape(*image.shape[:2], *self.image.shape[2:])
         # A share of the area rather than the nearest pixel: thin parts keep their outline.
         share = cv2.resize(self.mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
         mask = share >= 0.5

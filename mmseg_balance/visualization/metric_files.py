@@ -17,10 +17,8 @@ def read_metric_file(path: str, metric: str, keys: tuple[str, ...]) -> dict:
     """
     try:
         report = load(path)
-    except (
-        ValueError,
-        TypeError,
-    ) as error:  # no JSON inside, or a suffix that MMEngine does not know
+    # No JSON inside, or a suffix that MMEngine does not know.
+    except (ValueError, TypeError) as error:
         raise ValueError(f'{path} is no out_file of {metric}: {error}') from error
     missing = [key for key in keys if key not in report] if isinstance(report, dict) else keys
     if missing:
