@@ -6,7 +6,7 @@ from tools.evidence.store import SCORES, Study, found, is_checkpoint, marked, na
 
 NOTHING = '*Not measured yet.*'
 SPLITS = {'official_val': 'official validation'}
-HEADLINE = SIDE_BY_SIDE = ('mIoU', 'mRecall', 'acc', 'cal')
+HEADLINE = ('mIoU', 'mRecall', 'acc', 'cal')
 LEGEND = (
     'Means over seeds on test, in %; in brackets the difference from the first row in points, over '
     'the seeds that both have, with its 95 % interval. Bold: told from zero (Holm-adjusted p < 0.05); all others cannot be told from '
@@ -69,11 +69,11 @@ def dev_and_test(study: Study) -> str:
     for method in _with_checkpoint(study)[1:]:
         cells = [
             marked(study.row(method, score, split))
-            for score in SIDE_BY_SIDE
+            for score in HEADLINE
             for split in ('dev', 'test')
         ]
         rows.append([name_of(method), *cells])
-    head = [f'{SCORES[score]}, {split}' for score in SIDE_BY_SIDE for split in ('dev', 'test')]
+    head = [f'{SCORES[score]}, {split}' for score in HEADLINE for split in ('dev', 'test')]
     return table(['method', *head], rows)
 
 
