@@ -131,6 +131,8 @@ def test_another_split_is_one_of_the_test_data_set(repository):
 
 def test_another_split_is_scored_when_it_is_asked_for(four, collect, monkeypatch, tmp_path):
     assert collect('ce') == 0
+    content = json.loads((tmp_path / 'out' / 'tiny.json').read_text())
+    before = {run['seed']: run['seconds']['test'] for run in content['runs']}
     original = trainings._splits
 
     def splits(config, also=()):
@@ -143,6 +145,7 @@ def test_another_split_is_scored_when_it_is_asked_for(four, collect, monkeypatch
     scores = {(run['split'], run['seed']): run['scores']['mIoU'] for run in runs}
     assert scores.keys() == {(split, seed) for split in ('dev', 'test', 'again') for seed in (0, 1)}
     assert scores['again', 0] == scores['dev', 0]
+    assert all(run['seconds']['test'] > before[run['seed']] for run in runs)
 
 
 def test_an_unfinished_training_is_left_out(tmp_path, collect, capsys):

@@ -176,6 +176,8 @@ def score(
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.train_dir.unlink(missing_ok=True)
     folder.train_dir.symlink_to(training.folder)
+    # What was scored before took its time then.
+    before = folder.state['seconds']['test'] if folder.is_finished(digest) else 0.0
     started = time.monotonic()
     _score_splits(training, folder, digest, on_images, also)
     rows = read_scalars(training.folder)
@@ -192,7 +194,7 @@ def score(
         error='',
         seconds={
             'train': None if each is None else each * iterations,
-            'test': time.monotonic() - started,
+            'test': before + time.monotonic() - started,
         },
         recipe=training.recipe,
         sha256=sha256,
