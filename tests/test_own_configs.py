@@ -9,7 +9,15 @@ from mmengine.registry import HOOKS, init_default_scope
 from mmseg.registry import DATA_SAMPLERS, MODELS
 
 from mmseg_balance import hooks, losses, samplers
+from mmseg_balance.doctor import examine_config
+from mmseg_balance.doctor.fixes import fixed_config
+from mmseg_balance.experiments.merging import add_measures, merge_run, prepare_base
+from mmseg_balance.experiments.plan import Ingredient, Run
+from mmseg_balance.experiments.run_folder import RunFolder
+from mmseg_balance.experiments.screen.plan import KEPT_HOOKS, learns_what_to_show
+from mmseg_balance.runtime.config_files import ConfigError, read_config, type_name
 from mmseg_balance.statistics import ClassStatistics
+from mmseg_balance.visualization.schedule import schedules_of
 
 
 def test_our_configs_are_bases_from_any_folder(tmp_path):
@@ -83,3 +91,90 @@ def test_samplers_of_a_pure_python_config(pure_python):
     options = dict(sampler=images, statistics=statistics)
     sampler = DATA_SAMPLERS.build(pure_python.sampler, default_args=options)
     assert isinstance(sampler, samplers.BalanceBatchSampler)
+
+
+COMPLETE = """
+from mmengine.dataset import DefaultSampler, InfiniteSampler
+from mmengine.runner import IterBasedTrainLoop
+from mmseg.evaluation import IoUMetric
+from mmseg.models import EncoderDecoder, FCNHead, ResNetV1c
+from mmseg_balance.hooks import ClassPerformanceHook, LossScheduleHook
+from mmseg_balance.losses import LMPLoss
+from mmseg_balance.metrics import CalibrationMetric
+from torch.nn import BatchNorm2d
+
+norm_cfg = dict(type=BatchNorm2d)
+model = dict(
+    type=EncoderDecoder,
+    backbone=dict(type=ResNetV1c, depth=18, norm_cfg=norm_cfg),
+    decode_head=dict(type=FCNHead, in_channels=512, channels=4, num_classes=3, norm_cfg=norm_cfg,
+                     loss_decode=[dict(type=LMPLoss)]))
+train_dataloader = dict(batch_size=2, sampler=dict(type=InfiniteSampler))
+train_cfg = dict(type=IterBasedTrainLoop, max_iters=8)
+test_evaluator = [dict(type=IoUMetric), dict(type=CalibrationMetric, num_bins=20)]
+custom_hooks = [dict(type=LossScheduleHook, schedules=dict(loss_lmp=dict(
+                    type='linear', start=0, end=1, initial=1, final=0))),
+                dict(type=ClassPerformanceHook)]
+"""
+
+
+@pytest.fixture
+def complete(tmp_path: Path) -> Path:
+    init_default_scope('mmseg')
+    path = tmp_path / 'mine.py'
+    path.write_text(COMPLETE)
+    return path
+
+
+def test_a_pure_python_config_is_read_with_the_names_of_its_types(complete):
+    config = read_config(complete)
+    assert config.model.type == 'mmseg.models.EncoderDecoder'
+    assert 'EncoderDecoder' not in config
+    assert isinstance(MODELS.build(config.model.decode_head).loss_decode[0], losses.LMPLoss)
+
+
+def test_runs_of_a_pure_python_config_are_written_and_read_again(complete, tmp_path):
+    """``compare`` could not write the config of a run: its metrics were classes."""
+    loss = tmp_path / 'own.py'
+    loss.write_text("loss_decode = [dict(type='RecallLoss')]")
+    config = merge_run(
+        prepare_base(complete), Run(Ingredient('own', loss), Ingredient('config', None), 0)
+    )
+    add_measures(config, RunFolder(tmp_path / 'run'), [])
+    config.dump(tmp_path / 'merged.py')
+    again = Config.fromfile(tmp_path / 'merged.py')
+    assert again.model.decode_head.loss_decode == [dict(type='RecallLoss')]
+    assert [type_name(metric) for metric in again.test_evaluator] == [
+        'IoUMetric',
+        'ImbalanceMetric',
+        'CalibrationMetric',
+    ]
+    assert again.test_evaluator[2].num_bins == 20
+
+
+def test_hooks_of_a_pure_python_config_are_known_by_name(complete):
+    config = read_config(complete)
+    assert [type_name(hook) in KEPT_HOOKS for hook in config.custom_hooks] == [True, True]
+    assert learns_what_to_show(config)
+    assert list(schedules_of(config, 8)) == ['loss_lmp']
+
+
+def test_the_doctor_asks_no_custom_imports_of_a_pure_python_config(complete):
+    checks = [one.check for one in examine_config(read_config(complete)).findings]
+    assert 'plugin-imported' not in checks
+
+
+def test_the_doctors_fix_of_a_pure_python_config_is_a_whole_config(complete, tmp_path):
+    """MMEngine lets no text config inherit from one of pure Python."""
+    config, out = read_config(complete), tmp_path / 'fixed.py'
+    out.write_text(fixed_config(config, [], complete, out)[0])
+    assert Config.fromfile(out).to_dict() == config.to_dict()
+
+
+def test_a_config_that_is_no_python_is_named_with_its_line(tmp_path):
+    path = tmp_path / 'broken.py'
+    path.write_text('a = 1\nb = dict(\n')
+    with pytest.raises(
+        ConfigError, match=r"broken\.py .*'\(' was never closed, line 2: b = dict\("
+    ):
+        read_config(path)

@@ -9,21 +9,12 @@ from mmengine.config import Config
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import DATASETS, MODELS
 
+from mmseg_balance.runtime.config_files import type_name
+
 HEAD_KEYS = ('decode_head', 'auxiliary_head', 'kernel_generate_head')
 # What BaseDecodeHead takes where the config is silent.
 DEFAULT_LOSS = dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0)
 DEFAULT_IGNORE_INDEX = 255
-
-
-def type_name(part: Mapping) -> str:
-    """Name of the registered type, without the scope of MMSegmentation.
-
-    >>> type_name({'type': 'mmseg.CrossEntropyLoss'})
-    'CrossEntropyLoss'
-    """
-    kind = part.get('type', '')
-    name = kind if isinstance(kind, str) else getattr(kind, '__name__', str(kind))
-    return name.removeprefix('mmseg.')
 
 
 @dataclass(frozen=True)

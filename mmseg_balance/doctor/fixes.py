@@ -11,6 +11,7 @@ from mmengine.config import Config
 
 from mmseg_balance.doctor.config_view import Loss
 from mmseg_balance.doctor.findings import ADVICE, Finding
+from mmseg_balance.runtime.config_files import is_pure_python
 
 REGISTER = {
     'custom_imports.imports+': ['mmseg_balance'],
@@ -103,7 +104,8 @@ def fixed_config(
     Args:
         config: what the doctor read.
         findings: what it found.
-        source: the user's config, to inherit from.
+        source: the user's config, to inherit from, which no text can do from one of pure Python:
+            then it is all there.
         out: where the text will be saved: the base is named relative to it.
     """
     before = plain(config._cfg_dict)
@@ -114,9 +116,10 @@ def fixed_config(
     for key, value in sorted(changes, key=lambda item: item[0].count('.')):
         apply_fix(after, {key: value})
     base = os.path.relpath(Path(source).resolve(), Path(out).resolve().parent)
+    inherited = [f'_base_ = {Path(base).as_posix()!r}', as_text(overrides_of(before, after))]
     lines = [f'# {base} with these changes (mmseg-balance doctor --fix):']
     lines += [f'# - {finding.check}: {finding.where}' for finding in made]
-    lines += [f'_base_ = {Path(base).as_posix()!r}', as_text(overrides_of(before, after))]
+    lines += [as_text(after)] if is_pure_python(source) else inherited
     return '\n'.join(lines).rstrip() + '\n', made
 
 

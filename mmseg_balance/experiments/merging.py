@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from mmseg_balance.experiments.plan import Ingredient, Run
 from mmseg_balance.experiments.run_folder import RunFolder
-from mmseg_balance.runtime.config_files import read_config
+from mmseg_balance.runtime.config_files import read_config, type_name
 from mmseg_balance.statistics import mix_after_loading
 
 MEASURES = ('ImbalanceMetric', 'CalibrationMetric')
@@ -94,7 +94,7 @@ def merge_run(base: Config, run: Run) -> Config:
 
 
 def _set_loss(config: Config, loss: Ingredient) -> None:
-    source = Config.fromfile(str(loss.path))
+    source = read_config(loss.path)
     if not isinstance(source.get('loss_decode'), list):
         raise ValueError(
             f'{loss.path}: loss_decode must be set to a list of dicts; got {source.get("loss_decode")!r}.'
@@ -110,7 +110,7 @@ def _set_loss(config: Config, loss: Ingredient) -> None:
 def _set_sampler(config: Config, sampler: Ingredient) -> None:
     if sampler.path is None:
         return
-    source = Config.fromfile(str(sampler.path))
+    source = read_config(sampler.path)
     keys = [key for key in ('sampler', 'batch_sampler') if source.get(key)]
     if not keys:
         raise ValueError(
@@ -146,7 +146,7 @@ def _change(config: Config, name: str, value: Any, path: Path) -> None:
 
 
 def _replace_hooks(config: Config, source: Config, leave: tuple[str, ...]) -> None:
-    kept = [h for h in config.get('custom_hooks') or [] if h['type'] not in leave]
+    kept = [h for h in config.get('custom_hooks') or [] if type_name(h) not in leave]
     hooks = kept + deepcopy(source.get('custom_hooks') or [])
     if hooks or 'custom_hooks' in config:
         config.custom_hooks = hooks
@@ -160,7 +160,7 @@ def measures(evaluator, folder: Path) -> list[dict]:
         folder: gets imbalance.json, calibration.json and confusions.npz.
     """
     given = evaluator if isinstance(evaluator, list | tuple) else [evaluator or {}]
-    own = {m['type']: dict(m) for m in given if m.get('type') in MEASURES}
+    own = {type_name(m): dict(m) for m in given if type_name(m) in MEASURES}
     files = {
         'ImbalanceMetric': dict(
             out_file=str(folder / 'imbalance.json'),
@@ -181,8 +181,8 @@ def add_measures(config: Config, folder: RunFolder, images: list[str]) -> None:
     """
     given = config.get('test_evaluator') or []
     given = [dict(m) for m in (given if isinstance(given, list | tuple) else [given])]
-    others = [m for m in given if m['type'] not in MEASURES]
-    if not any(m['type'] == 'IoUMetric' for m in others):
+    others = [m for m in given if type_name(m) not in MEASURES]
+    if not any(type_name(m) == 'IoUMetric' for m in others):
         others.insert(0, dict(type='IoUMetric', iou_metrics=['mIoU']))
     config.test_evaluator = others + measures(given, folder.scores('test'))
     config.custom_hooks = [
@@ -211,7 +211,7 @@ def dev_test(config: Config, folder: RunFolder) -> Config | None:
     dev = Config(deepcopy(config._cfg_dict), filename=config.filename)
     dev.test_dataloader = dev.val_dataloader
     dev.test_evaluator = measures(config.get('val_evaluator'), folder.scores('dev'))
-    dev.custom_hooks = [h for h in config.custom_hooks if h['type'] != 'PredictionHook']
+    dev.custom_hooks = [h for h in config.custom_hooks if type_name(h) != 'PredictionHook']
     return dev
 
 

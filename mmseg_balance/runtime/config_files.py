@@ -1,11 +1,13 @@
 """Config files: what is not one is named in a sentence before MMEngine reads it."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.config import Config
 
 SUFFIXES = ('.py', '.yml', '.yaml', '.json')  # what MMEngine reads
+PACKAGES = ('mmseg_balance', 'mmseg', 'mmengine', 'mmcv', 'torch')
 CHECKPOINTS = ('.pth', '.pt', '.ckpt', '.safetensors')
 
 
@@ -16,13 +18,16 @@ class ConfigError(ValueError):
 def read_config(path: str | Path, import_custom_modules: bool = True) -> Config:
     """Read a config.
 
+    The types of a pure Python config come by their names, as MMEngine dumps them
+    (``'mmseg.models.FCNHead'``): registries know both, and names compare and can be copied.
+
     Args:
         path: Of the file.
         import_custom_modules: Whether to do what its ``custom_imports`` asks for.
 
     Raises:
         ConfigError: The file or one of its bases is missing, or it is no config, as where config
-            and checkpoint are swapped.
+            and checkpoint are swapped, or its Python cannot be read.
     """
     if not Path(path).is_file():
         raise ConfigError(f'there is no config {path} (looked from {os.getcwd()})')
@@ -35,8 +40,33 @@ def read_config(path: str | Path, import_custom_modules: bool = True) -> Config:
         )
         raise ConfigError(f'{path} is not a config: {remedy}')
     try:
-        return Config.fromfile(str(path), import_custom_modules=import_custom_modules)
+        config = Config.fromfile(str(path), import_custom_modules=import_custom_modules)
     except FileNotFoundError as error:
         raise ConfigError(
             f'{path}: a file that it inherits is not there: {error.filename or error}'
         ) from error
+    except SyntaxError as error:
+        raise ConfigError(
+            f'{path} or a file that it inherits is no Python: {error.msg}, line {error.lineno}: '
+            f'{(error.text or "").strip()}'
+        ) from error
+    if not is_pure_python(path):
+        return config
+    return Config(config.to_dict(), cfg_text=config.text, filename=config.filename)
+
+
+def is_pure_python(path: str | Path) -> bool:
+    """Whether MMEngine reads the config as Python with imports, which no text config can inherit."""
+    return Path(path).suffix == '.py' and Config._is_lazy_import(str(path))
+
+
+def type_name(part: Mapping) -> str:
+    """Name of the type that a part of a config gives, without scope or module.
+
+    Names of other packages stay whole: ``'mmdet.CrossEntropyLoss'`` is not MMSegmentation's.
+
+    >>> type_name({'type': 'mmseg.CrossEntropyLoss'}), type_name({'type': 'torch.optim.AdamW'})
+    ('CrossEntropyLoss', 'AdamW')
+    """
+    name = str(part.get('type', ''))
+    return name.rpartition('.')[2] if name.partition('.')[0] in PACKAGES else name

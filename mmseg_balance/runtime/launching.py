@@ -14,7 +14,7 @@ from mmengine.device import get_device
 
 from mmseg_balance.runtime import checkpoints
 from mmseg_balance.runtime.atomic_files import DiskFullError
-from mmseg_balance.runtime.config_files import ConfigError, read_config
+from mmseg_balance.runtime.config_files import ConfigError, read_config, type_name
 from mmseg_balance.runtime.cpu import fit_to_cpu, join_processes_on_cpu
 from mmseg_balance.runtime.input_checks import InputError
 
@@ -92,15 +92,6 @@ def _is_ours(error: Exception) -> bool:
     )
 
 
-def type_name(kind: str | type) -> str:
-    """The bare name of a registered ``type``, which a config may give as a class or with a scope.
-
-    >>> type_name('mmseg.IoUMetric'), type_name(dict)
-    ('IoUMetric', 'dict')
-    """
-    return kind.rpartition('.')[2] if isinstance(kind, str) else kind.__name__
-
-
 def use_mixed_precision(cfg: Config) -> None:
     """Train in mixed precision: float16 with loss scaling, or bfloat16 on a CPU.
 
@@ -109,7 +100,7 @@ def use_mixed_precision(cfg: Config) -> None:
     """
     wrapper = cfg.optim_wrapper
     on_cpu = get_device() == 'cpu'
-    kind = type_name(wrapper.get('type', 'OptimWrapper'))
+    kind = type_name({'type': 'OptimWrapper', **wrapper})
     if kind not in ('OptimWrapper', 'AmpOptimWrapper', 'BFloat16OptimWrapper'):
         raise SystemExit(
             f'error: --amp works with optim_wrapper.type OptimWrapper, and the config '
@@ -148,7 +139,7 @@ def save_predictions(cfg: Config, directory: str) -> None:
     """
     evaluators = cfg.test_evaluator
     evaluators = evaluators if isinstance(evaluators, (list, tuple)) else [evaluators]
-    writers = [one for one in evaluators if type_name(one.get('type', '')) == 'IoUMetric']
+    writers = [one for one in evaluators if type_name(one) == 'IoUMetric']
     if not writers:
         raise SystemExit('error: --out needs an IoUMetric in test_evaluator: it writes the files')
     writers[0].output_dir = directory

@@ -136,16 +136,11 @@ def labels_only(config: dict) -> dict:
             return {name: strip(item, name) for name, item in value.items()}
         if isinstance(value, (list, tuple)):
             if key == 'pipeline':
-                value = [step for step in value if 'Annotation' in _type_name(step)]
+                value = [step for step in value if 'Annotation' in str(step.get('type'))]
             return type(value)(strip(item) for item in value)
         return value
 
     return strip(config)
-
-
-def _type_name(step: dict) -> str:
-    kind = step.get('type', '')
-    return kind if isinstance(kind, str) else kind.__name__
 
 
 def build_training_set(config: Config):

@@ -25,7 +25,7 @@ def mix_after_loading(config: dict, mix: list[dict], keep_rest: bool = True) -> 
      'pipeline': [{'type': 'Mix'}, {'type': 'Crop'}]}
     """
     config = deepcopy(config)
-    if config['type'] == 'MultiImageMixDataset':
+    if 'MultiImageMixDataset' in str(config['type']):
         rest = config['pipeline'] if keep_rest else []
         return dict(config, pipeline=[*mix, *rest])
     steps = config.get('pipeline', [])

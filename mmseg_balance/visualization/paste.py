@@ -8,7 +8,7 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
-from mmseg_balance.runtime.config_files import read_config
+from mmseg_balance.runtime.config_files import read_config, type_name
 from mmseg_balance.statistics import mix_after_loading
 from mmseg_balance.visualization.style import new_figure, save_figure
 
@@ -57,7 +57,7 @@ def mixed_dataset(config: dict, options: dict) -> dict:
         options: settings of the paste that override those of the config.
     """
     steps = config.get('pipeline', [])
-    settings = next((step for step in steps if step['type'] == PASTE), dict(type=PASTE))
+    settings = next((step for step in steps if type_name(step) == PASTE), dict(type=PASTE))
     return mix_after_loading(config, [{**settings, **options, 'prob': 1.0}], keep_rest=False)
 
 

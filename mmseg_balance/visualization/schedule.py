@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from mmengine.config import Config, DictAction
 
 from mmseg_balance.functional.schedules import Schedule, build_schedules
-from mmseg_balance.runtime.config_files import read_config
+from mmseg_balance.runtime.config_files import read_config, type_name
 from mmseg_balance.visualization.style import COLORS, new_figure, plain_axes, save_figure
 
 STEPS_OF_FRACTIONS = 1000
@@ -126,7 +126,7 @@ def _draw(axis: Axes, schedules: Mapping[str, Schedule], num_steps: int) -> None
 
 def _hooks_of(config: Config) -> list[Mapping]:
     hooks = [*(config.get('custom_hooks') or []), *config.get('default_hooks', {}).values()]
-    return [hook for hook in hooks if hook and hook.get('type') == 'LossScheduleHook']
+    return [hook for hook in hooks if hook and type_name(hook) == 'LossScheduleHook']
 
 
 def _counts_iterations(spec: object, key: str = '') -> bool:

@@ -42,7 +42,8 @@ def plugin_imported(reading: Reading) -> Iterator[Finding]:
         {
             view.type_name(part)
             for registry, part in _every_part(reading)
-            if getattr(view.registered(registry, part), '__module__', '').startswith(OURS)
+            if not str(part['type']).startswith(f'{OURS}.')  # a name with its module is imported
+            and getattr(view.registered(registry, part), '__module__', '').startswith(OURS)
         }
     )
     if ours:

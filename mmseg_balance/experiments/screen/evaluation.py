@@ -17,6 +17,7 @@ from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.screen.decisions import ARGMAX, DECISIONS
 from mmseg_balance.experiments.screen.frozen import FeatureMemo
 from mmseg_balance.functional.calibration import harmonic_mean
+from mmseg_balance.runtime.config_files import type_name
 
 
 class Scorer:
@@ -90,7 +91,7 @@ class Scorer:
 
 def _built(configs: list[dict], decision: str, dataset_meta: Mapping) -> list[BaseMetric]:
     if decision != ARGMAX:
-        configs = [config for config in configs if config['type'] != 'CalibrationMetric']
+        configs = [config for config in configs if type_name(config) != 'CalibrationMetric']
     metrics = [METRICS.build(config) for config in configs]
     for metric in metrics:
         metric.dataset_meta = dict(dataset_meta)

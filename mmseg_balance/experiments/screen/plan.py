@@ -7,6 +7,7 @@ from mmengine.config import Config
 
 from mmseg_balance.experiments.merging import LOSS_HOOKS, SAMPLER_HOOKS, fingerprint, merge_run
 from mmseg_balance.experiments.plan import CHECKPOINT, Ingredient, Run
+from mmseg_balance.runtime.config_files import type_name
 
 HEAD_FILE = 'head.pth'
 # Hooks of a config that a head keeps; others belong to whole trainings.
@@ -75,7 +76,9 @@ def head_config(base: Config, head_run: HeadRun) -> Config:
     if not head_run.trained:
         return base
     config = merge_run(base, head_run.run)
-    config.custom_hooks = [h for h in config.get('custom_hooks') or [] if h['type'] in KEPT_HOOKS]
+    config.custom_hooks = [
+        h for h in config.get('custom_hooks') or [] if type_name(h) in KEPT_HOOKS
+    ]
     if any(hook.get('source') == 'val' for hook in config.custom_hooks):
         raise ValueError(
             f"{head_run.method}: source='val' of ClassPerformanceHook needs validations while it "
@@ -86,7 +89,7 @@ def head_config(base: Config, head_run: HeadRun) -> Config:
 
 def learns_what_to_show(config: Config) -> bool:
     """Whether the images that come next depend on the head, so that heads cannot share them."""
-    return any(hook['type'] in LEARNING_HOOKS for hook in config.get('custom_hooks') or [])
+    return any(type_name(hook) in LEARNING_HOOKS for hook in config.get('custom_hooks') or [])
 
 
 def run_hash(config: Config, head_run: HeadRun, origin: str) -> str:
