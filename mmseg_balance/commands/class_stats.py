@@ -34,11 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help='images whose names agree in what this '
         'finds (its first group, if it has one) stay together, such as a video',
     )
-    parser.add_argument('--seed', type=int, default=0, help='of --split')
+    parser.add_argument('--seed', type=int, help='of --split (default: 0)')
     parser.add_argument(
         '--split-folder',
         type=Path,
-        default=Path('splits'),
         help='where --split writes train.txt and dev.txt (default: splits)',
     )
     parser.add_argument('--again', action='store_true', help='count even if the file is up to date')
@@ -65,12 +64,15 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError('--merge needs --out')
     if args.split is not None and args.merge:
         raise ValueError('--split needs a config')
-    if args.groups and args.split is None:
-        raise ValueError('--groups needs --split')
+    for option in ('groups', 'seed', 'split_folder'):
+        if getattr(args, option) is not None and args.split is None:
+            raise ValueError(f'--{option.replace("_", "-")} needs --split')
     if args.plot and args.split is not None:
         raise ValueError('--plot draws the whole training set: leave out --split')
     if args.address and args.engine != 'ray':
         raise ValueError('--address is for --engine ray')
+    if args.workers is not None and args.engine == 'ray':
+        raise ValueError('--workers is for --engine local: ray takes all cores of its cluster')
 
 
 def count(args: argparse.Namespace):
@@ -124,8 +126,8 @@ def split(args: argparse.Namespace, found) -> None:
     config.merge_from_dict(args.cfg_options or {})
     names = image_names(build_training_set(config))
     presence = presence_of(found)
-    dev = split_by_class(presence, args.split, groups_of(names, args.groups), args.seed)
-    train_list, dev_list = write_split(names, dev, args.split_folder)
+    dev = split_by_class(presence, args.split, groups_of(names, args.groups), args.seed or 0)
+    train_list, dev_list = write_split(names, dev, args.split_folder or Path('splits'))
     print(f'{train_list}: {(~dev).sum()} images, {dev_list}: {dev.sum()} images')
     for name, here, there in zip(
         found.class_names, presence[~dev].sum(0), presence[dev].sum(0), strict=True

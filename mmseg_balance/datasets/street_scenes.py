@@ -19,6 +19,7 @@ from mmseg_balance.datasets.named_splits import NamedSplitsDataset, Split
 from mmseg_balance.datasets.street_renderer import CLASSES, CYCLIST_EVERY, render_street_scene
 from mmseg_balance.runtime.locks import file_lock
 
+ROOT, TEST_ROOT = 'data/street_scenes', 'data/street_scenes_test'
 NUM_IMAGES = {'train': 128, 'val': 32}
 NUM_TEST_IMAGES = {'test': 200}
 SPLIT_SEEDS = {'train': 0, 'val': 1, 'test': 2}  # with the data set's seed: no scene in two splits
@@ -34,7 +35,8 @@ class StreetScenesDataset(NamedSplitsDataset):
     several processes may start at once. `docs/datasets.md` has the class frequencies.
 
     Args:
-        data_root: Folder of the data set; made if missing.
+        data_root: Folder of the data set; made if missing. The default of the test split is
+            'data/street_scenes_test'.
         data_prefix: `images/train` and `labels/train`, or the same with `val`.
         split: Instead of `data_prefix`: `'train'` (128 images), `'dev'` (32, the folder `val`)
             or `'test'` (200, scenes of their own in a `data_root` of their own).
@@ -70,7 +72,7 @@ class StreetScenesDataset(NamedSplitsDataset):
 
     def __init__(
         self,
-        data_root: str | None = 'data/street_scenes',
+        data_root: str | None = ROOT,
         data_prefix: dict | None = None,
         img_suffix: str = '.png',
         seg_map_suffix: str = '.png',
@@ -79,6 +81,8 @@ class StreetScenesDataset(NamedSplitsDataset):
         split: str | None = None,
         **kwargs,
     ) -> None:
+        if split == 'test' and data_root == ROOT:
+            data_root = TEST_ROOT  # train and dev would find no scenes of theirs there
         if render:
             if not data_root:
                 raise ValueError(
@@ -93,8 +97,7 @@ class StreetScenesDataset(NamedSplitsDataset):
             if split in self.SPLITS and not Path(data_root, self.SPLITS[split].images).is_dir():
                 raise ValueError(
                     f'data_root={data_root!r} holds scenes, but not those of '
-                    f'split={split!r}; give the test split its own folder, such as '
-                    "'data/street_scenes_test'."
+                    f'split={split!r}; give the test split its own folder, such as {TEST_ROOT!r}.'
                 )
         if split is None and not data_prefix:
             data_prefix = dict(img_path='images/train', seg_map_path='labels/train')

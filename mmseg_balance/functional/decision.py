@@ -89,7 +89,8 @@ def decide_probs(probs: Tensor, decision: str = 'iou') -> Tensor:
     if decision == 'argmax':
         return probs.argmax(1)
     images = [_decide_image(image, decision) for image in widen(probs).flatten(2)]
-    return torch.stack(images).view(probs.shape[0], *probs.shape[2:])
+    chosen = torch.stack(images) if images else probs.new_empty(0, dtype=torch.long)
+    return chosen.view(probs.shape[0], *probs.shape[2:])
 
 
 def _check(values: Tensor, decision: str) -> None:

@@ -86,6 +86,11 @@ def block_groups(names: Sequence[str], length: int = 15, pattern: str = FRAME) -
     frames: dict[str, list[tuple[int, int]]] = {}
     for index, name in enumerate(names):
         match = _match(expression, name)
+        if not (match['frame'] or '').isdecimal():
+            raise ValueError(
+                f'pattern {pattern!r} takes {match["frame"]!r} of the image name '
+                f'{PurePath(name).stem!r} for the number of a frame; let (?P<frame>…) match digits.'
+            )
         frames.setdefault(match['video'], []).append((int(match['frame']), index))
     blocks: list = [None] * len(names)
     for video, images in frames.items():

@@ -16,7 +16,7 @@ from mmseg_balance.functional.boundary import (
     centerline_dice,
 )
 from mmseg_balance.functional.confusion import mean_over
-from mmseg_balance.metrics.streamed import StreamedMetric, class_index, labels_and_prediction
+from mmseg_balance.metrics.streamed import StreamedMetric, class_indices, labels_and_prediction
 
 UNIT = 2.0**-40  # of the sums of clDice over images: integers, whose order does not matter
 
@@ -124,7 +124,7 @@ class BoundaryMetric(StreamedMetric):
         members = getattr(self, argument)
         if members is None:
             return list(range(len(names)))
-        return [class_index(member, names, argument) for member in members]
+        return class_indices(members, names, argument)
 
 
 def _skeletonize() -> Callable[[np.ndarray], np.ndarray]:

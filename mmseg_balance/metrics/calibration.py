@@ -153,6 +153,11 @@ def check_scores(scores: Tensor, pred: Tensor) -> None:
     when the sums are made, and checked there.
     """
     if len(scores) == 1:
+        if scores.min() < 0 or scores.max() > 1:
+            raise ValueError(
+                f'seg_logits of one channel hold {float(scores.min()):g} to {float(scores.max()):g}; '
+                "MMSegmentation's segmentors put sigmoid values in [0, 1] there, and your own must too."
+            )
         positive = scores[0][pred == 1]
         negative = scores[0][pred == 0]
         if positive.numel() and negative.numel() and positive.min() < negative.max():

@@ -20,7 +20,7 @@ from mmseg_balance.functional.confusion import (
 )
 from mmseg_balance.functional.per_image import per_image_scores
 from mmseg_balance.metrics.confusion_file import save_confusions
-from mmseg_balance.metrics.streamed import StreamedMetric, class_index, labels_and_prediction
+from mmseg_balance.metrics.streamed import StreamedMetric, class_indices, labels_and_prediction
 from mmseg_balance.statistics import load_statistics
 
 
@@ -144,7 +144,7 @@ class ImbalanceMetric(StreamedMetric):
             return frequency_groups(self._pixels(label_pixels))
         names = list(self.dataset_meta['classes'])
         return {
-            group: [class_index(member, names, f'groups[{group!r}]') for member in members]
+            group: class_indices(members, names, f'groups[{group!r}]')
             for group, members in self.groups.items()
         }
 

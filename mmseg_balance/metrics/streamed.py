@@ -86,21 +86,29 @@ def labels_and_prediction(data_sample: dict) -> tuple[Tensor, Tensor]:
     return labels.reshape(labels.shape[-2:]), pred.reshape(pred.shape[-2:]).long()
 
 
-def class_index(member: int | str, names: list[str], argument: str) -> int:
-    """Index of a class that a config names, or gives by its index.
+def class_indices(members: Sequence[int | str], names: list[str], argument: str) -> list[int]:
+    """Indices of the classes that a config names, or gives by their index.
 
     Args:
-        member: name or index.
+        members: names or indices, each class once.
         names: of the data set's classes.
         argument: where it stands in the config, for the error.
 
     Raises:
-        ValueError: neither a class nor an index of one.
+        ValueError: one is neither a class nor an index of one, or is there twice.
 
     Example:
-        >>> class_index('pole', ['road', 'pole'], 'thin_classes')
-        1
+        >>> class_indices(['pole', 0], ['road', 'pole'], 'thin_classes')
+        [1, 0]
     """
+    found = [_class_index(member, names, argument) for member in members]
+    twice = [names[c] for c in found if found.count(c) > 1]
+    if twice:
+        raise ValueError(f'{argument} holds {twice[0]} twice; name each class once.')
+    return found
+
+
+def _class_index(member: int | str, names: list[str], argument: str) -> int:
     if isinstance(member, str) and member in names:
         return names.index(member)
     if not isinstance(member, str) and 0 <= member < len(names):

@@ -49,6 +49,7 @@ def loader_of(config: Config, dataset, indices: Sequence[int]) -> DataLoader:
     options['sampler'] = dict(type='DefaultSampler', shuffle=False)
     options.pop('batch_sampler', None)
     options.setdefault('batch_size', 1)
+    options['drop_last'] = False  # every image has a group and a map
     if len(part) == 1:
         options.update(num_workers=0, persistent_workers=False, prefetch_factor=None)
     return Runner.build_dataloader(options)

@@ -50,12 +50,15 @@ class RareClassSampler(FocusedSampler):
     ) -> None:
         if not temperature > 0:
             raise ValueError(f'temperature must be above 0, got {temperature}')
+        if not min_pixels >= 0:
+            raise ValueError(f'min_pixels must be at least 0, got {min_pixels}')
         super().__init__(dataset, uniform_ratio, statistics, seed, shuffle)
         enough = self.statistics.with_more_than(min_pixels)
         available = enough.images > 0
         if not available.any():
+            remedy = 'lower it' if min_pixels else 'all labels are ignored: look at ignore_index'
             raise ValueError(
-                f'no image has more than min_pixels={min_pixels} pixels of a class; lower it'
+                f'no image has more than min_pixels={min_pixels} pixels of a class; {remedy}'
             )
         left_out = [
             self.statistics.class_names[c]

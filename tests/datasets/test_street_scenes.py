@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -168,6 +169,13 @@ class TestDataset:
     def test_can_be_told_not_to_render(self, tmp_path):
         with pytest.raises(FileNotFoundError):
             StreetScenesDataset(data_root=str(tmp_path / 'a'), render=False)
+
+    def test_the_test_split_has_a_folder_of_its_own_by_default(self, tmp_path, monkeypatch):
+        """Its scenes were rendered to where train and dev then looked for theirs."""
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(street_scenes, 'NUM_TEST_IMAGES', {'test': 1})
+        assert len(StreetScenesDataset(split='test')) == 1
+        assert not Path('data/street_scenes').exists()
 
     def test_needs_a_folder(self):
         with pytest.raises(ValueError, match='data_root=None'):

@@ -118,6 +118,11 @@ def test_a_logit_that_is_not_finite_kept_it_searching_for_ever(value, decision):
     assert torch.equal(found[1], expected)
 
 
+@pytest.mark.parametrize('decision', ['argmax', 'iou', 'dice'])
+def test_no_image_has_no_decision(decision):
+    assert decide(torch.zeros(0, 3, 4, 5), decision).shape == (0, 4, 5)
+
+
 def test_argmax_is_the_argmax():
     logits = smooth_logits(5, 8, 8, 1.0)
     assert torch.equal(decide(logits), logits.argmax(1))

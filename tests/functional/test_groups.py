@@ -59,5 +59,7 @@ def test_refuses_patterns_and_lengths():
         block_groups(['a_1.jpg'], pattern=r'(a)_(\d)')
     with pytest.raises(ValueError, match=r"pattern is '\(' and no regular expression: missing"):
         make_groups(['a_1.jpg'], 'subjects:(')
+    with pytest.raises(ValueError, match="takes '1b' of the image name 'a_1b' for the number"):
+        block_groups(['a_1b.jpg'], pattern=r'(?P<video>a)_(?P<frame>.+)')
     with pytest.raises(ValueError, match='length is 0'):
         block_groups(['a_1.jpg'], 0)

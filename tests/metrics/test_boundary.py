@@ -201,6 +201,8 @@ def test_what_it_refuses(monkeypatch):
         BoundaryMetric(ratio=2)
     with pytest.raises(ValueError, match="thin_classes holds 'mast', neither a class"):
         evaluate(map_samples(1), thin_classes=['mast'])
+    with pytest.raises(ValueError, match='thin_classes holds pole twice'):
+        evaluate(map_samples(1), thin_classes=['pole', CLASSES.index('pole')])
     found = builtins.__import__
 
     def without_skimage(name, *args, **kwargs):

@@ -264,6 +264,14 @@ def test_calibration_refuses_merged_views_of_a_binary_head():
         evaluate([(sample, None)], CalibrationMetric(), classes=('back', 'vessel'))
 
 
+def test_calibration_refuses_raw_logits_of_a_binary_head():
+    """It asked for an argument that a config cannot give."""
+    sample, _ = image(channels=1)
+    sample['seg_logits'] = dict(data=torch.logit(sample['seg_logits']['data'].clamp(0.01, 0.99)))
+    with pytest.raises(ValueError, match='seg_logits of one channel hold .* sigmoid values'):
+        evaluate([(sample, None)], CalibrationMetric(), classes=('back', 'vessel'))
+
+
 def test_imbalance_takes_merged_views():
     sample, _ = image()
     merged_views(sample)

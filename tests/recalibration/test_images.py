@@ -3,6 +3,7 @@
 import mmseg_balance  # noqa: F401, I001  first: it makes mmseg importable
 
 import torch
+from mmengine.config import Config
 
 from mmseg_balance.recalibration import images
 from mmseg_balance.recalibration.logit_map import LogitMap
@@ -16,3 +17,11 @@ def test_ignored_pixels_do_not_count_as_changed(monkeypatch):
     flipped = LogitMap((1.0, 1.0), (0.0, 1.0))
     _, after, changed = images.measure(None, None, [flipped], None, 255, 10)
     assert changed == after.sums.pixels.sum() == 2
+
+
+def test_every_image_is_measured_whatever_the_validation_leaves_out():
+    """``drop_last`` of the validation left images without the map that was fitted for them."""
+    config = Config(dict(val_dataloader=dict(batch_size=2, drop_last=True, num_workers=0)))
+    dataset = [dict(inputs=torch.zeros(1), data_samples=k) for k in range(3)]
+    loader = images.loader_of(config, dataset, range(3))
+    assert [sample for batch in loader for sample in batch['data_samples']] == [0, 1, 2]

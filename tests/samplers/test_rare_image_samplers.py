@@ -158,6 +158,15 @@ def test_classes_without_a_large_image_are_left_out_and_named(caplog):
     assert sampler.probabilities.tolist() == [1, 0, 0]
     with pytest.raises(ValueError, match='no image has more than min_pixels=100'):
         rare(statistics, min_pixels=100)
+    with pytest.raises(ValueError, match='min_pixels must be at least 0, got -1'):
+        rare(statistics, min_pixels=-1)
+
+
+def test_labels_that_are_all_ignored_are_named():
+    """It said to lower ``min_pixels``, which was 0."""
+    statistics = ClassStatistics.from_rows('abc', [[0, 0, 0]] * IMAGES)
+    with pytest.raises(ValueError, match='all labels are ignored: look at ignore_index'):
+        rare(statistics)
 
 
 @pytest.mark.parametrize('ratio', [0.0, 0.4, 1.0])

@@ -95,6 +95,11 @@ def test_options_that_would_do_nothing_are_refused(class_stats, config, tmp_path
     assert '--plot draws the whole training set' in capsys.readouterr().err
     assert class_stats(config, '--address', 'auto') == 2
     assert '--address is for --engine ray' in capsys.readouterr().err
+    assert class_stats(config, '--engine', 'ray', '--workers', '2') == 2
+    assert '--workers is for --engine local' in capsys.readouterr().err
+    for option, value in (('--seed', '0'), ('--split-folder', tmp_path), ('--groups', '.')):
+        assert class_stats(config, option, value) == 2
+        assert f'{option} needs --split' in capsys.readouterr().err
 
 
 def test_a_config_without_a_training_set_ends_in_a_sentence(class_stats, tmp_path, capsys):
