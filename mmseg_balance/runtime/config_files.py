@@ -68,5 +68,8 @@ def type_name(part: Mapping) -> str:
     >>> type_name({'type': 'mmseg.CrossEntropyLoss'}), type_name({'type': 'torch.optim.AdamW'})
     ('CrossEntropyLoss', 'AdamW')
     """
-    name = str(part.get('type', ''))
+    kind = part.get('type', '')
+    if isinstance(kind, type):
+        return kind.__name__
+    name = str(kind)
     return name.rpartition('.')[2] if name.partition('.')[0] in PACKAGES else name
