@@ -12,6 +12,10 @@ from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
 
+from mmseg_balance.runtime.config_files import type_name
+
+SYNC_BN = ('SyncBN', 'SyncBatchNorm', 'MMSyncBN')
+
 
 @OPTIM_WRAPPERS.register_module()
 class BFloat16OptimWrapper(OptimWrapper):
@@ -93,10 +97,10 @@ def fit_to_cpu(cfg: Config) -> None:
 
 
 def replace_sync_bn(node: object) -> int:
-    """Turn every ``type='SyncBN'`` below ``node`` into ``'BN'``; how many there were."""
+    """Turn every synchronised batch norm below ``node`` into ``'BN'``; how many there were."""
     replaced = 0
     if isinstance(node, dict):
-        if node.get('type') == 'SyncBN':
+        if type_name(node) in SYNC_BN:
             node['type'] = 'BN'
             replaced = 1
         children: Sequence = list(node.values())

@@ -64,6 +64,13 @@ def test_sync_bn_is_plain_bn_on_a_cpu_and_the_log_says_so(cfg, capsys):
     assert '2 norm layer setting(s)' in capsys.readouterr().out
 
 
+@pytest.mark.parametrize('kind', ['mmengine.SyncBN', 'torch.nn.SyncBatchNorm', nn.SyncBatchNorm])
+def test_sync_bn_is_known_however_it_is_written(kind):
+    norm_cfg = dict(type=kind)
+    assert cpu.replace_sync_bn([norm_cfg]) == 1
+    assert norm_cfg['type'] == 'BN'
+
+
 def test_gloo_takes_the_place_of_nccl_only_where_processes_were_launched(cfg):
     cpu.fit_to_cpu(cfg)
     assert cfg.env_cfg.dist_cfg.backend == 'nccl'
