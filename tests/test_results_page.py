@@ -230,6 +230,30 @@ def test_the_headline_has_every_training_in_one_table():
     assert lines[5].startswith('| loss max-pooling | 50.0 (0.0 [−1.0, +1.0]) | – |')
 
 
+def test_tuning_is_said_beside_the_seeds():
+    one, tuned = study('one', 'screen'), study('two', 'screen')
+    tuned.content['setting']['tuned'] = 3
+    made = sections.screened_losses([one, tuned])
+    assert 'one: 3 test images, 10 iterations, 5 seeds; two:' in made
+    assert 'two: 3 test images, 10 iterations, 5 seeds, the best of 3 settings on dev.' in made
+
+
+def test_tuning_names_what_was_chosen_and_what_it_gained():
+    tuned = study('s', 'screen')
+    for run in tuned.content['runs']:
+        run['settings'] = {'lr': 3.0} if run['method'] != 'wce' else {}
+    tuned.content['trials'] = [
+        {'method': m, 'settings': settings, 'scores': {'mIoU': 0.5 + gain}}
+        for m in ('ce', 'recall', 'wce')
+        for settings, gain in (({}, 0.0), ({'lr': 3.0}, 0.012 if m != 'wce' else -0.1))
+    ]
+    assert details.tuning(tuned).splitlines()[2:] == [
+        '- 3 × learning rate: cross entropy +1.2, recall loss +1.2.',
+        '- defaults: weighted cross entropy 0.0.',
+    ]
+    assert details.tuning(study()) == ''
+
+
 def test_one_table_has_every_data_set():
     heads = study('s', 'screen', title='T1 on A, screening')
     other = study('u', 'screen', gain={**GAIN, 'recall': 0.03}, title='T1 on B, screening')
@@ -293,7 +317,7 @@ def test_json_has_a_line_for_each_run_and_no_path_of_the_machine(tmp_path):
 
 
 def test_examples_of_the_tools():
-    for module in (store, sections):
+    for module in (store, sections, details):
         tried = doctest.testmod(module)
         assert tried.attempted
         assert not tried.failed

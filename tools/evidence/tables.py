@@ -24,7 +24,8 @@ def provenance(study: Study) -> str:
     at, seeds = study.setting, {m: len(study.seeds[m]) for m in study.methods}
     few, many = min(seeds.values()), max(seeds.values())
     number = f'{many} seed{"s" * (many > 1)}' if few == many else f'{few} to {many} seeds'
-    return f'{at["test_images"]} test images, {at["length"]}, {number}'
+    tuned = f', the best of {at["tuned"]} settings on dev' if at.get('tuned') else ''
+    return f'{at["test_images"]} test images, {at["length"]}, {number}{tuned}'
 
 
 def test_table(study: Study, scores: Sequence[str]) -> str:
