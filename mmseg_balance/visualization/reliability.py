@@ -86,7 +86,7 @@ def reliability_diagram(runs: Mapping[str, Mapping], colors: Sequence[str] | Non
 
 
 def per_class_diagrams(runs: Mapping[str, Mapping], classes: Sequence[str]) -> Figure:
-    """One small reliability diagram for each class, with its ECE (of the first run) in the title.
+    """One small reliability diagram for each class, with the ECE of the first three runs in the title.
 
     Args:
         runs: As for :func:`reliability_diagram`.
