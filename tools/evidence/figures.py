@@ -99,7 +99,7 @@ def forest(study: Study) -> Figure:
             for split, shift in (('dev', 0.15), ('test', -0.15)):
                 _point(axes, study.row(method, score, split), -i + shift, split == 'test')
         axes.axvline(0, color=INK, linewidth=0.8)
-        axes.set(title=SCORES[score], xlabel='points')
+        axes.set(title=SCORES[score], xlabel='points', ylim=(0.5 - len(methods), 0.5))
         axes.grid(axis='x', color=FAINT, alpha=0.35, linewidth=0.6)
         plain_axes(axes)
     panels[0].set_yticks([-i for i in range(len(methods))], [*map(name_of, methods)])
