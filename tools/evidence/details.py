@@ -48,7 +48,8 @@ def tuning(study: Study) -> str:
         settings = runs[0].get('settings', {})
         best = [trial for trial in trials if trial['settings'] == settings]
         if best:
-            gain = best[0]['scores'][score] - trials[0]['scores'][score]
+            own = trials[0]['scores'].get(score)  # None: the defaults failed
+            gain = None if own is None else best[0]['scores'][score] - own
             chosen.setdefault(_said(settings), []).append(
                 f'{name_of(method)} {signed(gain, score)}'
             )

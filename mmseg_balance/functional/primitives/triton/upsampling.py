@@ -56,10 +56,9 @@ def cells_backward_kernel(
     BLOCK_C: tl.constexpr,
     BLOCK_CELLS: tl.constexpr,
 ):
-    """``parts`` is (4, N, C, h, w): what each cell gives to its four corners.
+    """Fill ``parts``, (4, N, C, h, w): what each cell gives to its four corners.
 
-    ``slope`` is the gradient of each pixel's nll, ``total`` the overlap sums' term that all classes
-    share (with ``slope`` in it).
+    ``slope``: each pixel's gradient of the nll; ``total``: what all classes share of the sums' (and of ``slope``).
     """
     image = tl.program_id(2).to(tl.int64)
     classes = tl.program_id(1) * BLOCK_C + tl.arange(0, BLOCK_C)
@@ -75,22 +74,17 @@ def cells_backward_kernel(
         of_class = image * num_classes + classes
         for_label = tl.load(intersection_slope + of_class, mask=classes < num_classes, other=0.0)
         for_power = tl.load(predicted_slope + of_class, mask=classes < num_classes, other=0.0)
-    first_row = tl.load(row_first + top, mask=exists, other=0)
-    end_row = tl.load(row_first + top + 1, mask=exists, other=0)
-    first_column = tl.load(column_first + left, mask=exists, other=0)
-    end_column = tl.load(column_first + left + 1, mask=exists, other=0)
-    to_upper_left = tl.zeros((BLOCK_C, BLOCK_CELLS), tl.float32)
-    to_upper_right = tl.zeros((BLOCK_C, BLOCK_CELLS), tl.float32)
-    to_lower_left = tl.zeros((BLOCK_C, BLOCK_CELLS), tl.float32)
-    to_lower_right = tl.zeros((BLOCK_C, BLOCK_CELLS), tl.float32)
+    first_row, end_row = lines_of(row_first, top, exists)
+    first_column, end_column = lines_of(column_first, left, exists)
+    zero = tl.zeros((BLOCK_C, BLOCK_CELLS), tl.float32)
+    to_upper_left, to_upper_right, to_lower_left, to_lower_right = zero, zero, zero, zero
     for row_step in range(0, most_rows):
         row = first_row + row_step
         in_row = row < end_row
         down = tl.load(row_share + row, mask=in_row, other=0.0)[None, :]
         start = upper_left + (lower_left - upper_left) * down
         rise = upper_right + (lower_right - upper_right) * down - start
-        to_left = tl.zeros((BLOCK_C, BLOCK_CELLS), tl.float32)
-        to_right = tl.zeros((BLOCK_C, BLOCK_CELLS), tl.float32)
+        to_left, to_right = zero, zero
         for column_step in range(0, most_columns):
             column = first_column + column_step
             inside = in_row & (column < end_column)
@@ -100,19 +94,14 @@ def cells_backward_kernel(
             label = tl.load(labels + at, mask=inside, other=ignore_index)
             valid = label != ignore_index
             is_label = classes[:, None] == tl.where(valid, label, -1)[None, :]
-            log_sum = tl.load(lse + at, mask=inside, other=float('inf'))
             z = tl.where(valid[None, :], start + rise * right, 0.0)
-            log_prob = z - log_sum[None, :]
+            log_prob = z - tl.load(lse + at, mask=inside, other=float('inf'))[None, :]
             prob = tl.exp(log_prob)
             if OVERLAP:
-                step = power_of(log_prob, prob, power, POWER) * for_power[:, None]
-                step += tl.where(is_label, prob * for_label[:, None], 0.0)
-                if WEIGHTED:
-                    step *= tl.load(pixel_weight + at, mask=inside, other=0.0)[None, :]
-                step -= prob * tl.load(total + at, mask=inside, other=0.0)[None, :]
-                if WITH_NLL:
-                    scale = tl.where(valid, tl.load(slope + at, mask=inside, other=0.0), 0.0)
-                    step -= tl.where(is_label, scale[None, :], 0.0)
+                step = overlap_gradient(
+                    log_prob, prob, is_label, valid, at, inside, slope, total, pixel_weight,
+                    for_label, for_power, power, WEIGHTED, WITH_NLL, POWER,
+                )  # fmt: skip
             else:
                 scale = tl.where(valid, tl.load(slope + at, mask=inside, other=0.0), 0.0)
                 step = tl.where(is_label, prob - 1.0, prob) * scale[None, :]
@@ -122,14 +111,65 @@ def cells_backward_kernel(
         to_upper_right += to_right - to_right * down
         to_lower_left += to_left * down
         to_lower_right += to_right * down
+    plane = image * num_classes + classes.to(tl.int64)[:, None]
+    store_corners(
+        parts, plane, num_classes, low_height * low_width, cell[None, :], known,
+        to_upper_left, to_upper_right, to_lower_left, to_lower_right,
+    )  # fmt: skip
+
+
+@triton.jit
+def lines_of(first, cell, exists):
+    """First line of pixels in each row or column of cells, and the first of the next."""
+    return (
+        tl.load(first + cell, mask=exists, other=0),
+        tl.load(first + cell + 1, mask=exists, other=0),
+    )
+
+
+@triton.jit
+def overlap_gradient(
+    log_prob,
+    prob,
+    is_label,
+    valid,
+    at,
+    inside,
+    slope,
+    total,
+    pixel_weight,
+    for_label,
+    for_power,
+    power,
+    WEIGHTED: tl.constexpr,
+    WITH_NLL: tl.constexpr,
+    POWER: tl.constexpr,
+):
+    """Gradient (BLOCK_C, BLOCK_CELLS) of the overlap sums, and of the nll, at the pixels ``at``."""
+    step = power_of(log_prob, prob, power, POWER) * for_power[:, None]
+    step += tl.where(is_label, prob * for_label[:, None], 0.0)
+    if WEIGHTED:
+        step *= tl.load(pixel_weight + at, mask=inside, other=0.0)[None, :]
+    step -= prob * tl.load(total + at, mask=inside, other=0.0)[None, :]
+    if WITH_NLL:
+        scale = tl.where(valid, tl.load(slope + at, mask=inside, other=0.0), 0.0)
+        step -= tl.where(is_label, scale[None, :], 0.0)
+    return step
+
+
+@triton.jit
+def store_corners(
+    parts, plane, num_classes, cells, cell, known, upper_left, upper_right, lower_left, lower_right
+):
+    """Write what the cells give to their four corners."""
     # 64-bit from the start: parts has four times as many elements as the logits.
-    cells, images = low_height * low_width, tl.num_programs(2)
-    near = parts + (image * num_classes + classes.to(tl.int64)[:, None]) * cells + cell[None, :]
+    images = tl.num_programs(2)
+    near = parts + plane * cells + cell
     part = images.to(tl.int64) * num_classes * cells
-    tl.store(near, to_upper_left, mask=known)
-    tl.store(near + part, to_upper_right, mask=known)
-    tl.store(near + 2 * part, to_lower_left, mask=known)
-    tl.store(near + 3 * part, to_lower_right, mask=known)
+    tl.store(near, upper_left, mask=known)
+    tl.store(near + part, upper_right, mask=known)
+    tl.store(near + 2 * part, lower_left, mask=known)
+    tl.store(near + 3 * part, lower_right, mask=known)
 
 
 def cells_backward(
