@@ -12,7 +12,18 @@ from mmseg_balance.functional.groups import make_groups
 from mmseg_balance.functional.per_image import per_image_scores
 from mmseg_balance.metrics.confusion_file import load_confusions
 from tests.support.comparison_samples import write_results, write_run
-from tools.evidence import advice, claims, details, pages, publishing, ranking, sections, store, zoo
+from tools.evidence import (
+    advice,
+    claims,
+    details,
+    pages,
+    publishing,
+    ranking,
+    sections,
+    store,
+    tables,
+    zoo,
+)
 from tools.evidence.figures import draw, names_of
 from tools.evidence.store import Study
 
@@ -143,6 +154,14 @@ def test_advice_has_only_what_is_told_from_the_baseline_on_test():
     assert line.split(' | ')[1:] == 2 * ['recall loss +2.0 [+1.0, +3.0]'] + [
         'recall loss +2.0 [+1.0, +3.0] |'
     ]
+
+
+def test_advice_rests_on_full_trainings_and_names_what_no_screening_saw_help():
+    heads = study('s', 'screen', title='T1 on A, screening')
+    text = advice.advice([study(), heads])
+    assert not [line for line in text.splitlines() if line.startswith('| T1 on A, screening')]
+    assert 'not shown to help in any of these scores: weighted cross entropy' in text
+    assert '| T1 on A, screening (3 methods) |' in advice.advice_of_screening([study(), heads])
 
 
 def test_what_never_helped_is_named_when_it_was_judged_twice():
@@ -282,6 +301,17 @@ def test_claims_are_judged_by_the_written_rule(claim, seeds, verdict):
     assert claims.judged(claim, study(seeds=seeds))[0] == verdict
 
 
+def test_claims_in_brief_count_the_studies_and_say_the_range():
+    less = study('u', gain={**GAIN, 'recall': 0.03, 'lmp': -0.004}, seeds=5)
+    lines = claims.claims_in_brief([study(), less]).splitlines()
+    assert lines[2].endswith('| undecided in 2 of 2: 0.0 to −0.4 |')
+    assert any(line.endswith('| held in 2 of 2: +2.0 to +3.0 |') for line in lines)
+    assert any(line.endswith(f'| {claims.NOT_MEASURED} |') for line in lines)
+    assert '| t: +2.0 [+1.0, +3.0]<br>u: +3.0 [+2.0, +4.0] |' in claims.claims_in_full(
+        [study(), less]
+    )
+
+
 def test_agreement_of_screening_and_training_of_one_config():
     heads = study('s', 'screen')
     text = ranking.rank_agreements([study(), heads])
@@ -317,7 +347,7 @@ def test_json_has_a_line_for_each_run_and_no_path_of_the_machine(tmp_path):
 
 
 def test_examples_of_the_tools():
-    for module in (store, sections, details):
+    for module in (store, tables, details):
         tried = doctest.testmod(module)
         assert tried.attempted
         assert not tried.failed

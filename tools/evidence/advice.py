@@ -23,32 +23,34 @@ COUNTS = 0.005  # the least difference that advice is given for
 ADVISED = ('mIoU', 'mRecall', 'cal')  # nothing is chosen for accuracy, which cross entropy serves
 RULE = (
     'The best two methods whose difference from cross entropy on test is told from zero (95 % interval, '
-    'Holm-adjusted p < 0.05) and half a point or more; –: there is none. What ran with one seed is not judged. Screening trains the head alone. '
+    'Holm-adjusted p < 0.05) and half a point or more; –: there is none. What ran with one seed is not judged. '
     'Calibration is the score of Taubert et al.; the proper scores, NLL and Brier, can disagree.'
 )
 
 
 def advice(studies: Sequence[Study]) -> str:
-    """What is better than the baseline on test: a row for each study, a column for each score."""
-    ordered = [*of_kind(studies, FULL), *of_kind(studies, HEADS)]
-    compared = [study for study in ordered if with_intervals(study)]
-    if not compared:
-        return NOTHING
+    """What full trainings show to be better on test, what no study does, and where data sets disagree."""
+    compared = [study for study in of_kind(studies, FULL, HEADS) if with_intervals(study)]
+    said = ' '.join([RULE, *never(compared), *disagreements(compared)])
+    return _best_of_each(of_kind(studies, FULL), said)
+
+
+def advice_of_screening(studies: Sequence[Study]) -> str:
+    """What is better on test when the head alone is trained."""
+    return _best_of_each(of_kind(studies, HEADS), RULE)
+
+
+def _best_of_each(studies: Sequence[Study], said: str) -> str:
+    """A row for each study, a column for each score of advice."""
     rows = []
-    for study in compared:
+    for study in filter(with_intervals, studies):
         best = [
-            '<br>'.join(_with_cost(study, row) for row in ranked(study, score)[:2])
+            '<br>'.join(_with_cost(study, row) for row in ranked(study, score)[:2]) or '–'
             for score in ADVISED
         ]
-        rows.append(
-            [
-                f'{study.title} ({len(with_intervals(study))} methods)',
-                *(cell or '–' for cell in best),
-            ]
-        )
+        rows.append([f'{study.title} ({len(with_intervals(study))} methods)', *best])
     head = ['on', *(f'better {SCORES[score]}' for score in ADVISED)]
-    said = ' '.join([RULE, *never(compared), *disagreements(compared)])
-    return f'{table(head, rows)}\n\n{said}'
+    return f'{table(head, rows)}\n\n{said}' if rows else NOTHING
 
 
 def with_intervals(study: Study) -> list[str]:

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tools.evidence.store import Study, found, has_interval, points
-from tools.evidence.tables import table
+from tools.evidence.tables import spread, table
 
 HELD, NOT_HELD, UNDECIDED = 'held', 'not held', 'undecided'
 NOT_MEASURED, NO_INTERVAL = 'not measured', 'one seed'
 VERDICTS = (HELD, NOT_HELD, UNDECIDED, NO_INTERVAL)
+HEAD = ('paper', 'claim', "the paper's number")
 RULE = (
     '*Held*: the difference on test lies on the claimed side of zero (Holm-adjusted p < 0.05). *Not held*: on the '
     'other side. *Undecided*: it cannot be told from zero. Where a paper says how much a score may '
@@ -76,20 +77,38 @@ def judged(claim: Claim, study: Study) -> tuple[str, dict | None]:
     return (HELD if said == claim.expected else NOT_HELD), row
 
 
-def claims_table(studies: Sequence[Study]) -> str:
-    """A row for each claim, a column for each verdict with the studies that give it."""
-    head = ['paper', 'claim', "the paper's number", *VERDICTS]
+def claims_in_brief(studies: Sequence[Study]) -> str:
+    """A row for each claim: in how many studies it held, and by how much."""
     rows = []
     for claim in CLAIMS:
-        said: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
-        for study in studies:
-            verdict, row = judged(claim, study)
-            if row is not None:
-                said[verdict].append(f'{study.title}: {points(row)}')
-        rows.append([
-            claim.paper,
-            claim.text,
-            claim.number,
-            *('<br>'.join(cell) or '–' for cell in said.values()),
-        ])  # fmt: skip
-    return '\n\n'.join([RULE, table(head, rows)])
+        by_verdict = _verdicts(claim, studies)
+        total = sum(map(len, by_verdict.values()))
+        said = [
+            f'{verdict} in {len(rows_of)} of {total}: {spread([row["mean"] for _, row in rows_of], claim.score)}'
+            for verdict, rows_of in by_verdict.items()
+            if rows_of
+        ]
+        rows.append([claim.paper, claim.text, claim.number, '<br>'.join(said) or NOT_MEASURED])
+    return table([*HEAD, 'here'], rows)
+
+
+def claims_in_full(studies: Sequence[Study]) -> str:
+    """A row for each claim, a column for each verdict with the studies that give it."""
+    rows = []
+    for claim in CLAIMS:
+        cells = [
+            '<br>'.join(f'{study.title}: {points(row)}' for study, row in said) or '–'
+            for said in _verdicts(claim, studies).values()
+        ]
+        rows.append([claim.paper, claim.text, claim.number, *cells])
+    return f'{RULE}\n\n{table([*HEAD, *VERDICTS], rows)}'
+
+
+def _verdicts(claim: Claim, studies: Sequence[Study]) -> dict[str, list[tuple[Study, dict]]]:
+    """Studies and their differences by what they say of a claim."""
+    said: dict[str, list[tuple[Study, dict]]] = {verdict: [] for verdict in VERDICTS}
+    for study in studies:
+        verdict, row = judged(claim, study)
+        if row is not None:
+            said[verdict].append((study, row))
+    return said

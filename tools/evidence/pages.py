@@ -9,7 +9,13 @@ from tools.evidence.sections import BLOCKS
 from tools.evidence.store import Study, load_studies
 from tools.evidence.zoo import metafile
 
-PAGES = ('README.md', 'docs/results.md', 'docs/results_details.md')
+PAGES = (
+    'README.md',
+    'docs/results.md',
+    'docs/results_screening.md',
+    'docs/results_claims.md',
+    'docs/results_details.md',
+)
 BLOCK = re.compile(r'(<!-- results: ([\w-]+) -->\n).*?(<!-- /results -->)', re.DOTALL)
 NUMBER = re.compile(r'(?<![\w.])[+−]?\d+\.\d+(?![\w.]*\d)')
 README_SECTION = ('## Which loss', '## ')

@@ -3,8 +3,8 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from tools.evidence.advice import ADVISED, advice, ranked, with_intervals
-from tools.evidence.claims import claims_table
+from tools.evidence.advice import ADVISED, advice, advice_of_screening, ranked, with_intervals
+from tools.evidence.claims import claims_in_brief, claims_in_full
 from tools.evidence.details import details
 from tools.evidence.figures import CURVES_FILE, has_curves
 from tools.evidence.ranking import rank_agreements, ranks_over_data
@@ -19,7 +19,6 @@ from tools.evidence.store import (
     name_of,
     of_kind,
     points,
-    signed,
 )
 from tools.evidence.tables import (
     LEGEND,
@@ -27,6 +26,7 @@ from tools.evidence.tables import (
     across,
     provenance,
     side_by_side,
+    spread,
     table,
     test_table,
 )
@@ -158,20 +158,15 @@ def against(studies: Sequence[Study]) -> str:
         return 'Nothing that can be told from zero.'
     scores = [score for score in (*SCORES, *PROPER) if any(score in of for of in lost.values())]
     rows = [
-        [name, *(_range(of.get(score, []), score) for score in scores)] for name, of in lost.items()
+        [name, *(_how_often(of.get(score, []), score) for score in scores)]
+        for name, of in lost.items()
     ]
     head = ['method', *((SCORES | PROPER)[score] for score in scores)]
     return f'{table(head, rows)}\n\n{LOSSES}'
 
 
-def _range(values: Sequence[float], score: str) -> str:
-    """From the least to the greatest loss, and in how many studies.
-
-    >>> _range([-.01, -.022], 'mIoU'), _range([], 'mIoU')
-    ('−1.0 to −2.2 (2)', '')
-    """
-    ends = list(dict.fromkeys(signed(end, score) for end in sorted(values, key=abs)))
-    return f'{" to ".join(ends[:: len(ends) - 1 or 1])} ({len(values)})' if values else ''
+def _how_often(values: Sequence[float], score: str) -> str:
+    return f'{spread(values, score)} ({len(values)})' if values else ''
 
 
 def not_run(studies: Sequence[Study]) -> str:
@@ -205,12 +200,14 @@ def figures(studies: Sequence[Study]) -> str:
 BLOCKS: dict[str, Callable[[Sequence[Study]], str]] = {
     'headline': headline,
     'advice': advice,
+    'advice-of-screening': advice_of_screening,
     'trainings': trainings,
     'final-check': final_check,
     'screened-losses': screened_losses,
     'screened-samplers': screened_samplers,
     'against': against,
-    'claims': claims_table,
+    'claims': claims_in_brief,
+    'claims-in-full': claims_in_full,
     'ranks': ranks_over_data,
     'agreement': rank_agreements,
     'not-run': not_run,

@@ -148,8 +148,9 @@ def load_studies(folder: Path) -> list[Study]:
     return sorted(studies, key=lambda study: (study.kind != FULL, study.name))
 
 
-def of_kind(studies: Sequence[Study], kind: str) -> list[Study]:
-    return [study for study in studies if study.kind == kind]
+def of_kind(studies: Sequence[Study], *kinds: str) -> list[Study]:
+    """In the order of the kinds."""
+    return [study for kind in kinds for study in studies if study.kind == kind]
 
 
 def name_of(method: str) -> str:

@@ -124,6 +124,21 @@ def _difference(row: dict | None) -> str:
     return f'**{text}**' if found(row) in ('better', 'worse') else text
 
 
+def spread(values: Sequence[float], score: str) -> str:
+    """The range of differences in points, away from zero where all have one sign.
+
+    >>> spread([-0.022, -0.01], 'mIoU'), spread([0.004], 'mIoU'), spread([], 'mIoU')
+    ('−1.0 to −2.2', '+0.4', '')
+    >>> spread([0.003, -0.006, 0.0], 'mIoU')
+    '−0.6 to +0.3'
+    """
+    ordered = sorted(
+        values, key=abs if len({value > 0 for value in values if value}) == 1 else None
+    )
+    ends = list(dict.fromkeys(signed(end, score) for end in ordered))
+    return ' to '.join(ends[:: len(ends) - 1 or 1])
+
+
 def place_of(study: Study) -> str:
     """Network and data of a study, the start of its title."""
     return study.title.partition(',')[0]
