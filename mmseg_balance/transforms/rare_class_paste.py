@@ -139,7 +139,9 @@ class RareClassPaste(BaseTransform):
         regions = find_regions(source['img'], source['gt_seg_map'], wanted, self.min_pixels)
         image, labels = results['img'].copy(), results['gt_seg_map'].copy()
         covers = np.ones(LABEL_VALUES, dtype=bool)
-        covers[: len(self._frequency)] = self._frequency > self._frequency[wanted]
+        # A class without a pixel in the statistics is an ignore_index below the number of classes.
+        frequency = self._frequency
+        covers[: len(frequency)] = (frequency > frequency[wanted]) | (frequency == 0)
         pixels = 0
         for k in self._choose([region.num_pixels for region in regions]):
             scale, foot = self._place(regions[k].foot, labels.shape)
