@@ -84,7 +84,7 @@ class BoundaryMetric(StreamedMetric):
     def image_sums(self, data_sample: dict) -> tuple:
         labels, pred = labels_and_prediction(data_sample)
         names = self.dataset_meta['classes']
-        edges = boundary_sums(pred, labels.long(), len(names), self.ratio, self.ignore_index)
+        edges = boundary_sums(pred, labels, len(names), self.ratio, self.ignore_index)
         labels, pred = labels.cpu().numpy(), pred.cpu().numpy()
         valid = labels != self.ignore_index
         lines = np.zeros((4, len(self.thin_classes)), np.int64)

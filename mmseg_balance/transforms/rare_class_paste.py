@@ -162,14 +162,10 @@ class RareClassPaste(BaseTransform):
 
     def _choose(self, sizes: list[int]) -> np.ndarray:
         number = min(len(sizes), np.random.randint(self.max_regions) + 1)  # noqa: NPY002
-        shares = np.array(sizes) / max(sum(sizes), 1)
-        return (
-            np.random.choice(  # noqa: NPY002
-                len(sizes), number, replace=False, p=shares
-            )
-            if number
-            else np.arange(0)
-        )
+        if not number:
+            return np.arange(0)
+        shares = np.array(sizes) / sum(sizes)
+        return np.random.choice(len(sizes), number, replace=False, p=shares)  # noqa: NPY002
 
     def _place(
         self, foot: tuple[float, float], shape: tuple[int, ...]
