@@ -98,7 +98,7 @@ def confusion_scores(confusion: Tensor | np.ndarray) -> dict:
         'mRecall': mean_over(recall, present),
         'mPrecision': mean_over(precision, pred > 0),
         'mF1': mean_over(f1, present),
-        'mIoU': mean_over(iou, ~np.isnan(iou)),
+        'mIoU': mean_over(iou),
         'FWIoU': float(ratio((label[present] * iou[present]).sum(), total)),
         'kappa': float(ratio(acc - chance, 1 - chance)),
         'ignored': int((present & (hit == 0)).sum()),
@@ -146,14 +146,12 @@ def group_means(values: np.ndarray, groups: Mapping[str, Sequence[int]]) -> dict
         {'head': 0.5, 'tail': 0.25}
     """
     values = np.asarray(values)
-    return {
-        name: mean_over(values[list(group)], ~np.isnan(values[list(group)]))
-        for name, group in groups.items()
-    }
+    return {name: mean_over(values[list(group)]) for name, group in groups.items()}
 
 
-def mean_over(values: np.ndarray, chosen: np.ndarray) -> float:
-    """Mean of the chosen values; nan if none is chosen or one of them is nan."""
+def mean_over(values: np.ndarray, chosen: np.ndarray | None = None) -> float:
+    """Mean of the chosen values, by default of all but nan; nan if none is or one of them is nan."""
+    chosen = ~np.isnan(values) if chosen is None else chosen
     return float(values[chosen].mean()) if chosen.any() else float('nan')
 
 

@@ -93,9 +93,14 @@ def decide_probs(probs: Tensor, decision: str = 'iou') -> Tensor:
     return chosen.view(probs.shape[0], *probs.shape[2:])
 
 
-def _check(values: Tensor, decision: str) -> None:
+def check_decision(decision: str) -> None:
+    """Raise ValueError, with the rules that there are, for one that there is not."""
     if decision not in DECISIONS:
         raise ValueError(f'decision is {decision!r}; it must be one of {", ".join(DECISIONS)}.')
+
+
+def _check(values: Tensor, decision: str) -> None:
+    check_decision(decision)
     if values.dim() != 4 or values.shape[1] < 2:
         raise ValueError(
             f'logits or probabilities have shape {tuple(values.shape)}; (N, C, H, W) with two '

@@ -89,6 +89,17 @@ def valid_and_index(labels: Tensor, ignore_index: int = 255) -> tuple[Tensor, Te
     return torch.from_numpy(valid), torch.from_numpy(np.where(valid, labels.numpy(), 0))
 
 
+def valid_and_class(labels: Tensor, num_classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """:func:`valid_and_index` with an index that is a class, also for a label out of range.
+
+    Example:
+        >>> valid_and_class(torch.tensor([2, 255, 7]), 3, ignore_index=255)
+        (tensor([ True, False,  True]), tensor([2, 0, 2]))
+    """
+    valid, index = valid_and_index(labels, ignore_index)
+    return valid, index.clamp(0, num_classes - 1)
+
+
 def check_shapes(logits: Tensor, labels: Tensor) -> None:
     """Raise ValueError unless there is a label for each pixel of the logits.
 

@@ -115,7 +115,7 @@ class PairedLogits:
     finds it. Whoever adds two losses of the same logits makes one, as ``PairedLoss`` does.
 
     Args:
-        logits: ``(N, C, H, W)``, or of low resolution.
+        logits: ``(N, C, H, W)``, or of low resolution, or paired already.
 
     Example:
         >>> from mmseg_balance.functional.primitives import overlap_sums, pixel_nll
@@ -125,8 +125,8 @@ class PairedLogits:
         True
     """
 
-    def __init__(self, logits: Tensor | UpsampledLogits) -> None:
-        self.logits = logits
+    def __init__(self, logits: 'Tensor | UpsampledLogits | PairedLogits') -> None:
+        self.logits = logits.logits if isinstance(logits, PairedLogits) else logits
         self.shape, self.dtype, self.device = logits.shape, logits.dtype, logits.device
         self._kept: tuple[Tensor, Tensor, int] | None = None
 

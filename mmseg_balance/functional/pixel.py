@@ -13,7 +13,7 @@ from torch.autograd import Function
 from mmseg_balance.functional.arguments import check_class_weight, one_of
 from mmseg_balance.functional.distributed import sum_over_ranks
 from mmseg_balance.functional.first_order import first_order
-from mmseg_balance.functional.labels import check_shapes, count_valid, label_lookup, valid_and_index
+from mmseg_balance.functional.labels import check_shapes, count_valid, label_lookup, valid_and_class
 from mmseg_balance.functional.logits import as_multiclass, full_size_logits, widen
 from mmseg_balance.functional.primitives import pixel_nll
 
@@ -220,10 +220,10 @@ def ldam_loss(
     logits = full_size_logits(logits, 'ldam_loss')
     check_shapes(logits, labels)
     margin = label_lookup(margins.to(logits.dtype), labels, ignore_index).unsqueeze(1)
-    _, index = valid_and_index(labels, ignore_index)
-    index = index.clamp(0, logits.shape[1] - 1).unsqueeze(1)  # pixel_nll speaks of bad labels
+    _, index = valid_and_class(labels, logits.shape[1], ignore_index)  # pixel_nll refuses bad ones
     scaled = logits * scale
-    scaled.scatter_add_(1, index, -scale * margin)  # in place: no second copy, here or backward
+    # In place: no second copy, here or backward.
+    scaled.scatter_add_(1, index.unsqueeze(1), -scale * margin)
     return pixel_nll(scaled, labels, ignore_index)
 
 
@@ -282,9 +282,9 @@ def _uniform_nll(
     -log p_c = nll + z_y - z_c, so that no second log-softmax is kept.
     """
     logits = full_size_logits(logits, 'label smoothing')
-    valid, index = valid_and_index(labels, ignore_index)
+    valid, index = valid_and_class(labels, logits.shape[1], ignore_index)
     if class_weight is None:
         class_weight = logits.new_ones(logits.shape[1])
-    label_score = logits.gather(1, index.clamp(0, logits.shape[1] - 1).unsqueeze(1)).squeeze(1)
+    label_score = logits.gather(1, index.unsqueeze(1)).squeeze(1)
     gap = class_weight.sum() * label_score - (logits * class_weight[:, None, None]).sum(1)
     return torch.where(valid, class_weight.sum() * nll + gap, 0) / logits.shape[1]

@@ -90,7 +90,7 @@ def add_to_confusion(confusion: Tensor, pred: Tensor, labels: Tensor) -> None:
 
     Args:
         confusion: (C, C) int64, rows are labels, columns predictions.
-        pred: predicted classes.
+        pred: predicted classes, of any dtype.
         labels: true classes, the shape of ``pred``.
 
     >>> total = torch.zeros(2, 2, dtype=torch.int64)
@@ -101,5 +101,5 @@ def add_to_confusion(confusion: Tensor, pred: Tensor, labels: Tensor) -> None:
     num_classes = len(confusion)
     labels = labels.reshape(-1).long()
     counted = (labels >= 0) & (labels < num_classes)
-    pairs = torch.where(counted, labels * num_classes + pred.reshape(-1), 0)
+    pairs = torch.where(counted, labels * num_classes + pred.reshape(-1).long(), 0)
     confusion.view(-1).scatter_add_(0, pairs, counted.to(confusion.dtype))

@@ -8,7 +8,7 @@ from mmseg_balance.functional.labels import (
     check_label_range,
     check_shapes,
     label_lookup,
-    valid_and_index,
+    valid_and_class,
 )
 from mmseg_balance.functional.logits import full_size_logits
 from mmseg_balance.functional.primitives import pixel_nll
@@ -77,8 +77,8 @@ class _Seesawed(Function):
 
     @staticmethod
     def forward(ctx, logits, labels, size, ignore_index, q):
-        _, index = valid_and_index(labels, ignore_index)
-        own = logits.gather(1, index.clamp(0, logits.shape[1] - 1).unsqueeze(1))
+        _, index = valid_and_class(labels, logits.shape[1], ignore_index)
+        own = logits.gather(1, index.unsqueeze(1))
         raised = torch.lerp(own, logits, 1 + q)  # z_c + q (z_c - z_y)
         raised = torch.maximum(raised, logits, out=raised)
         own_size = label_lookup(size, labels, ignore_index).unsqueeze(1)

@@ -168,19 +168,13 @@ class ClassPerformanceHook(Hook):
         shares = sampler.class_draws / max(sampler.class_draws.sum(), 1)
         sampler.class_draws[:] = 0
         names = sampler.statistics.class_names
-        scalars = {}
-        for kind, values in (
-            ('iou', iou),
-            ('draw_probability', probabilities),
-            ('draw_share', shares),
-        ):
-            scalars.update(
-                {
-                    f'{kind}/{name}': float(value)
-                    for name, value in zip(names, values, strict=True)
-                    if not np.isnan(value)
-                }
-            )
+        kinds = dict(iou=iou, draw_probability=probabilities, draw_share=shares)
+        scalars = {
+            f'{kind}/{name}': float(value)
+            for kind, values in kinds.items()
+            for name, value in zip(names, values, strict=True)
+            if not np.isnan(value)
+        }
         runner.visualizer.add_scalars(scalars, step=consumed)
         most = np.argsort(-probabilities)[:3]
         runner.logger.info(

@@ -1,8 +1,7 @@
 """Moves the weights of losses, and other numbers of theirs, over a run."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from numbers import Real
 
 import torch
@@ -50,49 +49,12 @@ def zero_loss(*args, reduction_override: str | None = None, **kwargs) -> Tensor:
     return _ZeroWithoutGradient.apply(zero, *inputs)
 
 
-@dataclass(eq=False)
-class _Weight:
-    """The weight of one loss module: its configured weight times the schedule's value."""
-
-    module: nn.Module
-    configured: float = field(init=False)
-    own_forward: object = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.configured = self.module.loss_weight
-        self.own_forward = vars(self.module).get('forward')
-
-    @property
-    def place(self) -> tuple[int, str]:
-        return id(self.module), 'loss_weight'
-
-    def set(self, value: float) -> None:
-        self._set_weight(self.configured * value, computed=self.configured * value != 0)
-
-    def restore(self) -> None:
-        self._set_weight(self.configured, computed=True)
-
-    def _set_weight(self, weight: float, computed: bool) -> None:
-        self.module.loss_weight = weight
-        # An entry in the instance's __dict__ goes before the method of its class; state_dict,
-        # hooks and the place in the model stay as they are.
-        forward = self.own_forward if computed else zero_loss
-        if forward is None:
-            vars(self.module).pop('forward', None)
-        else:
-            self.module.forward = forward
-
-
-@dataclass(eq=False)
 class _Attribute:
-    """Any other number of a loss: the schedule's value is its value."""
+    """A number of a loss module: the schedule's value is its value."""
 
-    module: nn.Module
-    name: str
-    configured: float = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.configured = getattr(self.module, self.name)
+    def __init__(self, module: nn.Module, name: str) -> None:
+        self.module, self.name = module, name
+        self.configured = getattr(module, name)
 
     @property
     def place(self) -> tuple[int, str]:
@@ -103,6 +65,31 @@ class _Attribute:
 
     def restore(self) -> None:
         setattr(self.module, self.name, self.configured)
+
+
+class _Weight(_Attribute):
+    """The weight of a loss module: its configured weight times the schedule's value."""
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__(module, 'loss_weight')
+        self.own_forward = vars(module).get('forward')
+
+    def set(self, value: float) -> None:
+        weight = self.configured * value
+        super().set(weight)
+        self._set_forward(self.own_forward if weight != 0 else zero_loss)
+
+    def restore(self) -> None:
+        super().restore()
+        self._set_forward(self.own_forward)
+
+    def _set_forward(self, forward: Callable | None) -> None:
+        # An entry in the instance's __dict__ goes before the method of its class; state_dict,
+        # hooks and the place in the model stay as they are.
+        if forward is None:
+            vars(self.module).pop('forward', None)
+        else:
+            self.module.forward = forward
 
 
 @HOOKS.register_module()

@@ -84,7 +84,7 @@ class BoundaryMetric(StreamedMetric):
     def image_sums(self, data_sample: dict) -> tuple:
         labels, pred = labels_and_prediction(data_sample)
         names = self.dataset_meta['classes']
-        edges = boundary_sums(pred, labels.long(), len(names), self.ratio, self.ignore_index)
+        edges = boundary_sums(pred, labels, len(names), self.ratio, self.ignore_index)
         labels, pred = labels.cpu().numpy(), pred.cpu().numpy()
         valid = labels != self.ignore_index
         lines = np.zeros((4, len(self.thin_classes)), np.int64)
@@ -101,13 +101,12 @@ class BoundaryMetric(StreamedMetric):
     ) -> dict[str, float]:
         names = list(self.dataset_meta['classes'])
         found = boundary_iou(edges)
-        chosen = found[self._indices('classes')]
-        result = {'mBoundaryIoU': mean_over(chosen, ~np.isnan(chosen))}
+        result = {'mBoundaryIoU': mean_over(found[self._indices('classes')])}
         per_class = {'BoundaryIoU': found}
         if self.thin_classes:
             over_images = np.where(images > 0, units * UNIT / np.maximum(images, 1), np.nan)
             for key, values in (('clDice', centerline_dice(lines)), ('clDice_I', over_images)):
-                result[key] = mean_over(values, ~np.isnan(values))
+                result[key] = mean_over(values)
                 per_class[key] = np.full(len(names), np.nan)
                 per_class[key][self._indices('thin_classes')] = values
         print_log('\n' + _table(names, per_class), logger='current')

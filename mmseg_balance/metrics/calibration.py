@@ -47,8 +47,8 @@ class CalibrationMetric(StreamedMetric):
         bins: The content of ``out_file``'s ``bins`` after an evaluation, on the main rank.
 
     Raises:
-        ValueError: ``num_bins`` below 1, an ``out_file`` that does not end in .json, or logits that
-            are not those of the prediction.
+        ValueError: ``num_bins`` below 1, an ``out_file`` that does not end in .json, logits that
+            are not those of the prediction, or of another number of classes than the data set.
         KeyError: a data sample without labels, prediction or logits.
 
     Example (in a config)::
@@ -85,6 +85,12 @@ class CalibrationMetric(StreamedMetric):
             'a TTA model, an exported model or a file of predictions keeps the classes only; '
             + TTA_REMEDY,
         )
+        told, classes = max(len(scores), 2), len(self.dataset_meta['classes'])
+        if told != classes:
+            raise ValueError(
+                f'seg_logits tell {told} classes apart and the data set has {classes}: make '
+                'num_classes of the head and the classes of the data set equal.'
+            )
         check_scores(scores, pred)
         # SegDataSample keeps logits of a softmax head but sigmoid values of a one-channel head.
         binary = len(scores) == 1

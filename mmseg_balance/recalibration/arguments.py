@@ -1,6 +1,7 @@
 """The options of ``calibrate`` on a command line."""
 
 import argparse
+from dataclasses import fields
 
 from mmseg_balance.recalibration.settings import FIT_ON, JUDGES, METHODS, Settings
 
@@ -68,19 +69,5 @@ def settings_of(args: argparse.Namespace) -> Settings:
         >>> settings_of(parser.parse_args(['c.py', 'c.pth', '--out=o.pth', '--method=vector'])).judge
         'NLL'
     """
-    return Settings(
-        **{
-            name: getattr(args, name)
-            for name in (
-                'fit_on',
-                'method',
-                'groups',
-                'judge_by',
-                'accuracy_drop',
-                'temperature',
-                'prior_tau',
-                'statistics',
-                'ignore_index',
-            )
-        }
-    )
+    given = vars(args)
+    return Settings(**{f.name: given[f.name] for f in fields(Settings) if f.name in given})

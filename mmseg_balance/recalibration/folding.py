@@ -22,15 +22,6 @@ class FoldingError(ValueError):
     """The model's logits are not a linear function of one final convolution."""
 
 
-def find_classifier(model: nn.Module) -> tuple[str, nn.Conv2d]:
-    """Name and module of the convolution that is most likely to make the logits.
-
-    Raises:
-        FoldingError: if the (last) decode head has no convolution that could.
-    """
-    return next(iter(candidate_classifiers(model).items()))
-
-
 def candidate_classifiers(model: nn.Module) -> dict[str, nn.Conv2d]:
     """Convolutions that could make the logits, the likeliest first.
 
@@ -110,19 +101,17 @@ def predicted_logits(model: nn.Module, batch: dict) -> list:
     return model.postprocess_result(logits, samples)
 
 
-def check_folding(model: nn.Module, batch: dict, classifier: nn.Conv2d | None = None) -> None:
+def check_folding(model: nn.Module, batch: dict, classifier: nn.Conv2d) -> None:
     """Fold a trial map, compare the model's output with what it should be, and take it back.
 
     Args:
         model: The segmentor.
         batch: One batch of the loader.
-        classifier: The convolution to try; by default the likeliest.
+        classifier: The convolution to try.
 
     Raises:
         FoldingError: if the output isn't the mapped output of the unchanged model.
     """
-    if classifier is None:
-        _, classifier = find_classifier(model)
     trial = _trial_map(classifier.out_channels)
     before = _image_logits(model, batch)
     weight, offset = classifier.weight.detach().clone(), classifier.bias.detach().clone()

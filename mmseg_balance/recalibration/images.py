@@ -15,6 +15,7 @@ from mmseg_balance.functional.calibration import calibration_scores
 from mmseg_balance.functional.confidence_bins import UNIT, CalibrationSums, calibration_sums
 from mmseg_balance.functional.confusion import confusion_matrix
 from mmseg_balance.functional.groups import make_groups
+from mmseg_balance.functional.labels import check_pair
 from mmseg_balance.functional.per_image import per_image_scores
 from mmseg_balance.recalibration.folding import predicted_logits
 from mmseg_balance.recalibration.judgement import ImageSums
@@ -63,11 +64,10 @@ def images_of(model: nn.Module, loader: DataLoader, task: str) -> Iterator[tuple
         for sample in predicted_logits(model, batch):
             if 'gt_sem_seg' not in sample:
                 raise ValueError('the validation images have no labels to calibrate on.')
-            logits = sample.seg_logits.data
-            yield (
-                logits[None],
-                sample.gt_sem_seg.data.to(logits.device).reshape(1, *logits.shape[1:]),
-            )
+            logits, labels = sample.seg_logits.data, sample.gt_sem_seg.data
+            labels = labels.to(logits.device).reshape(labels.shape[-2:])
+            check_pair(logits[0], labels)
+            yield logits[None], labels[None]
             bar.update()
     print()
 

@@ -50,7 +50,7 @@ def recalibrate(config: Config, checkpoint: str, out: str, settings: Settings) -
     part = partition(groups_of(dataset, settings.groups), settings.fit_on)
     probe = next(iter(loader_of(config, dataset, part.measured[:1])))
     name, classifier = find_foldable(model, copy.deepcopy(probe))
-    state = _weights_of(checkpoint)
+    weights, meta = read_weights(checkpoint)  # the optimizer and all else belong to the old run
     settings = _with_ignore_index(settings, model)
     prior = _prior(config, settings, classifier.out_channels)
     threshold = final_head(model).threshold if classifier.out_channels == 1 else None
@@ -87,7 +87,7 @@ def recalibrate(config: Config, checkpoint: str, out: str, settings: Settings) -
     fold(classifier, logit_map)
     report['folding_error'] = folding_error(expected, logits_of(model, probe), logit_map)
     if report['written']:
-        _save(state, name, classifier, report, out)
+        _save(dict(meta=meta, state_dict=weights), name, classifier, report, out)
     return report
 
 
@@ -131,12 +131,6 @@ def _with_ignore_index(settings: Settings, model: nn.Module) -> Settings:
         return settings
     index = final_head(model).ignore_index
     return replace(settings, ignore_index=255 if index is None else index)
-
-
-def _weights_of(checkpoint: str) -> dict:
-    """Weights and meta of the file; the optimizer and all else belong to the old run."""
-    weights, meta = read_weights(checkpoint)
-    return {'meta': meta, 'state_dict': weights}
 
 
 def _prior(config: Config, settings: Settings, out_channels: int) -> tuple[float, ...]:

@@ -123,7 +123,7 @@ class BalanceBatchSampler(CountedSampler):
             f'{batch.num_classes}; lower min_classes or raise batch_size'
         )
 
-    def _pools(self, iteration: int) -> Iterator[tuple[np.ndarray | range, int, int]]:
+    def _pools(self, iteration: int) -> Iterator[tuple[np.ndarray, int, int]]:
         """Images to choose from, in how many tries, and how many of them in vain end a try."""
         size = self.statistics.num_images
         # Every rank draws the same sample and takes its own part. NumPy needs 0.1 ms for it,
@@ -135,9 +135,9 @@ class BalanceBatchSampler(CountedSampler):
         if self.batch_size <= len(own) < size:
             yield own, max(1, tries // 2), 2 * len(own)
             tries -= tries // 2
-        yield range(size), tries, 1000
+        yield np.arange(size), tries, 1000
 
-    def _candidates(self, pool: np.ndarray | range, rng: np.random.Generator) -> Iterator[int]:
+    def _candidates(self, pool: np.ndarray, rng: np.random.Generator) -> Iterator[int]:
         """Yield the images of the pool in random order, over and over in another."""
         while True:
-            yield from rng.permutation(len(pool) if isinstance(pool, range) else pool).tolist()
+            yield from rng.permutation(pool).tolist()

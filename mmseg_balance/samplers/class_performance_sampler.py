@@ -45,13 +45,16 @@ class ClassPerformanceSampler(FocusedSampler):
         if not self.available.any():
             raise ValueError('no image of the training set has a labelled class to draw for')
         self.class_draws = np.zeros(self.statistics.num_classes, dtype=np.int64)
+        self._counted = 0  # the draws up to here are counted, in a resumed run before they are made
         unknown = np.full(self.statistics.num_classes, np.nan)
         self._schedule = [(0, performance_probabilities(unknown, self.available))]
 
     def on_draw(self, item: FocusedIndex) -> None:
         """Count the draws made for each class."""
-        if item.focus_class is not None:
-            self.class_draws[item.focus_class] += 1
+        if self.position > self._counted:
+            self._counted = self.position
+            if item.focus_class is not None:
+                self.class_draws[item.focus_class] += 1
 
     def probabilities_at(self, k: int) -> np.ndarray:
         """By the report that holds for draw ``k``."""
@@ -77,9 +80,15 @@ class ClassPerformanceSampler(FocusedSampler):
         return probabilities
 
     def state_dict(self) -> dict:
-        """Return the probabilities in force and to come, as plain lists."""
-        return {'schedule': [(start, p.tolist()) for start, p in self._schedule]}
+        """Return the probabilities in force and to come, and the counts, as plain lists."""
+        return {
+            'schedule': [(start, p.tolist()) for start, p in self._schedule],
+            'class_draws': self.class_draws.tolist(),
+            'counted': self._counted,
+        }
 
     def load_state_dict(self, state: dict) -> None:
-        """Take over the probabilities that :meth:`state_dict` returned."""
+        """Take over what :meth:`state_dict` returned; older checkpoints have no counts."""
         self._schedule = [(int(start), np.asarray(p)) for start, p in state['schedule']]
+        self.class_draws[:] = state.get('class_draws', 0)
+        self._counted = state.get('counted', 0)

@@ -1,5 +1,7 @@
 """Images of rare classes, drawn by a temperature."""
 
+import logging
+
 import numpy as np
 from mmengine.logging import print_log
 from mmseg.registry import DATA_SAMPLERS
@@ -68,8 +70,8 @@ class RareClassSampler(FocusedSampler):
             print_log(
                 f'RareClassSampler never draws {", ".join(left_out)}: no image has more '
                 f'than min_pixels={min_pixels} pixels of it',
-                'current',
-                30,
+                logger='current',
+                level=logging.WARNING,
             )
         self.images_by_class = enough.images_by_class
         self.probabilities = np.zeros(len(available))

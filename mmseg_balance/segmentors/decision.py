@@ -6,7 +6,7 @@ from mmseg.models import SegTTAModel
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from mmseg_balance.functional.decision import DECISIONS, decide_probs
+from mmseg_balance.functional.decision import check_decision, decide_probs
 from mmseg_balance.functional.logits import wide_dtype, widen
 
 
@@ -39,8 +39,7 @@ class DecisionSegmentor(SegTTAModel):
         decision: str = 'iou',
         data_preprocessor: dict | nn.Module | None = None,
     ) -> None:
-        if decision not in DECISIONS:
-            raise ValueError(f'decision is {decision!r}; it must be one of {", ".join(DECISIONS)}.')
+        check_decision(decision)
         super().__init__(module, data_preprocessor)
         self.decision = decision
 

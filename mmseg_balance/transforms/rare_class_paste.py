@@ -139,7 +139,9 @@ class RareClassPaste(BaseTransform):
         regions = find_regions(source['img'], source['gt_seg_map'], wanted, self.min_pixels)
         image, labels = results['img'].copy(), results['gt_seg_map'].copy()
         covers = np.ones(LABEL_VALUES, dtype=bool)
-        covers[: len(self._frequency)] = self._frequency > self._frequency[wanted]
+        # A class without a pixel in the statistics is an ignore_index below the number of classes.
+        frequency = self._frequency
+        covers[: len(frequency)] = (frequency > frequency[wanted]) | (frequency == 0)
         pixels = 0
         for k in self._choose([region.num_pixels for region in regions]):
             scale, foot = self._place(regions[k].foot, labels.shape)
@@ -160,14 +162,10 @@ class RareClassPaste(BaseTransform):
 
     def _choose(self, sizes: list[int]) -> np.ndarray:
         number = min(len(sizes), np.random.randint(self.max_regions) + 1)  # noqa: NPY002
-        shares = np.array(sizes) / max(sum(sizes), 1)
-        return (
-            np.random.choice(  # noqa: NPY002
-                len(sizes), number, replace=False, p=shares
-            )
-            if number
-            else np.arange(0)
-        )
+        if not number:
+            return np.arange(0)
+        shares = np.array(sizes) / sum(sizes)
+        return np.random.choice(len(sizes), number, replace=False, p=shares)  # noqa: NPY002
 
     def _place(
         self, foot: tuple[float, float], shape: tuple[int, ...]

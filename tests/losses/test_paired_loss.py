@@ -104,3 +104,15 @@ def test_pixel_losses_of_other_labels_are_not_found():
 def test_one_loss_is_no_pair():
     with pytest.raises(ValueError, match='two losses or more'):
         MODELS.build(dict(type='PairedLoss', losses=[dict(type='SoftDiceLoss')]))
+
+
+def test_a_pair_in_a_pair():
+    logits, labels = batch()
+    pair = [dict(type='SoftIoULoss'), dict(type='RecallLoss')]
+    inner = dict(type='PairedLoss', losses=pair)
+    nested = MODELS.build(dict(type='PairedLoss', losses=[dict(type='SoftDiceLoss'), inner]))
+    flat = MODELS.build(dict(type='PairedLoss', losses=[dict(type='SoftDiceLoss'), *pair]))
+    torch.testing.assert_close(
+        value_and_gradient(lambda z: nested(z, labels), logits),
+        value_and_gradient(lambda z: flat(z, labels), logits),
+    )

@@ -272,6 +272,12 @@ def test_calibration_refuses_raw_logits_of_a_binary_head():
         evaluate([(sample, None)], CalibrationMetric(), classes=('back', 'vessel'))
 
 
+def test_calibration_refuses_a_head_of_other_classes_at_the_first_image():
+    judge = evaluator(CalibrationMetric(), classes=('vessel',))
+    with pytest.raises(ValueError, match='seg_logits tell 2 classes apart and the data set has 1'):
+        judge.process([image(channels=1)[0]])
+
+
 def test_imbalance_takes_merged_views():
     sample, _ = image()
     merged_views(sample)

@@ -2,8 +2,12 @@
 
 import mmseg_balance  # noqa: F401, I001  first: it makes mmseg importable
 
+import pytest
 import torch
 from mmengine.config import Config
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch.utils.data import DataLoader
 
 from mmseg_balance.recalibration import images
 from mmseg_balance.recalibration.logit_map import LogitMap
@@ -25,3 +29,12 @@ def test_every_image_is_measured_whatever_the_validation_leaves_out():
     dataset = [dict(inputs=torch.zeros(1), data_samples=k) for k in range(3)]
     loader = images.loader_of(config, dataset, range(3))
     assert [sample for batch in loader for sample in batch['data_samples']] == [0, 1, 2]
+
+
+def test_annotations_that_the_pipeline_resized_are_named(monkeypatch):
+    sample = SegDataSample()
+    sample.seg_logits = PixelData(data=torch.zeros(2, 4, 6))
+    sample.gt_sem_seg = PixelData(data=torch.zeros(1, 2, 3))
+    monkeypatch.setattr(images, 'predicted_logits', lambda model, batch: [batch])
+    with pytest.raises(ValueError, match='does the test pipeline resize the annotations'):
+        next(images.images_of(None, DataLoader([sample], batch_size=None), 'Pixels'))

@@ -27,8 +27,8 @@ from mmseg_balance.datasets import CamVidDataset
 from mmseg_balance.runtime.checkpoints import CheckpointError
 from mmseg_balance.recalibration.folding import (
     FoldingError,
+    candidate_classifiers,
     check_folding,
-    find_classifier,
     fold,
     folding_error,
     predicted_logits,
@@ -281,13 +281,14 @@ def test_prior_bias_of_a_binary_head():
 def test_folding_holds_in_slide_mode_and_under_align_corners(repository, probe):
     config = small_config(repository, align_corners=True)
     config.model.test_cfg = dict(mode='slide', crop_size=(24, 24), stride=(16, 16))
-    check_folding(model_of(config), probe)
+    model = model_of(config)
+    check_folding(model, probe, model.decode_head.conv_seg)
 
 
 def test_checking_leaves_the_model_as_it_was(trained, probe):
     model = model_of(trained[0])
     before = copy.deepcopy(model.state_dict())
-    check_folding(model, probe)
+    check_folding(model, probe, model.decode_head.conv_seg)
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
 
@@ -319,7 +320,7 @@ def test_heads_that_are_not_linear_are_refused(trained, probe, head):
     model = model_of(trained[0])
     model.decode_head.__class__ = head
     with pytest.raises(FoldingError, match='does not scale the output of EncoderDecoder'):
-        check_folding(model, probe)
+        check_folding(model, probe, model.decode_head.conv_seg)
 
 
 def test_heads_without_a_classifier_are_refused(trained):
@@ -329,7 +330,7 @@ def test_heads_without_a_classifier_are_refused(trained):
     with pytest.raises(
         FoldingError, match='BareHead has no convolution with a bias and one output'
     ):
-        find_classifier(model)
+        candidate_classifiers(model)
 
 
 def test_the_last_head_of_a_cascade_is_folded():
@@ -337,9 +338,7 @@ def test_the_last_head_of_a_cascade_is_folded():
     model = torch.nn.Module()
     model.decode_head = torch.nn.ModuleList([torch.nn.Module(), torch.nn.Module()])
     model.decode_head[1].conv_seg = conv
-    name, found = find_classifier(model)
-    assert name == 'decode_head.1.conv_seg'
-    assert found is conv
+    assert candidate_classifiers(model) == {'decode_head.1.conv_seg': conv}
     inputs = torch.randn(1, 3, 4, 4)
     before = conv(inputs).detach()
     fold(conv, LogitMap((0.5, 3.0), (1.0, -1.0)))

@@ -240,7 +240,8 @@ def test_counts_are_added_over_ranks():
     assert run_ranks(_gather_on_rank, 2) == [[[1, 2], [3, 4]]] * 2
 
 
-def test_validation_can_be_the_source():
+@pytest.mark.parametrize('kind', [torch.long, torch.float])  # a one-channel head's is a float
+def test_validation_can_be_the_source(kind):
     hook = ClassPerformanceHook(source='val')
     reports = []
     sampler = SimpleNamespace(
@@ -266,7 +267,7 @@ def test_validation_can_be_the_source():
     for labels, pred in (([0, 0, 1, 255], [0, 1, 1, 2]), ([2, 2, 2, 2], [2, 2, 0, 2])):
         sample = SegDataSample()
         sample.gt_sem_seg = PixelData(data=torch.tensor([[labels]]))
-        sample.pred_sem_seg = PixelData(data=torch.tensor([[pred]]))
+        sample.pred_sem_seg = PixelData(data=torch.tensor([[pred]], dtype=kind))
         hook.after_val_iter(runner, 0, outputs=[sample])
     hook.after_val_epoch(runner)
     # class 0: 1 of 3 in the union; class 1: 1 of 2; class 2: 3 of 4. Four batches are ahead.

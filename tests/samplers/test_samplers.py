@@ -242,6 +242,17 @@ def test_a_report_holds_from_its_start_and_survives_a_resume():
     assert take(resumed, 40) == sequence[40:]
 
 
+@pytest.mark.parametrize('start', [20, 0])  # the sampler jumps, or the loop draws all again
+def test_a_resumed_run_counts_the_draws_of_the_uninterrupted_one(start):
+    whole, stopped, resumed = (performance(long_tail()) for _ in range(3))
+    take(whole, 50)
+    take(stopped, 30)  # workers are 10 draws ahead
+    resumed.load_state_dict(stopped.state_dict())
+    resumed.jump(start)
+    take(resumed, 50 - start)
+    assert resumed.class_draws.tolist() == whole.class_draws.tolist()
+
+
 def test_reports_that_no_draw_can_need_are_forgotten():
     sampler = performance(long_tail(classes=2))
     for step in range(100):

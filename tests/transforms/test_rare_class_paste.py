@@ -106,6 +106,13 @@ def test_a_rarer_class_and_the_same_class_are_never_covered():
     assert pasted >= {(2, 1), (2, 2), (1, 0), (1, 2)}
 
 
+def test_ignored_pixels_whose_label_is_a_class_are_covered():
+    rows = [[int((scene(i)[1] == c).sum()) for c in range(3)] for i in range(3)]
+    counted = ClassStatistics.from_rows(CLASSES, np.array(rows) * [0, 1, 1])  # of ignore_index=0
+    transform, _ = built(statistics=counted)
+    assert transform(Scenes()[2])['pasted'] == (2, 100)
+
+
 def test_too_little_seen_is_not_pasted():
     region = Region(np.full((4, 4, 3), 7, np.uint8), np.ones((4, 4), bool), (0, 0))
     labels = np.zeros((10, 10), np.uint8)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd import Function
 
 from mmseg_balance.functional.first_order import first_order
-from mmseg_balance.functional.labels import out_of_range, sum_by_label, valid_and_index
+from mmseg_balance.functional.labels import out_of_range, sum_by_label, valid_and_class
 from mmseg_balance.functional.logits import wide_dtype
 
 
@@ -68,7 +68,7 @@ class Slopes(NamedTuple):
 
 def nll_forward(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tensor, Tensor, Tensor]:
     """Losses, log-sum-exp and hits, ``(N, H, W)`` each."""
-    valid, index = _valid_and_index(labels, logits.shape[1], ignore_index)
+    valid, index = valid_and_class(labels, logits.shape[1], ignore_index)
     bad = out_of_range(labels, logits.shape[1], ignore_index)
     # 1. log-sum-exp with the largest logit m taken off
     z = _scores(logits, valid)
@@ -85,7 +85,7 @@ def nll_backward(
     logits: Tensor, labels: Tensor, lse: Tensor, grad: Tensor, ignore_index: int
 ) -> Tensor:
     """``slope * (p - one-hot label)``."""
-    valid, index = _valid_and_index(labels, logits.shape[1], ignore_index)
+    valid, index = valid_and_class(labels, logits.shape[1], ignore_index)
     slope = torch.where(valid, grad, 0).unsqueeze(1)
     p = (_scores(logits, valid) - lse.unsqueeze(1)).exp()
     return (p * slope).scatter_add(1, index.unsqueeze(1), -slope)
@@ -97,7 +97,7 @@ def overlap_forward(
     """Intersection, prediction and target ``(N, C)``, nll and log-sum-exp ``(N, H, W)``."""
     classes = logits.shape[1]
     nll, lse, _ = nll_forward(logits, labels, ignore_index)
-    valid, index = _valid_and_index(labels, classes, ignore_index)
+    valid, index = valid_and_class(labels, classes, ignore_index)
     p = (_scores(logits, valid) - lse.unsqueeze(1)).exp()
     p_label = p.gather(1, index.unsqueeze(1)).squeeze(1)
     predicted, weight = power_of(p, power), valid.to(p.dtype)
@@ -126,7 +126,7 @@ def overlap_backward(
 
     The nll adds ``slope * (p - one-hot label)``.
     """
-    valid, index = _valid_and_index(labels, logits.shape[1], ignore_index)
+    valid, index = valid_and_class(labels, logits.shape[1], ignore_index)
     p = (_scores(logits, valid) - lse.unsqueeze(1)).exp()
     a = power_of(p, power) * slopes.predicted[:, :, None, None]
     a_label = slopes.intersection.gather(1, index.flatten(1)).view_as(index).unsqueeze(1)
@@ -149,9 +149,3 @@ def power_of(p: Tensor, power: float) -> Tensor:
 
 def _scores(logits: Tensor, valid: Tensor) -> Tensor:
     return torch.where(valid.unsqueeze(1), logits, 0).to(wide_dtype(logits))
-
-
-def _valid_and_index(labels: Tensor, num_classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
-    """Where a label counts, and a class to index with, also for a label out of range."""
-    valid, index = valid_and_index(labels, ignore_index)
-    return valid, index.clamp(0, num_classes - 1)
