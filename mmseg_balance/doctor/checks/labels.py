@@ -101,7 +101,7 @@ def masks_0_255(reading: Reading) -> Iterator[Finding]:
                 _dataset_key(split),
                 f'the {split_name(split)} masks hold 0 and 255 only, and 255 is the ignored '
                 f'label: {survey.class_names[1]!r} is never trained or scored',
-                'divide the masks by 255 once (docs/my_own_data.md); then 0 and 1 are the '
+                'divide the masks by 255 once and save them; then 0 and 1 are the '
                 'classes and 255 is free for "unlabelled"',
                 files=_pictures(info),
             )
