@@ -26,7 +26,7 @@ def pipeline_runs(reading: Reading) -> Iterator[Finding]:
 
 def batch_shapes(reading: Reading) -> Iterator[Finding]:
     """Training images cannot be stacked to a batch of the preprocessor's size."""
-    preprocessor = (reading.config.get('model') or {}).get('data_preprocessor') or {}
+    preprocessor = view.preprocessor_of(reading.config)
     size, divisor = preprocessor.get('size'), preprocessor.get('size_divisor')
     key = 'model.data_preprocessor.size'
     if (size is None) == (divisor is None) and 'type' in preprocessor:
