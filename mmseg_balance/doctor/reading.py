@@ -49,7 +49,7 @@ class Reading:
         self.reads_labels = labels
         self.progress = progress
         self.gpus_given = gpus
-        self.build_errors: dict[str, Exception] = {}  # what building a split or the model raised
+        self.build_errors: dict[str, Exception] = {}  # of a split, 'pipeline', 'model'
         self._read: dict[str, Any] = {}
         self._failed: dict[str, str] = {}
         self.import_error = import_custom_modules(config)
@@ -156,8 +156,8 @@ class Reading:
         try:
             return run_pipeline(self.config, survey, self.progress)
         except Exception as error:
-            self.build_errors['train'] = error
-            raise NotReadError('train_dataloader.dataset cannot be built') from error
+            self.build_errors['pipeline'] = error
+            raise NotReadError('train_dataloader.dataset.pipeline: it cannot be built') from error
 
     def _model(self) -> BuiltModel:
         if not self.config.get('model'):

@@ -4,14 +4,25 @@ from collections.abc import Iterator
 
 from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.findings import Finding, error, warning
-from mmseg_balance.doctor.reading import Reading
+from mmseg_balance.doctor.reading import NotReadError, Reading
 
 RESIZES = ('Resize', 'RandomResize', 'RandomChoiceResize', 'ResizeToMultiple', 'ResizeShortestEdge')
 
 
 def pipeline_runs(reading: Reading) -> Iterator[Finding]:
-    """The training pipeline fails on an image."""
-    errors = reading.sample.errors
+    """The training pipeline cannot be built, or fails on an image."""
+    try:
+        errors = reading.sample.errors
+    except NotReadError:
+        cause = reading.build_errors.get('pipeline')
+        if cause is None or isinstance(cause, KeyError):  # a name that is not registered
+            raise
+        yield error(
+            'train_dataloader.dataset.pipeline',
+            f'it cannot be built: {type(cause).__name__}: {cause}',
+            'correct the argument that the message names',
+        )
+        return
     if errors:
         path, message = errors[0]
         tried = len(errors) + len(reading.sample.images)
