@@ -1,5 +1,5 @@
 # mmseg-balance train configs/deeplabv3_ce_street_scenes.py
-# 400 iterations, seed 0: mIoU 47.2, and no sign, pedestrian or cyclist is found (docs/datasets.md).
+# 400 iterations, seed 0: mIoU 47.2, and no sign, pedestrian or cyclist is found.
 _base_ = [
     './_base_/models/deeplabv3_r18_small.py',
     './_base_/datasets/street_scenes.py',

@@ -1,5 +1,5 @@
 # mmseg-balance train configs/deeplabv3_lmp_street_scenes.py
-# 400 iterations, seed 0: mIoU 49.8, sign 16.5; cross entropy 47.2 and 0.0 (docs/datasets.md).
+# 400 iterations, seed 0: mIoU 49.8, sign 16.5; cross entropy 47.2 and 0.0.
 _base_ = [
     './_base_/models/deeplabv3_r18_small.py',
     './_base_/datasets/street_scenes.py',

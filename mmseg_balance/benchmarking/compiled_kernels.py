@@ -98,7 +98,7 @@ def measure(capability: int, quick: bool = False) -> list[dict]:
 def describe(kernel: str, case: Case, compiled) -> dict:
     """The row of a compiled kernel."""
     words = memory_words(compiled.asm['ptx'])
-    row = {
+    return {
         'kernel': kernel.removesuffix('_kernel'),
         'case': case.name,
         **resources(compiled.asm['cubin']),
@@ -110,7 +110,6 @@ def describe(kernel: str, case: Case, compiled) -> dict:
         'B / store': sum(words['st']) / max(len(words['st']), 1),
         **traffic(compiled.asm['ttgir'], case.classes),
     }
-    return row
 
 
 def resources(machine_code: bytes) -> dict:

@@ -6,7 +6,6 @@ import platform
 from datetime import datetime, timezone
 from pathlib import Path
 
-import numpy as np
 import torch
 from rich.table import Table
 
@@ -70,7 +69,7 @@ def write(path: Path, benchmark: str, tables: list[dict]) -> list[dict]:
     before = json.loads(path.read_text(encoding='utf-8'))['tables'] if path.is_file() else []
     by_title = {table['title']: table for table in [*before, *tables]}
     record = dict(benchmark=benchmark, tables=list(by_title.values()))
-    write_text(path, json.dumps(record, indent=1, default=_plain) + '\n')
+    write_text(path, json.dumps(record, indent=1) + '\n')
     return record['tables']
 
 
@@ -117,12 +116,6 @@ def _sentence(facts: dict) -> str:
         f'{facts["clock"]} clock, load average {facts["load_average"][0]} at the start, seed '
         f'{facts["seed"]}, {facts["date"][:10]}; Python {facts["python"]}, {found}.'
     )
-
-
-def _plain(value):
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f'{type(value).__name__} does not go into JSON')
 
 
 def _text(value) -> str:

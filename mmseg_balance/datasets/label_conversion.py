@@ -115,9 +115,7 @@ def _write_png(path: Path, labels: np.ndarray) -> None:
 def _found(root: Path, files, pattern: str) -> list[Path]:
     files = sorted(files)
     if not files:
-        raise FileNotFoundError(
-            f'root={str(root)!r} has no {pattern}; unpack the release there (docs/datasets.md says where to get it).'
-        )
+        raise FileNotFoundError(f'root={str(root)!r} has no {pattern}; unpack the release there.')
     return files
 
 

@@ -32,7 +32,7 @@ class StreetScenesDataset(NamedSplitsDataset):
     """Rendered street scenes, 10 classes with a long tail, 128x256 pixels.
 
     The scenes are rendered at construction when `data_root` lacks them (about ten seconds);
-    several processes may start at once. `docs/datasets.md` has the class frequencies.
+    several processes may start at once.
 
     Args:
         data_root: Folder of the data set; made if missing. The default of the test split is

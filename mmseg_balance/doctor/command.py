@@ -7,7 +7,7 @@ from pathlib import Path
 
 from mmseg_balance.doctor.checks import markdown_table
 from mmseg_balance.doctor.examination import Examination, examine
-from mmseg_balance.doctor.findings import count
+from mmseg_balance.doctor.findings import count, number_of
 from mmseg_balance.doctor.fixes import fixed_config
 from mmseg_balance.doctor.page import write_page
 from mmseg_balance.doctor.terminal import findings_table, imbalance_table, summary
@@ -25,6 +25,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if not args.config:
         raise SystemExit('error: give a config, or --list')
+    if args.gpus is not None and args.gpus < 1:
+        raise SystemExit(f'error: --gpus must be at least 1 (as for a CPU), got {args.gpus}')
+    if args.fix and (args.fix.suffix != '.py' or args.fix.resolve() == Path(args.config).resolve()):
+        raise SystemExit(f'error: --fix {args.fix}: give a new .py file, which inherits the config')
     examination = examine(
         args.config,
         args.cfg_options,
@@ -64,7 +68,8 @@ def _write(args: argparse.Namespace, examination: Examination) -> Sequence[str]:
         )
         if made:
             write_text(args.fix, text)
-            lines.append(f'wrote {args.fix} with {len(made)} changes; the others are yours')
+            changes = number_of(len(made), 'change')
+            lines.append(f'wrote {args.fix} with {changes}; the others are yours')
         else:
             lines.append(f'{args.fix} is not written: no change is safe to make unseen')
     return lines

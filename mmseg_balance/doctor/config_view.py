@@ -133,6 +133,11 @@ def _heads(part: Any, key: str) -> Iterator[Head]:
             yield from _heads(one, place)
 
 
+def preprocessor_of(config: Config) -> Mapping:
+    """``model.data_preprocessor``; empty where the config has none."""
+    return (config.get('model') or {}).get('data_preprocessor') or {}
+
+
 def loader_of(config: Config, split: str) -> Mapping:
     """``train_dataloader`` or ``val_dataloader``; empty where the config has none."""
     return config.get(f'{split}_dataloader') or {}

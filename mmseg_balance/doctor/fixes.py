@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -90,10 +90,7 @@ def _on_one_line(numbers: re.Match) -> str:
 
 def fix_text(config: Config, fix: Mapping[str, Any]) -> str:
     """The changes of one finding as text to paste into a config that inherits this one."""
-    before = plain(config._cfg_dict)
-    after = deepcopy(before)
-    apply_fix(after, fix)
-    return as_text(overrides_of(before, after))
+    return as_text(overrides_of(*_before_and_after(config, fix.items())))
 
 
 def fixed_config(
@@ -108,13 +105,11 @@ def fixed_config(
             then it is all there.
         out: where the text will be saved: the base is named relative to it.
     """
-    before = plain(config._cfg_dict)
-    after = deepcopy(before)
     made = [one for one in findings if one.fix and one.severity != ADVICE]
     changes = [item for finding in made for item in finding.fix.items()]
     # A loss that is replaced comes before a change of one of its arguments.
-    for key, value in sorted(changes, key=lambda item: item[0].count('.')):
-        apply_fix(after, {key: value})
+    changes.sort(key=lambda item: item[0].count('.'))
+    before, after = _before_and_after(config, changes)
     base = os.path.relpath(Path(source).resolve(), Path(out).resolve().parent)
     inherited = [f'_base_ = {Path(base).as_posix()!r}', as_text(overrides_of(before, after))]
     lines = [f'# {base} with these changes (mmseg-balance doctor --fix):']
@@ -123,14 +118,29 @@ def fixed_config(
     return '\n'.join(lines).rstrip() + '\n', made
 
 
-def plain(value: Any) -> Any:
-    """Plain dicts and lists of a config's content; tuples stay tuples."""
+def _before_and_after(config: Config, changes: Iterable[tuple[str, Any]]) -> tuple[dict, dict]:
+    scope = config.get('default_scope')
+    before = plain(config._cfg_dict, scope)
+    after = deepcopy(before)
+    for key, value in changes:
+        apply_fix(after, {key: plain(value, scope)})
+    return before, after
+
+
+def plain(value: Any, scope: str | None) -> Any:
+    """Plain dicts and lists of a config's content, without what names the scope that holds anyway.
+
+    MMEngine gives every part of an ``mmseg::`` base the key ``_scope_``.
+
+    >>> plain([dict(type='PolyLR', _scope_='mmseg'), dict(type='X', _scope_='mmdet')], 'mmseg')
+    [{'type': 'PolyLR'}, {'type': 'X', '_scope_': 'mmdet'}]
+    """
     if isinstance(value, Mapping):
-        return {key: plain(item) for key, item in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
-        return (
-            type(value)(plain(item) for item in value)
-            if isinstance(value, (list, tuple))
-            else value
-        )
+        return {
+            key: plain(item, scope)
+            for key, item in value.items()
+            if (key, item) != ('_scope_', scope)
+        }
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(item, scope) for item in value)
     return value

@@ -20,6 +20,15 @@ STORED_SAMPLE = 32
 REMOTE = ('http', 's3:', 'petrel:')
 
 
+def evenly(total: int, number: int) -> np.ndarray:
+    """At most ``number`` of the indices below ``total``, evenly spread.
+
+    >>> evenly(7, 3).tolist(), evenly(2, 3).tolist(), evenly(0, 3).tolist()
+    ([0, 3, 6], [0, 1], [])
+    """
+    return np.linspace(0, total - 1, min(number, total)).round().astype(int)
+
+
 @dataclass(frozen=True)
 class Failure:
     """A label map that is not what the data set says: ``kind`` is how."""
@@ -73,12 +82,7 @@ class Survey:
 
     def spread(self, number: int) -> list[int]:
         """Indices of at most ``number`` images, evenly spread."""
-        total = len(self)
-        return (
-            sorted({int(index) for index in np.linspace(0, total - 1, min(number, total)).round()})
-            if total
-            else []
-        )
+        return evenly(len(self), number).tolist()
 
     @cached_property
     def _path(self) -> Path:

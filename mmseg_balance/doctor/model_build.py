@@ -13,6 +13,7 @@ from mmseg.registry import MODELS
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmseg_balance.doctor.config_view import preprocessor_of
 from mmseg_balance.runtime.cpu import replace_sync_bn
 
 DEFAULT_SIZE = (512, 512)
@@ -106,8 +107,7 @@ class BuiltModel:
 
 def training_size(config: Config) -> tuple[int, int]:
     """Height and width of a training batch, by preprocessor and crop."""
-    preprocessor = (config.get('model') or {}).get('data_preprocessor') or {}
-    for size in (preprocessor.get('size'), config.get('crop_size')):
+    for size in (preprocessor_of(config).get('size'), config.get('crop_size')):
         if isinstance(size, (tuple, list)) and len(size) == 2:
             return int(size[0]), int(size[1])
         if isinstance(size, int):

@@ -13,7 +13,7 @@ from mmengine import fileio
 from PIL import Image
 
 from mmseg_balance.doctor.examination import Examination
-from mmseg_balance.doctor.findings import SEVERITIES, Finding, count
+from mmseg_balance.doctor.findings import SEVERITIES, Finding, count, number_of
 from mmseg_balance.doctor.fixes import fix_text
 from mmseg_balance.doctor.imbalance_view import class_rows
 from mmseg_balance.doctor.reading import Reading
@@ -83,7 +83,8 @@ def facts(examination: Examination) -> list[tuple[str, str]]:
     reading = examination.reading
     if reading is None:
         return []
-    found = [('batch', f'{reading.batch_size} images on each of {reading.gpus} GPU(s)')]
+    images, gpus = number_of(reading.batch_size, 'image'), number_of(reading.gpus, 'GPU')
+    found = [('batch', f'{images} on each of {gpus}')]
     try:
         train = reading.statistics
         pixels = int(train.pixels.sum()) + train.ignored_pixels

@@ -12,7 +12,7 @@ from mmengine.dataset import Compose
 from mmengine.utils import ProgressBar
 from mmseg.registry import DATASETS
 
-from mmseg_balance.doctor.label_survey import Survey
+from mmseg_balance.doctor.label_survey import Survey, evenly
 from mmseg_balance.statistics.label_scan import unwrap
 
 SAMPLE = 64  # images, evenly spread
@@ -60,21 +60,19 @@ class PipelineSample:
             return (present & in_image).sum(0) / in_image.sum(0)
 
 
-def choose_images(survey: Survey, number: int = SAMPLE) -> list[int]:
+def choose_images(survey: Survey) -> list[int]:
     """Some images of every class, the rarest first, and an even spread of the training set.
 
     In that order: a slow pipeline, which is stopped early, has then seen the rare classes.
     """
     statistics = survey.statistics
-    total = statistics.num_images
-    spread = sorted({int(i) for i in np.linspace(0, total - 1, min(number, total)).round()})
+    spread = evenly(statistics.num_images, SAMPLE).tolist()
     starts, by_class = statistics.images_by_class
     chosen: dict[int, None] = {}
     for c in np.argsort(statistics.images, kind='stable'):
         own = by_class[starts[c] : starts[c + 1]]
         if len(own) and len(chosen) < MAX_IMAGES - len(spread):
-            few = own[np.linspace(0, len(own) - 1, min(PER_CLASS, len(own))).round().astype(int)]
-            chosen.update(dict.fromkeys(few.tolist()))
+            chosen.update(dict.fromkeys(own[evenly(len(own), PER_CLASS)].tolist()))
     return list(chosen | dict.fromkeys(spread))[:MAX_IMAGES]
 
 
@@ -85,10 +83,8 @@ def run_pipeline(config: Config, survey: Survey, progress: bool = True) -> Pipel
         Exception: whatever building the data set raises.
     """
     dataset = DATASETS.build(config.train_dataloader.dataset.to_dict())
-    first = survey.spread(1)
     sample = PipelineSample(num_classes=len(survey.class_names))
-    for index in first:  # with every transform, once
-        _run(dataset, index, sample, survey, keep=False)
+    _run(dataset, 0, sample, survey, keep=False)  # with every transform, once
     if sample.errors:
         return sample
     _leave_out_slow_steps(dataset)
@@ -199,6 +195,6 @@ def images_for_components(survey: Survey, classes: Sequence[int]) -> list[int]:
     chosen: dict[int, None] = {}
     for c in classes:
         own = by_class[starts[c] : starts[c + 1]]
-        few = own[np.linspace(0, len(own) - 1, min(share, len(own))).round().astype(int)]
-        chosen.update(dict.fromkeys(int(survey.source.order[index]) for index in few))
+        few = own[evenly(len(own), share)]
+        chosen.update(dict.fromkeys(survey.source.order[few].tolist()))
     return list(chosen)[:MAX_IMAGES_OF_COMPONENTS]

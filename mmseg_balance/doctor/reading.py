@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.config import Config
@@ -48,6 +49,8 @@ class Reading:
         self.reads_labels = labels
         self.progress = progress
         self.gpus_given = gpus
+        self.build_errors: dict[str, Exception] = {}  # of a split, 'pipeline', 'model'
+        self._read: dict[str, Any] = {}
         self._failed: dict[str, str] = {}
         self.import_error = import_custom_modules(config)
         init_default_scope(config.get('default_scope') or 'mmseg')
@@ -119,13 +122,13 @@ class Reading:
         """Read something when it is first asked for; a failure is not tried again."""
         if name in self._failed:
             raise NotReadError(self._failed[name])
-        if f'_{name}_read' not in vars(self):
+        if name not in self._read:
             try:
-                vars(self)[f'_{name}_read'] = read()
+                self._read[name] = read()
             except NotReadError as reason:
                 self._failed[name] = str(reason)
                 raise
-        return vars(self)[f'_{name}_read']
+        return self._read[name]
 
     def _survey(self, split: str) -> Survey:
         key = f'{split}_dataloader.dataset'
@@ -139,19 +142,12 @@ class Reading:
             raise NotReadError(f'{key}: {absent[0]} is not on this machine')
         try:
             survey = Survey(dataset, self.progress)
-            if not len(survey):
-                raise NotReadError(f'{key} has no image')
-            return survey
-        except NotReadError:
-            raise
         except Exception as error:
             self.build_errors[split] = error
             raise NotReadError(f'{key} cannot be built') from error
-
-    @cached_property
-    def build_errors(self) -> dict[str, Exception]:
-        """What building a split's data set raised."""
-        return {}
+        if not len(survey):
+            raise NotReadError(f'{key} has no image')
+        return survey
 
     def _sample(self) -> PipelineSample:
         survey = self.train
@@ -160,8 +156,8 @@ class Reading:
         try:
             return run_pipeline(self.config, survey, self.progress)
         except Exception as error:
-            self.build_errors['train'] = error
-            raise NotReadError('train_dataloader.dataset cannot be built') from error
+            self.build_errors['pipeline'] = error
+            raise NotReadError('train_dataloader.dataset.pipeline: it cannot be built') from error
 
     def _model(self) -> BuiltModel:
         if not self.config.get('model'):

@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 from mmseg_balance.doctor import config_view as view
+from mmseg_balance.doctor.findings import number_of
 from mmseg_balance.doctor.reading import NotReadError, Reading
 from mmseg_balance.experiments.progress import time_text
 from mmseg_balance.experiments.screen.command import (
@@ -32,8 +33,8 @@ def cost_text(reading: Reading) -> str:
     share = _head_share(reading)
     steps = iterations * (passes * (1 - share) / TRAINED + heads * share)
     text = (
-        f'Expected cost of all {heads} losses, one seed: {iterations} iterations in {passes} passes '
-        f'over the data, about as much as {steps:.0f} steps of this training'
+        f'Expected cost of all {heads} losses, one seed: {number_of(iterations, "iteration")} in '
+        f'{number_of(passes, "pass")} over the data, about as much as {steps:.0f} steps of this training'
     )
     folder = _work_dir(reading)
     seconds = cost(read_scalars(folder))['seconds_per_iteration']

@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mmseg_balance.doctor.examination import Examination
-from mmseg_balance.doctor.findings import Finding, count
+from mmseg_balance.doctor.findings import Finding, count, number_of
 from mmseg_balance.doctor.imbalance_view import class_rows
 
 STYLES = {'error': 'bold red', 'warning': 'yellow', 'advice': 'cyan'}
@@ -59,8 +59,6 @@ def imbalance_table(examination: Examination) -> Table | None:
 
 def summary(findings: Sequence[Finding]) -> Text:
     """How many of each severity."""
-    parts = [
-        f'{number} {name if name == "advice" or number == 1 else name + "s"}'
-        for name, number in count(findings).items()
-    ]
+    errors, warnings, advice = count(findings).values()
+    parts = [number_of(errors, 'error'), number_of(warnings, 'warning'), f'{advice} advice']
     return Text(', '.join(parts), style='bold')

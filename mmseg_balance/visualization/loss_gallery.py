@@ -128,7 +128,7 @@ def measure(loss_config: Mapping) -> Pull:
         >>> [bool(np.allclose(weight, 1)) for weight in pull.weight]
         [True, True, True]
     """
-    pull = _pull(dict(loss_config))
+    pull = _pull(loss_config)
     plain = _pull(LOSSES['cross entropy'])
     weights = np.split(pull / plain, np.cumsum(PIXELS)[:-1])
     sums = np.array([part.sum() for part in np.split(pull, np.cumsum(PIXELS)[:-1])])

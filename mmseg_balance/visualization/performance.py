@@ -44,11 +44,15 @@ def read_reports(path: Path) -> dict[str, dict[str, tuple[list[int], list[float]
     files = sorted(path.glob('*/vis_data/scalars.json')) if path.is_dir() else [path]
     found = {kind: {} for kind in KINDS}
     for file in files:  # of a resumed run the later file counts, where both have an iteration
-        for line in map(json.loads, file.read_text().splitlines()):
-            for key, value in line.items():
+        for line in file.read_text().splitlines():
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError:  # the last line of a killed process
+                continue
+            for key, value in row.items():
                 kind, _, name = key.partition('/')
                 if kind in found and name:
-                    found[kind].setdefault(name, {})[line['step']] = value
+                    found[kind].setdefault(name, {})[row['step']] = value
     reports = {
         kind: {
             name: (sorted(values), [values[step] for step in sorted(values)])

@@ -501,6 +501,12 @@ BROKEN = [
     Broken('validation-is-training', same_images, 'warning', '4.jpg .1 of 4'),
     # Pipeline
     Broken('pipeline-runs', truncated('images', '.jpg'), message='the training pipeline fails'),
+    Broken(
+        'pipeline-runs',
+        setting('train_dataloader.dataset.pipeline.2.crop_sise', 32),
+        message='cannot be built: TypeError: .*crop_sise',
+        name='pipeline-argument',
+    ),
     Broken('batch-shapes', no_crop, message='cannot be stacked'),
     Broken('annotations-after-resize', annotations_first, message='before Resize'),
     # Heads

@@ -84,6 +84,38 @@ def test_a_pipeline_that_val_and_test_share_is_fixed_in_both(root, config, tmp_p
     assert set(found.fix) == {f'{split}_dataloader.dataset.pipeline' for split in ('val', 'test')}
 
 
+def test_a_change_does_not_name_the_scope_that_holds_anyway(tmp_path, monkeypatch):
+    """MMEngine marks each part of an ``mmseg::`` base with ``_scope_``."""
+    monkeypatch.chdir(tmp_path)
+    path, out = tmp_path / 'mine.py', tmp_path / 'fixed.py'
+    base = 'mmseg::fcn/fcn_r50-d8_4xb4-80k_ade20k-512x512.py'
+    path.write_text(f'_base_ = {base!r}\ntrain_cfg = dict(max_iters=400)\n')
+    examination = examine(path, progress=False)
+    (found,) = [one for one in examination.findings if one.check == 'scheduler-length']
+    assert "type='PolyLR'" in found.change
+    assert '_scope_' not in found.change
+    text, _ = fixed_config(examination.reading.config, examination.findings, path, out)
+    assert '_scope_' not in text
+
+
+@pytest.mark.parametrize(
+    ('options', 'message'),
+    [
+        (['--fix', 'mine.py'], '--fix mine.py: give a new .py file'),  # it was overwritten
+        (['--fix', 'fixed.yaml'], '--fix fixed.yaml: give a new .py file'),
+        (['--gpus', '0'], '--gpus must be at least 1'),
+    ],
+)
+def test_arguments_that_cannot_be_end_in_a_sentence(
+    config, tmp_path, monkeypatch, options, message
+):
+    monkeypatch.chdir(tmp_path)
+    before = save_config(config, tmp_path).read_text()
+    with pytest.raises(SystemExit, match=f'^error: {message}'):
+        main(['doctor', 'mine.py', '--no-labels', '--quiet', *options])
+    assert Path('mine.py').read_text() == before
+
+
 @pytest.mark.parametrize('option', ['--html', '--json'])
 def test_a_page_that_cannot_be_written_ends_in_a_sentence(config, tmp_path, monkeypatch, option):
     monkeypatch.chdir(tmp_path)
@@ -115,6 +147,7 @@ def test_a_config_that_cannot_be_read(tmp_path):
 )
 def test_strange_configs_end_in_findings(content):
     found = examine_config(Config(content), progress=False)
+    assert 'check-failed' not in {one.check for one in found.findings}
     assert render(found, 'strange.py')
 
 
@@ -203,6 +236,10 @@ class TestCostOfAScreening:
         assert 0 < steps < heads * 300  # less than whole trainings of the same length
         assert ' s a step' not in change
 
+    def test_of_one_iteration(self, config, advice):
+        config.train_cfg.max_iters = config.param_scheduler[0].end = 10
+        assert '1 iteration in 3 passes' in advice()
+
     def test_in_seconds_where_a_log_has_step_times(self, config, advice):
         config.train_cfg.max_iters = config.param_scheduler[0].end = 3000
         log = Path(config.work_dir, '20260101_000000', 'vis_data', 'scalars.json')
@@ -240,6 +277,12 @@ def test_findings_are_plain_data():
     assert found.to_dict() == dict(
         check='a-check', severity='error', where='here', message='this', change='that'
     )
+
+
+@pytest.mark.parametrize('folder', ['mmseg_balance/doctor', 'mmseg_balance/datasets', 'configs'])
+def test_nothing_names_a_page_that_an_installed_package_lacks(folder, repository):
+    files = (repository / folder).rglob('*.py')
+    assert [file for file in files if re.search(r'docs/\w+\.md', file.read_text())] == []
 
 
 def test_the_documentation_lists_every_check(repository, capsys):

@@ -18,6 +18,7 @@ from mmseg_balance.metrics import CalibrationMetric
 from mmseg_balance.visualization import ReliabilityDiagramHook, reliability
 from mmseg_balance.visualization.confusion import confusion_figure
 from mmseg_balance.visualization.gain import gain_figure
+from mmseg_balance.visualization.performance import read_reports
 from mmseg_balance.visualization.reliability import per_class_diagrams, reliability_diagram
 from mmseg_balance.visualization.style import new_figure, run_names, save_figure
 from mmseg_balance.visualization.tradeoff import tradeoff_figure
@@ -181,6 +182,15 @@ def runner_with(tmp_path, *metrics):
     visualizer = Visualizer(vis_backends=[dict(type='LocalVisBackend')], save_dir=str(tmp_path))
     loop = SimpleNamespace(evaluator=SimpleNamespace(metrics=list(metrics)))
     return SimpleNamespace(val_loop=loop, visualizer=visualizer, iter=7)
+
+
+def test_reports_of_a_killed_run_are_read_without_its_last_line(tmp_path):
+    scalars = tmp_path / 'scalars.json'
+    scalars.write_text('{"iou/car": 0.5, "step": 50}\n{"iou/car": 0.')
+    assert read_reports(scalars)['iou'] == {'car': ([50], [0.5])}
+    scalars.write_text('no scalars')
+    with pytest.raises(ValueError, match='has no scalars of a ClassPerformanceHook'):
+        read_reports(scalars)
 
 
 def test_a_picture_without_a_suffix_is_named_as_it_was_written(tmp_path, capsys):

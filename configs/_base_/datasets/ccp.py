@@ -1,5 +1,5 @@
 # Clothing Co-Parsing at half size (275 wide), 31 classes over four orders of magnitude,
-# 255 = any other class; docs/datasets.md says where to get it and how it was cut down.
+# 255 = any other class (github.com/bearpaw/clothing-co-parsing).
 _base_ = './camvid.py'
 num_classes = 31
 img_scale = (275, 412)

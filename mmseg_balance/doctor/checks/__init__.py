@@ -132,7 +132,7 @@ def table() -> list[tuple[str, str, str]]:
 
 
 def markdown_table() -> str:
-    """The table of docs/doctor.md."""
+    """The table of the documentation."""
     lines = ['| about | check | what is wrong |', '|---|---|---|']
     subject = ''
     for about, name, meaning in table():

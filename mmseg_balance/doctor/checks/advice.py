@@ -17,8 +17,7 @@ FEW_IMAGES_TEXT = (
 )
 DECIDE = (
     'mmseg-balance screen {config} CHECKPOINT compares them on your data: from the checkpoint of '
-    'one ordinary training the decode head alone is trained further, once per method. What was measured '
-    'so far: docs/results.md'
+    'one ordinary training the decode head alone is trained further, once per method'
 )
 
 

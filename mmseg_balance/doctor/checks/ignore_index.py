@@ -64,7 +64,7 @@ def metric_ignore_index(reading: Reading) -> Iterator[Finding]:
 
 def padding(reading: Reading) -> Iterator[Finding]:
     """Padded pixels get a label that counts."""
-    preprocessor = (reading.config.get('model') or {}).get('data_preprocessor') or {}
+    preprocessor = view.preprocessor_of(reading.config)
     theirs = _of_data(reading)
     pad = preprocessor.get('seg_pad_val', STOCK_DEFAULT)
     if preprocessor and pad != theirs and reading.losses:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from mmseg_balance.doctor import config_view as view
-from mmseg_balance.doctor.findings import Finding, advice, warning
+from mmseg_balance.doctor.findings import Finding, advice, number_of, warning
 from mmseg_balance.doctor.reading import RARE, Reading
 
 FEW_IMAGES = 0.1  # share of the images
@@ -35,14 +35,14 @@ def rare_classes(reading: Reading) -> Iterator[Finding]:
         'train_dataloader.dataset',
         f'{len(rare)} of {statistics.num_classes} classes are on less than {RARE:.0%} of the '
         f'labelled pixels; {"; ".join(texts)}',
-        'the loss decides about classes with few pixels, the sampler about classes in few images: '
-        'docs/rare_class.md',
+        'the loss decides about classes with few pixels, the sampler about classes in few images',
     )
 
 
 def _table(statistics, share: np.ndarray, classes: list[int], most: int = 6) -> str:
     texts = [
-        f'{statistics.class_names[c]} ({share[c]:.2%} of pixels, {statistics.images[c]} images)'
+        f'{statistics.class_names[c]} ({share[c]:.2%} of pixels, '
+        f'{number_of(statistics.images[c], "image")})'
         for c in classes[:most]
     ]
     return ', '.join(texts) + (f' and {len(classes) - most} more' if len(classes) > most else '')
@@ -63,7 +63,7 @@ def seen_in_training(reading: Reading) -> Iterator[Finding]:
             f'of {crops} crops in the training, about so many have the class: {", ".join(texts)}',
             'draw its images more often: train_dataloader=dict(sampler=dict(_delete_=True, '
             "type='ClassPerformanceSampler')) with custom_hooks=[dict(type='ClassPerformanceHook')]"
-            ', a ClassCenteredCrop, or train longer (docs/sampling.md)',
+            ', a ClassCenteredCrop, or train longer',
         )
 
 

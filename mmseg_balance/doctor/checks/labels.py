@@ -55,25 +55,23 @@ def label_range(reading: Reading) -> Iterator[Finding]:
         first = failures[0]
         stored = set().union(*(one.values for one in failures)) - {survey.ignore_index}
         classes = len(survey.class_names)
-        change, fix = (
+        fix = None
+        change = (
             'set num_classes, metainfo.classes, reduce_zero_label and ignore_index of the data '
-            'set to what its files hold',
-            None,
+            'set to what its files hold'
         )
         if max(stored) == classes and min(stored) >= 0 and not survey.reduces_zero:
             change = (
                 f'the files hold {min(stored)} to {classes} for {classes} classes: if 0 means '
-                '"unlabelled", '
-                'labels start from 1 and the data set needs reduce_zero_label=True:'
+                '"unlabelled", labels start from 1 and the data set needs reduce_zero_label=True'
             )
-            fix = {
-                f'{key}.reduce_zero_label': True
-                for split in ('train', 'val', 'test')
-                for key, _ in view.leaf_datasets(reading.config, split)
-            }
-            fix = None if min(stored) == 0 else fix
-            if fix is None:
-                change = change.removesuffix(':')
+            if min(stored) > 0:
+                change += ':'
+                fix = {
+                    f'{key}.reduce_zero_label': True
+                    for split in ('train', 'val', 'test')
+                    for key, _ in view.leaf_datasets(reading.config, split)
+                }
         yield error(
             first.path,
             f'{first.detail.split(": ")[-2]}'
@@ -101,7 +99,7 @@ def masks_0_255(reading: Reading) -> Iterator[Finding]:
                 _dataset_key(split),
                 f'the {split_name(split)} masks hold 0 and 255 only, and 255 is the ignored '
                 f'label: {survey.class_names[1]!r} is never trained or scored',
-                'divide the masks by 255 once (docs/my_own_data.md); then 0 and 1 are the '
+                'divide the masks by 255 once and save them; then 0 and 1 are the '
                 'classes and 255 is free for "unlabelled"',
                 files=_pictures(info),
             )

@@ -4,14 +4,25 @@ from collections.abc import Iterator
 
 from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.findings import Finding, error, warning
-from mmseg_balance.doctor.reading import Reading
+from mmseg_balance.doctor.reading import NotReadError, Reading
 
 RESIZES = ('Resize', 'RandomResize', 'RandomChoiceResize', 'ResizeToMultiple', 'ResizeShortestEdge')
 
 
 def pipeline_runs(reading: Reading) -> Iterator[Finding]:
-    """The training pipeline fails on an image."""
-    errors = reading.sample.errors
+    """The training pipeline cannot be built, or fails on an image."""
+    try:
+        errors = reading.sample.errors
+    except NotReadError:
+        cause = reading.build_errors.get('pipeline')
+        if cause is None or isinstance(cause, KeyError):  # a name that is not registered
+            raise
+        yield error(
+            'train_dataloader.dataset.pipeline',
+            f'it cannot be built: {type(cause).__name__}: {cause}',
+            'correct the argument that the message names',
+        )
+        return
     if errors:
         path, message = errors[0]
         tried = len(errors) + len(reading.sample.images)
@@ -26,7 +37,7 @@ def pipeline_runs(reading: Reading) -> Iterator[Finding]:
 
 def batch_shapes(reading: Reading) -> Iterator[Finding]:
     """Training images cannot be stacked to a batch of the preprocessor's size."""
-    preprocessor = (reading.config.get('model') or {}).get('data_preprocessor') or {}
+    preprocessor = view.preprocessor_of(reading.config)
     size, divisor = preprocessor.get('size'), preprocessor.get('size_divisor')
     key = 'model.data_preprocessor.size'
     if (size is None) == (divisor is None) and 'type' in preprocessor:

@@ -42,7 +42,9 @@ def plugin_imported(reading: Reading) -> Iterator[Finding]:
         {
             view.type_name(part)
             for registry, part in _every_part(reading)
-            if not str(part['type']).startswith(f'{OURS}.')  # a name with its module is imported
+            if not str(part.get('type')).startswith(
+                f'{OURS}.'
+            )  # a name with its module is imported
             and getattr(view.registered(registry, part), '__module__', '').startswith(OURS)
         }
     )
@@ -117,9 +119,7 @@ def misspelt_keys(reading: Reading) -> Iterator[Finding]:
 
 def sync_bn(reading: Reading) -> Iterator[Finding]:
     """SyncBN where one process trains."""
-    if reading.gpus > 1:
-        return
-    if view.has_type(reading.config.model, 'SyncBN'):
+    if reading.gpus == 1 and view.has_type(reading.config.get('model'), 'SyncBN'):
         yield advice(
             'model',
             'SyncBN on one GPU is plain batch norm over the images of one batch'

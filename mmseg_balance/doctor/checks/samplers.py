@@ -6,7 +6,7 @@ import numpy as np
 from mmseg.registry import DATA_SAMPLERS
 
 from mmseg_balance.doctor import config_view as view
-from mmseg_balance.doctor.findings import Finding, error, warning
+from mmseg_balance.doctor.findings import Finding, error, number_of, warning
 from mmseg_balance.doctor.reading import Reading
 from mmseg_balance.functional.balancing import most_classes_possible
 from mmseg_balance.samplers import BalanceBatchSampler
@@ -71,7 +71,7 @@ def min_classes(reading: Reading) -> Iterator[Finding]:
         yield error(
             'train_dataloader.batch_sampler.min_classes',
             f'{wanted}, and the training set shows {np.count_nonzero(found.images)} classes, of '
-            f'which no batch of {reading.batch_size} images has more than {possible}',
+            f'which no batch of {number_of(reading.batch_size, "image")} has more than {possible}',
             fix={'train_dataloader.batch_sampler.min_classes': possible},
         )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmseg_balance.doctor import config_view as view
-from mmseg_balance.doctor.findings import Finding, error, warning
+from mmseg_balance.doctor.findings import Finding, error, number_of, warning
 from mmseg_balance.doctor.reading import NotReadError, Reading, named_batch
 from mmseg_balance.functional.schedules import build_schedules
 
@@ -96,7 +96,11 @@ def loss_schedule(reading: Reading) -> Iterator[Finding]:
         try:
             build_schedules(schedules, total or ANY_LENGTH)
         except (ValueError, TypeError) as problem:
-            yield error(f'{key}.schedules', str(problem), 'docs/schedules.md has every form')
+            yield error(
+                f'{key}.schedules',
+                str(problem),
+                "help('mmseg_balance.functional.schedules') has every form",
+            )
             continue
         unknown = [name for name in schedules if name.partition('.')[0] not in names]
         if unknown and names:
@@ -153,7 +157,8 @@ def learning_rate(reading: Reading) -> Iterator[Finding]:
             rule = 'in proportion' if kind == 'SGD' else 'with the square root, as usual for Adam'
             yield warning(
                 'optim_wrapper.optimizer.lr',
-                f'{rate:g} is for {gpus} GPUs with {images} images each ({Path(base).name}); '
+                f'{rate:g} is for {number_of(gpus, "GPU")} with {number_of(images, "image")} each '
+                f'({Path(base).name}); '
                 f'this is {reading.gpus} with {reading.batch_size} (--gpus), {factor:g} times the '
                 'batch',
                 f'scaled {rule}:\noptim_wrapper = dict(optimizer=dict(lr={scaled:.3g}))',
