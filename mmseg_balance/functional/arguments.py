@@ -71,8 +71,8 @@ def check_class_weight(class_weight: Tensor | None, num_classes: int) -> None:
         raise TypeError(
             f'class_weight={class_weight!r} must be a tensor: torch.tensor(…, device=logits.device).'
         )
-    if class_weight is not None and class_weight.shape[-1] != num_classes:
+    if class_weight is not None and class_weight.shape[-1:] != (num_classes,):
         raise ValueError(
-            f'class_weight has {class_weight.shape[-1]} entries for {num_classes} classes: give one '
+            f'class_weight has {class_weight.numel()} entries for {num_classes} classes: give one '
             'per class.'
         )

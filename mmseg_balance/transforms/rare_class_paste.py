@@ -119,7 +119,7 @@ class RareClassPaste(BaseTransform):
         if self._dataset is None:
             raise RuntimeError(
                 "RareClassPaste works in the pipeline of a dataset=dict(type='MultiImageMixDataset'"
-                ', dataset=…, pipeline=[…]): docs/sampling.md shows how'
+                ', dataset=…, pipeline=[…]): give it as train_dataloader.dataset'
             )
         # MMEngine seeds NumPy's global generator in every worker: all transforms draw from it.
         if np.random.rand() >= self.prob:  # noqa: NPY002

@@ -63,6 +63,11 @@ def test_class_weights_of_another_length_gave_a_plausible_number(loss, options, 
         loss(LOGITS, LABELS, class_weight=torch.full((length,), 2.0), **options)
 
 
+def test_a_number_is_no_class_weights():
+    with pytest.raises(ValueError, match='class_weight has 1 entries for 3 classes'):
+        weighted_cross_entropy_loss(LOGITS, LABELS, class_weight=torch.tensor(2.0))
+
+
 @pytest.mark.parametrize('loss', [soft_dice_loss, weighted_cross_entropy_loss])
 def test_class_weights_in_a_list_are_refused_in_a_sentence(loss):
     with pytest.raises(TypeError, match=r'^class_weight=\[1\.0, 2\.0, 3\.0\] must be a tensor'):
