@@ -11,6 +11,7 @@ import numpy as np
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.utils import import_modules_from_strings
+from mmseg.registry import DATASETS
 
 from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.label_survey import REMOTE, Survey
@@ -117,6 +118,17 @@ class Reading:
     def model(self) -> BuiltModel:
         """The model on the ``meta`` device."""
         return self._once('model', self._model)
+
+    def first_image_problem(self, split: str) -> Exception | None:
+        """What the pipeline of a split raises on its first image."""
+        survey = self.val if split == 'val' else self._survey(split)
+        if split == 'val' and survey.failures:
+            raise NotReadError('the validation pipeline is not run on label maps that are wrong')
+        try:
+            DATASETS.build(self.config[f'{split}_dataloader'].dataset.to_dict())[0]
+        except Exception as problem:  # a transform may raise anything
+            return problem
+        return None
 
     def _once(self, name: str, read: Callable):
         """Read something when it is first asked for; a failure is not tried again."""

@@ -1,6 +1,8 @@
 """A healthy data set and config, and the ways to break them, each in one."""
 
+import shutil
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -431,6 +433,16 @@ def metric_of_tests(root, config):
     config.test_evaluator = dict(type='CalibrationMetric')
 
 
+def broken_test_image(root, config):
+    for kind in ('images', 'labels'):
+        shutil.copytree(root / kind / 'val', root / kind / 'test')
+    (root / 'images/test/0.jpg').write_bytes(b'no image')
+    config.test_dataloader = deepcopy(config.val_dataloader)
+    config.test_dataloader.dataset.data_prefix = dict(
+        img_path='images/test', seg_map_path='labels/test'
+    )
+
+
 def thin(root, config):
     """Lines of one pixel, which a quarter of the size loses."""
 
@@ -506,6 +518,14 @@ BROKEN = [
         setting('train_dataloader.dataset.pipeline.2.crop_sise', 32),
         message='cannot be built: TypeError: .*crop_sise',
         name='pipeline-argument',
+    ),
+    Broken(
+        'evaluation-pipelines',
+        setting('val_dataloader.dataset.pipeline.2.meta_kees', ()),
+        message='TypeError: .*meta_kees',
+    ),
+    Broken(
+        'evaluation-pipelines', broken_test_image, message='fails on the first', name='test-image'
     ),
     Broken('batch-shapes', no_crop, message='cannot be stacked'),
     Broken('annotations-after-resize', annotations_first, message='before Resize'),

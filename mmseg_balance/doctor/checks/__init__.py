@@ -42,7 +42,12 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         labels.images_without_labels,
         splits.validation_is_training,
     ),
-    'Pipeline': (pipeline.pipeline_runs, pipeline.batch_shapes, pipeline.annotations_after_resize),
+    'Pipeline': (
+        pipeline.pipeline_runs,
+        pipeline.evaluation_pipelines,
+        pipeline.batch_shapes,
+        pipeline.annotations_after_resize,
+    ),
     'Heads': (
         heads.num_classes,
         heads.out_channels,

@@ -35,6 +35,23 @@ def pipeline_runs(reading: Reading) -> Iterator[Finding]:
         )
 
 
+def evaluation_pipelines(reading: Reading) -> Iterator[Finding]:
+    """The validation or test pipeline cannot be built, or fails on the first image."""
+    looked_at = []
+    for split in ('val', 'test'):
+        dataset = view.loader_of(reading.config, split).get('dataset')
+        if not dataset or dataset in looked_at:  # test is often validation
+            continue
+        looked_at.append(dataset)
+        problem = reading.first_image_problem(split)
+        if problem is not None and not (split == 'val' and 'registry' in str(problem)):
+            yield error(
+                f'{split}_dataloader.dataset.pipeline',
+                f'it cannot be built, or fails on the first image: {type(problem).__name__}: {problem}',
+                'correct the step that the message names',
+            )
+
+
 def batch_shapes(reading: Reading) -> Iterator[Finding]:
     """Training images cannot be stacked to a batch of the preprocessor's size."""
     preprocessor = view.preprocessor_of(reading.config)
