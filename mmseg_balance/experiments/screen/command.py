@@ -62,7 +62,7 @@ class Screening:
         losses = every_loss(roots) if args.losses == [ALL] else args.losses
         self.runs = plan_runs(losses, args.samplers, args.seeds, roots)
         if args.keep:
-            check_kept(args.keep[0], [run.method for run in self.runs])
+            check_kept(*args.keep, [run.method for run in self.runs], args.checkpoint)
         self.data = {split: open_data(self.base, split) for split in ('train', 'val', 'test')}
         check_choice(self.choices['choose_by'], self.choices['groups'], self.data['test'])
         segmentor, weights = load_frozen(self.base, args.checkpoint)
