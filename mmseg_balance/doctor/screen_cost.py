@@ -5,13 +5,9 @@ from pathlib import Path
 
 from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.reading import NotReadError, Reading
-from mmseg_balance.experiments.progress import time_text
-from mmseg_balance.experiments.screen.command import (
-    HEADS,
-    SHARE_OF_TRAINING,
-    config_roots,
-    every_loss,
-)
+from mmseg_balance.experiments.compare import config_roots
+from mmseg_balance.experiments.progress import counted, time_text
+from mmseg_balance.experiments.screen.command import HEADS, SHARE_OF_TRAINING, every_loss
 from mmseg_balance.experiments.training_log import cost, read_scalars
 
 TRAINED = 3  # a forward and a backward pass, in forward passes
@@ -32,8 +28,8 @@ def cost_text(reading: Reading) -> str:
     share = _head_share(reading)
     steps = iterations * (passes * (1 - share) / TRAINED + heads * share)
     text = (
-        f'Expected cost of all {heads} losses, one seed: {iterations} iterations in {passes} passes '
-        f'over the data, about as much as {steps:.0f} steps of this training'
+        f'Expected cost of all {heads} losses, one seed: {counted(iterations, "iteration")} in '
+        f'{passes} pass{"es" * (passes > 1)} over the data, about as much as {steps:.0f} steps of this training'
     )
     folder = _work_dir(reading)
     seconds = cost(read_scalars(folder))['seconds_per_iteration']

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from mmseg_balance.experiments.engines import Engine, Place
+from mmseg_balance.experiments.progress import counted
 from mmseg_balance.experiments.results import read_json, write_json
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.screen.jobs import HeadJob, group_jobs
@@ -115,7 +116,8 @@ class Passes:
         call = partial(run_pass, self.work_dir, self.settings, self.launcher, wait)
         self.engine.run([partial(call, jobs) for jobs in passes], look, end)
         for jobs in taken:
-            self.say(f'{len(jobs)} heads: waiting for the process that is at work on them')
+            heads = counted(len(jobs), 'head')
+            self.say(f'{heads}: waiting for the process that is at work on them')
         return failed + (self._run_all(taken, publish, wait=True) if taken else [])
 
     def _look_at(self, jobs: Sequence[HeadJob]) -> None:
