@@ -12,12 +12,11 @@ from mmseg_balance.experiments.progress import counted
 from mmseg_balance.experiments.results import read_json, write_json
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.screen.jobs import HeadJob, group_jobs
-from mmseg_balance.experiments.screen.plan import HeadRun
+from mmseg_balance.experiments.screen.plan import PROGRESS, HeadRun
 from mmseg_balance.runtime.locks import file_lock
 from mmseg_balance.runtime.processes import Launcher, last_words, run_process
 
 WORKER = 'mmseg_balance.experiments.screen.worker'
-PROGRESS = 'progress.json'  # how far a worker is
 
 
 class Passes:
