@@ -166,6 +166,16 @@ def test_usage(launch, arguments):
     assert '#' not in message
 
 
+def test_no_script_expands_an_array_that_may_be_empty(repository):
+    """Under ``set -u`` that is an unbound variable for bash before 4.4, as a Mac has it."""
+    for script in (repository / 'tools').glob('*.sh'):
+        text = script.read_text()
+        for name in re.findall(r'(\w+)=\((?:"\$@")?\)', text):
+            expansion = f'"${{{name}[@]}}"'
+            guarded = f'${{{name}[@]+{expansion}}}'
+            assert expansion not in text.replace(guarded, ''), f'{script.name}: {name}'
+
+
 @pytest.fixture(scope='module')
 def project(tmp_path_factory) -> Path:
     """A user's folder: seven images, a config for GPUs (SyncBN, NCCL), every batch of two."""

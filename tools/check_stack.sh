@@ -17,7 +17,6 @@ cd "$(dirname "$0")/.."
 
 stack=${1:?which stack: lite, full, onedl, wheel or maskformer}
 shift
-instead=("$@")
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 environment=${ENVIRONMENT:-$work/environment}
@@ -33,7 +32,7 @@ step() {
 
 # The tested versions, without those of the packages named on the command line.
 cp requirements/tested.txt "$work/constraints.txt"
-for requirement in "${instead[@]}"; do
+for requirement in "$@"; do
     sed -i "/^${requirement%%[=<>~!]*}[=<>~!]/d" "$work/constraints.txt"
     echo "$requirement" >>"$work/constraints.txt"
 done
@@ -41,10 +40,10 @@ done
 install() { "$python" -m pip install --disable-pip-version-check -c "$work/constraints.txt" "$@"; }
 
 # bash ignores `set -e` below `||`, hence the && in what `step` runs.
-install_lite() { install -e '.[lite]' "${instead[@]}"; }
+install_lite() { install -e '.[lite]' "$@"; }
 
 install_full() {
-    install -e '.[mmseg]' "${instead[@]}" wheel ninja psutil &&
+    install -e '.[mmseg]' "$@" wheel ninja psutil &&
     MMCV_WITH_OPS=1 FORCE_CUDA=${FORCE_CUDA:-0} \
         install --no-build-isolation --no-binary mmcv mmcv==2.1.0
 }
@@ -53,14 +52,14 @@ install_full() {
 # requires is installed by name. Built apart from torch, as pip does by default, onedl-mmcv has no ops.
 install_onedl() {
     install torch numpy scipy jinja2 argcomplete matplotlib rich packaging ftfy regex 'setuptools<81' prettytable \
-        "${instead[@]}" &&
+        "$@" &&
     install onedl-mmengine==0.10.12 onedl-mmcv==2.3.6 onedl-mmsegmentation==1.4.2 &&
     install --no-deps -e .
 }
 
 # mmdet's own requirements are left out but for what it imports: they would bring a second OpenCV.
 install_maskformer() {
-    install -e '.[lite]' "${instead[@]}" pytest shapely pycocotools terminaltables six tqdm &&
+    install -e '.[lite]' "$@" pytest shapely pycocotools terminaltables six tqdm &&
     install --no-deps mmdet==3.3.0
 }
 
@@ -71,7 +70,7 @@ install_wheel() {
     "$python" -m twine check --strict "$work"/dist/* &&
     "$python" -m venv --clear "$environment" &&
     install "$(ls "$work"/dist/*.whl)" && functions_alone &&
-    install "$(ls "$work"/dist/*.whl)[lite]" "${instead[@]}"
+    install "$(ls "$work"/dist/*.whl)[lite]" "$@"
 }
 
 functions_alone() {
@@ -159,7 +158,7 @@ case $stack in
     *) echo "there is no stack '$stack': lite, full, onedl, wheel or maskformer" >&2; exit 2 ;;
 esac
 step 'environment' "${PYTHON:-python3}" -m venv "$environment"
-step 'install' "install_$stack"
+step 'install' "install_$stack" "$@"
 step 'opencv' check_opencv
 step 'train' check
 if [ "$stack" = wheel ]; then tail -n 6 "$log"; fi

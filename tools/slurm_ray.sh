@@ -25,11 +25,9 @@ export RAY_kill_child_processes_on_worker_exit_with_raylet_subreaper=true
 resources=(--num-cpus="${SLURM_CPUS_PER_TASK:-${SLURM_CPUS_ON_NODE:-1}}")
 [[ -z ${SLURM_GPUS_ON_NODE:-} ]] || resources+=(--num-gpus="$SLURM_GPUS_ON_NODE")
 
-steps=()
-trap 'kill "${steps[@]}" 2>/dev/null || true' EXIT
+trap 'kill $(jobs -p) 2>/dev/null || true' EXIT
 srun --overlap --nodes=1 --ntasks=1 --nodelist="$head" \
     ray start --head --node-ip-address="$address" --port="$port" "${resources[@]}" --block &
-steps+=($!)
 for ((try = 0; try < 60; try++)); do
     ray status --address="$RAY_ADDRESS" >/dev/null 2>&1 && break
     sleep 2
@@ -37,7 +35,6 @@ done
 for node in "${nodes[@]:1}"; do
     srun --overlap --nodes=1 --ntasks=1 --nodelist="$node" \
         ray start --address="$RAY_ADDRESS" "${resources[@]}" --block &
-    steps+=($!)
 done
 for ((try = 0; try < 60; try++)); do
     joined=$(ray list nodes --filter state=ALIVE --limit 10000 --format json 2>/dev/null \

@@ -78,10 +78,13 @@ def run(args: argparse.Namespace) -> None:
     torch.set_num_threads(args.threads)
     facts = record.environment(args.device, args.clock, args.seed)
     tables = []
-    for table in args.measure(args):
-        record.show(table['rows'], table['title'])
-        tables.append(dict(title=table['title'], environment=facts, rows=table['rows']))
-        # After each, so that a run that is stopped leaves what it has measured.
-        written = record.write(args.json, args.measure_name, tables) if args.json else tables
-        if args.markdown:
-            record.write_markdown(args.markdown, f'{args.measure_name} {args.device}', written)
+    try:
+        for table in args.measure(args):
+            record.show(table['rows'], table['title'])
+            tables.append(dict(title=table['title'], environment=facts, rows=table['rows']))
+            # After each, so that a run that is stopped leaves what it has measured.
+            written = record.write(args.json, args.measure_name, tables) if args.json else tables
+            if args.markdown:
+                record.write_markdown(args.markdown, f'{args.measure_name} {args.device}', written)
+    except (ValueError, OSError) as error:
+        raise SystemExit(f'error: {error}') from None

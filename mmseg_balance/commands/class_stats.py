@@ -75,20 +75,22 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError('--workers is for --engine local: ray takes all cores of its cluster')
 
 
-def count(args: argparse.Namespace):
-    """Read the statistics if they are up to date, else count; None while shards are missing."""
+def read(args: argparse.Namespace) -> tuple:
+    """The config and its training set."""
     from mmseg_balance.runtime.config_files import read_config
-    from mmseg_balance.statistics import (
-        ClassStatistics,
-        LabelSource,
-        build_training_set,
-        statistics_path,
-    )
-    from mmseg_balance.statistics.shards import cores_of, scan_shard, shard_of
+    from mmseg_balance.statistics import build_training_set
 
     config = read_config(args.config)
     config.merge_from_dict(args.cfg_options or {})
-    dataset = build_training_set(config)
+    return config, build_training_set(config)
+
+
+def count(args: argparse.Namespace):
+    """Read the statistics if they are up to date, else count; None while shards are missing."""
+    from mmseg_balance.statistics import ClassStatistics, LabelSource, statistics_path
+    from mmseg_balance.statistics.shards import cores_of, scan_shard, shard_of
+
+    config, dataset = read(args)
     source = LabelSource(dataset)
     path = args.out or statistics_path(source)
     if path.is_file() and not args.again:
@@ -102,17 +104,14 @@ def count(args: argparse.Namespace):
 
         return scan_on_ray(config, path, args.address)
     shard = shard_of(os.environ)
-    found = scan_shard(
-        dataset, path, shard, workers=args.workers or cores_of(os.environ), progress=shard[0] == 0
-    )
+    workers = cores_of(os.environ) if args.workers is None else args.workers
+    found = scan_shard(dataset, path, shard, workers, progress=shard[0] == 0)
     print(f'part {shard[0] + 1} of {shard[1]} is done' if found is None else f'wrote {path}')
     return found
 
 
 def split(args: argparse.Namespace, found) -> None:
     """Divide the training set, write both lists, and print how each class was divided."""
-    from mmseg_balance.runtime.config_files import read_config
-    from mmseg_balance.statistics import build_training_set
     from mmseg_balance.statistics.stratified_split import (
         groups_of,
         image_names,
@@ -122,9 +121,7 @@ def split(args: argparse.Namespace, found) -> None:
         write_split,
     )
 
-    config = read_config(args.config)
-    config.merge_from_dict(args.cfg_options or {})
-    names = image_names(build_training_set(config))
+    names = image_names(read(args)[1])
     presence = presence_of(found)
     dev = split_by_class(presence, args.split, groups_of(names, args.groups), args.seed or 0)
     train_list, dev_list = write_split(names, dev, args.split_folder or Path('splits'))

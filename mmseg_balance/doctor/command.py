@@ -7,10 +7,11 @@ from pathlib import Path
 
 from mmseg_balance.doctor.checks import markdown_table
 from mmseg_balance.doctor.examination import Examination, examine
-from mmseg_balance.doctor.findings import count, number_of
+from mmseg_balance.doctor.findings import count
 from mmseg_balance.doctor.fixes import fixed_config
 from mmseg_balance.doctor.page import write_page
 from mmseg_balance.doctor.terminal import findings_table, imbalance_table, summary
+from mmseg_balance.experiments.progress import number_of
 from mmseg_balance.experiments.results import write_json
 from mmseg_balance.runtime.atomic_files import write_text
 from mmseg_balance.runtime.console import wide_console

@@ -61,16 +61,6 @@ def by_severity(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda one: SEVERITIES.index(one.severity))
 
 
-def number_of(number: int, noun: str) -> str:
-    """A number of things.
-
-    >>> number_of(1, 'iteration'), number_of(3, 'pass')
-    ('1 iteration', '3 passes')
-    """
-    plural = noun + ('es' if noun.endswith('s') else 's')
-    return f'{number} {noun if number == 1 else plural}'
-
-
 def count(findings: Iterable[Finding]) -> dict[str, int]:
     """Number of findings of each severity.
 

@@ -13,10 +13,11 @@ from mmengine import fileio
 from PIL import Image
 
 from mmseg_balance.doctor.examination import Examination
-from mmseg_balance.doctor.findings import SEVERITIES, Finding, count, number_of
+from mmseg_balance.doctor.findings import SEVERITIES, Finding, count
 from mmseg_balance.doctor.fixes import fix_text
 from mmseg_balance.doctor.imbalance_view import class_rows
 from mmseg_balance.doctor.reading import Reading
+from mmseg_balance.experiments.progress import number_of
 from mmseg_balance.experiments.report import png_url
 from mmseg_balance.experiments.strips import paint
 from mmseg_balance.runtime.atomic_files import write_text

@@ -4,15 +4,10 @@ import math
 from pathlib import Path
 
 from mmseg_balance.doctor import config_view as view
-from mmseg_balance.doctor.findings import number_of
 from mmseg_balance.doctor.reading import NotReadError, Reading
-from mmseg_balance.experiments.progress import time_text
-from mmseg_balance.experiments.screen.command import (
-    HEADS,
-    SHARE_OF_TRAINING,
-    config_roots,
-    every_loss,
-)
+from mmseg_balance.experiments.compare import config_roots
+from mmseg_balance.experiments.progress import number_of, time_text
+from mmseg_balance.experiments.screen.command import HEADS, SHARE_OF_TRAINING, every_loss
 from mmseg_balance.experiments.training_log import cost, read_scalars
 
 TRAINED = 3  # a forward and a backward pass, in forward passes

@@ -6,8 +6,9 @@ from rich.table import Table
 from rich.text import Text
 
 from mmseg_balance.doctor.examination import Examination
-from mmseg_balance.doctor.findings import Finding, count, number_of
+from mmseg_balance.doctor.findings import Finding, count
 from mmseg_balance.doctor.imbalance_view import class_rows
+from mmseg_balance.experiments.progress import number_of
 
 STYLES = {'error': 'bold red', 'warning': 'yellow', 'advice': 'cyan'}
 

@@ -130,17 +130,11 @@ def read_scores(folder: Path) -> dict:
     """The contents of the two metrics' files, with one name for each score."""
     imbalance = read_json(folder / 'imbalance.json')
     calibration = read_json(folder / 'calibration.json')
-    scores = {**imbalance['scores'], **calibration['scores']}
-    groups = dict(imbalance['groups'])
-    if set(groups) == {'head', 'body', 'tail'} and not groups['tail']:
-        # Two classes have a frequent and a rare one; thirds would call the rare one "body".
-        groups = {'head': groups['head'], 'tail': groups['body']}
-        scores['mIoU_tail'] = scores.pop('mIoU_body')
     return {
         'classes': imbalance['classes'],
-        'groups': groups,
+        'groups': imbalance['groups'],
         'pixels': [sum(row) for row in imbalance['confusion']],
-        'scores': scores,
+        'scores': {**imbalance['scores'], **calibration['scores']},
         'per_class': imbalance['per_class'],
         'bins': calibration['bins'],
     }

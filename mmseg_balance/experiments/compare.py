@@ -14,7 +14,7 @@ from mmseg_balance.experiments.engines import make_engine
 from mmseg_balance.experiments.execution import Job, execute, make_jobs
 from mmseg_balance.experiments.merging import dev_is_test, prepare_base
 from mmseg_balance.experiments.plan import Run, plan_runs
-from mmseg_balance.experiments.progress import Progress
+from mmseg_balance.experiments.progress import Progress, number_of
 from mmseg_balance.experiments.publication import announce, calls_so_far, choices, publish, run_verb
 from mmseg_balance.experiments.recommendation import check_choice
 from mmseg_balance.experiments.strips import fixed_images
@@ -38,8 +38,7 @@ def _compare(args: argparse.Namespace) -> int:
     chosen = choices(args)
     init_default_scope('mmseg')
     base = prepare_base(args.config, args.cfg_options, args.iters)
-    roots = [Path(args.config).resolve().parent, CONFIGS]
-    runs = plan_runs(args.losses, args.samplers, args.seeds, roots)
+    runs = plan_runs(args.losses, args.samplers, args.seeds, config_roots(args.config))
     train_set, test_set = (open_data(base, split) for split in ('train', 'test'))
     check_choice(chosen['choose_by'], chosen['groups'], test_set)
     images = fixed_images(test_set, args.images)
@@ -86,6 +85,11 @@ def _compare(args: argparse.Namespace) -> int:
     return int(any(not job.finished for job in (*trials, *jobs)))
 
 
+def config_roots(config: str) -> list[Path]:
+    """Folders that may hold ``_base_/losses``: of the config, of the package."""
+    return [Path(config).resolve().parent, CONFIGS]
+
+
 def check_dev(trials: Sequence[Job]) -> None:
     """Raise ValueError where trials could only be scored on test."""
     if any(trial.dev is None for trial in trials):
@@ -99,8 +103,10 @@ def open_data(config: Config, split: str):
     """Builds a data set, so that a missing one is noticed before any training.
 
     Raises:
-        ValueError: its files are not there, or there are none.
+        ValueError: the config has none, or its files are not there.
     """
+    if not config.get(f'{split}_dataloader'):
+        raise ValueError(f'{config.filename} has no {split}_dataloader; give it one.')
     try:
         dataset = DATASETS.build(config[f'{split}_dataloader'].dataset)
     except FileNotFoundError as error:
@@ -119,7 +125,11 @@ def setting(path: str, base: Config, train_set, test_set) -> dict:
     """What all runs have in common, in words."""
     loop = base.train_cfg
     iterations = loop.get('max_iters')
-    length = f'{iterations} iterations' if iterations else f'{loop.get("max_epochs")} epochs'
+    length = (
+        number_of(iterations, 'iteration')
+        if iterations
+        else number_of(loop.get('max_epochs'), 'epoch')
+    )
     batch = base.train_dataloader.get('batch_size', '?')
     return {
         'config': path,

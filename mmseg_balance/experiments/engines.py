@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from mmseg_balance.runtime.environment import usable_cores
+
 SECONDS_PER_TICK = 0.5
 SECONDS_TO_STOP = 30.0
 ENGINES = ('local', 'ray')
+NO_DEVICE = ('', '-1', 'NoDevFiles')  # how CUDA_VISIBLE_DEVICES says that there is none
 PASSED_ON = ('PYTHONPATH',)  # to Ray's workers, whose variables are those of their node
 
 
@@ -156,7 +159,7 @@ def environments(jobs: int, gpus: int, own: Mapping[str, str]) -> list[dict[str,
     """
     if jobs == 1:
         return [dict(own)]
-    cores = str(max(1, len(_own_cores()) // jobs))
+    cores = str(max(1, usable_cores() // jobs))
     found = [{'OMP_NUM_THREADS': cores, **own} for _ in range(jobs)]
     devices = _visible_devices(own)
     if not devices:
@@ -175,14 +178,9 @@ def _visible_devices(own: Mapping[str, str]) -> list[str]:
     import torch
 
     if 'CUDA_VISIBLE_DEVICES' in own:
-        return [device for device in own['CUDA_VISIBLE_DEVICES'].split(',') if device]
+        devices = own['CUDA_VISIBLE_DEVICES'].split(',')
+        return [device for device in devices if device not in NO_DEVICE]
     return [str(index) for index in range(torch.cuda.device_count())]
-
-
-def _own_cores() -> Sequence[int]:
-    if hasattr(os, 'sched_getaffinity'):  # not on macOS
-        return sorted(os.sched_getaffinity(0))
-    return range(os.cpu_count() or 1)
 
 
 class RayEngine:

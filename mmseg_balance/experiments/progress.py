@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -22,6 +21,16 @@ def time_text(seconds: float) -> str:
     if whole < 3600:
         return f'{whole // 60} min {whole % 60} s'
     return f'{whole // 3600} h {whole % 3600 // 60} min'
+
+
+def number_of(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> number_of(1, 'iteration'), number_of(3, 'pass')
+    ('1 iteration', '3 passes')
+    """
+    plural = noun + ('es' if noun.endswith('s') else 's')
+    return f'{number} {noun if number == 1 else plural}'
 
 
 class TimeLeft:
@@ -109,12 +118,7 @@ class Progress:
         self.bars.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error) -> None:
         self.bars.stop()
 
     def say(self, text: str) -> None:

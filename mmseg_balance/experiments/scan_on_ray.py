@@ -7,8 +7,8 @@ from mmengine.config import Config
 from rich.progress import Progress
 
 from mmseg_balance.experiments.engines import Engine, Place, RayEngine
-from mmseg_balance.statistics.class_statistics import ClassStatistics
-from mmseg_balance.statistics.shards import scan_config_shard
+from mmseg_balance.statistics import ClassStatistics, build_training_set
+from mmseg_balance.statistics.shards import scan_shard
 
 
 def scan_on_ray(
@@ -48,4 +48,4 @@ def scan_on_ray(
 
 
 def _scan(config: Config, path: Path, shard: tuple[int, int], place: Place) -> None:
-    scan_config_shard(config, path, shard, workers=1)
+    scan_shard(build_training_set(config), path, shard, workers=1, progress=False)

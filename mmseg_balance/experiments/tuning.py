@@ -7,10 +7,10 @@ from typing import Protocol
 
 from mmengine.config import Config
 
+from mmseg_balance.experiments.collection import read_scores
 from mmseg_balance.experiments.merging import LR
 from mmseg_balance.experiments.plan import Ingredient, Run
 from mmseg_balance.experiments.recommendation import direction
-from mmseg_balance.experiments.results import read_json
 from mmseg_balance.experiments.run_folder import RunFolder
 
 LR_FACTORS = (1.0, 0.3, 3.0, 0.1, 10.0)
@@ -93,21 +93,11 @@ def trial_results(trials: Iterable[Trial]) -> list[dict]:
             'settings': dict(trial.run.settings),
             'seed': trial.run.seed,
             'split': 'dev',
-            'scores': _scores(trial),
+            'scores': read_scores(trial.folder.scores('dev'))['scores'] if trial.finished else {},
             'error': '' if trial.finished else trial.folder.state.get('error', ''),
         }
         for trial in trials
     ]
-
-
-def _scores(trial: Trial) -> dict:
-    if not trial.finished:
-        return {}
-    folder = trial.folder.scores('dev')
-    return {
-        **read_json(folder / 'imbalance.json')['scores'],
-        **read_json(folder / 'calibration.json')['scores'],
-    }
 
 
 def best_settings(trials: Iterable[Trial], score: str) -> dict[str, dict]:

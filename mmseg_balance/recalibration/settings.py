@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
+from mmseg_balance.runtime.checkpoints import check_new
+
 FIT_ON = ('half', 'first-half', 'all')
 # What a method fits, and the score that it must improve on images that it was not fitted on.
 METHODS = {
@@ -86,12 +88,6 @@ def check_settings(settings: Settings, checkpoint: str, out: str) -> None:
             f'method is {settings.method!r}; temperature and prior_tau go with the method '
             "'temperature' alone."
         )
-    if Path(out).resolve() == Path(checkpoint).resolve():
-        raise ValueError(
-            f'{out} is the checkpoint itself, whose optimizer would be lost; give the new one '
-            'another name.'
-        )
-    if Path(out).is_dir():
-        raise ValueError(f'{out} is a folder; give the new checkpoint a name in it.')
+    check_new(out, checkpoint)
     if not Path(out).resolve().parent.is_dir():
         raise ValueError(f'the folder of {out} does not exist; make it first.')

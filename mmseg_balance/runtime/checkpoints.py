@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -151,6 +152,21 @@ def guard_mmengine() -> None:
         CheckpointLoader.load_checkpoint = classmethod(guard(current))
 
 
+def check_new(out: str, checkpoint: str) -> None:
+    """See that a checkpoint made from another one gets a file of its own.
+
+    Raises:
+        ValueError: ``out`` is ``checkpoint``, or a folder.
+    """
+    if Path(out).resolve() == Path(checkpoint).resolve():
+        raise ValueError(
+            f'{out} is the checkpoint itself, whose optimizer would be lost; give the new one '
+            'another name.'
+        )
+    if Path(out).is_dir():
+        raise ValueError(f'{out} is a folder; give the new checkpoint a name in it.')
+
+
 def check_fit(model: nn.Module, checkpoint: str) -> None:
     """See that a checkpoint has every weight that a prediction of ``model`` needs.
 
@@ -162,7 +178,7 @@ def check_fit(model: nn.Module, checkpoint: str) -> None:
     """
     given, _ = read_weights(checkpoint)
     own = {
-        name.removeprefix('module.'): tuple(value.shape)
+        re.sub(r'^(module\.)+', '', name): tuple(value.shape)  # wrapped, or averaged over views
         for name, value in model.named_parameters()
         if 'auxiliary_head' not in name
     }

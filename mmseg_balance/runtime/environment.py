@@ -48,6 +48,13 @@ def processor() -> str:
     return f'{names[0]} ({platform.machine()})' if names else platform.machine()
 
 
+def usable_cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, 'sched_getaffinity'):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def versions() -> dict[str, str]:
     """Installed versions of what the numbers depend on."""
     found = {}

@@ -20,7 +20,12 @@ from torch import Tensor, nn
 from mmseg_balance.functional.labels import check_label_range
 from mmseg_balance.runtime.mask_classification import mask_heads
 from mmseg_balance.runtime.models import decode_heads, head_classes
-from mmseg_balance.statistics.label_reader import find_label_loader, is_stock_loader
+from mmseg_balance.statistics.label_reader import (
+    check_stored,
+    class_names,
+    find_label_loader,
+    is_stock_loader,
+)
 from mmseg_balance.statistics.label_scan import unwrap
 
 MAX_FILES_LOOKED_FOR = 100_000
@@ -126,7 +131,7 @@ def _check_seen(seen: set[int], dataset) -> None:
             f'every label that was read from {type(dataset).__name__} is ignored: look at its '
             'reduce_zero_label, label_map and ignore_index'
         )
-    if seen == {0, ignore_index} and len(dataset.metainfo['classes']) == 2:
+    if seen == {0, ignore_index} and len(class_names(dataset)) == 2:
         raise InputError(
             f'the labels read from {type(dataset).__name__} are 0 or the ignored {ignore_index}, '
             'never 1: masks coded 0/255 are to be divided by 255 first, '
@@ -155,7 +160,7 @@ def _labels_of(dataset, index: int) -> set[int]:
     image = _loaded(dataset, info, 'img_path', 'image')
     loader = find_label_loader(dataset)
     if is_stock_loader(loader):
-        _check_stored(path, _stored(path))
+        check_stored(_stored(path), path)
     labels = np.asarray(_loaded(dataset, info, 'seg_map_path', 'label map'))
     if labels.ndim != 2:
         raise InputError(
@@ -168,7 +173,7 @@ def _labels_of(dataset, index: int) -> set[int]:
             f'{image.shape[1]}x{image.shape[0]}: they must be of one size'
         )
     ignore_index = getattr(dataset, 'ignore_index', 255)
-    check_labels(torch.as_tensor(labels), len(dataset.metainfo['classes']), ignore_index, path)
+    check_labels(torch.as_tensor(labels), len(class_names(dataset)), ignore_index, path)
     return set(np.unique(labels).tolist())
 
 
@@ -202,17 +207,6 @@ def _stored(path: str) -> np.ndarray:
             f'{path}: this label map cannot be read ({error}): it may be truncated or not an '
             'image; replace it or leave it out'
         ) from error
-
-
-def _check_stored(path: str, stored: np.ndarray) -> None:
-    """``LoadAnnotations`` keeps 8 bits of a value: 258 would train as class 2."""
-    largest = stored.max(initial=0)
-    if largest > 255:
-        raise InputError(
-            f'{path}: the stored value {largest} does not fit into the 8 bits that '
-            f'LoadAnnotations keeps, so it would be read as {largest % 256}: store classes as '
-            '8-bit values'
-        )
 
 
 def check_labels(labels: Tensor, num_classes: int, ignore_index: int, name: str) -> None:

@@ -55,7 +55,9 @@ def _find_named(folder: Path, text: str) -> Path | None:
     if not text:  # killed between opening and writing it
         return None
     named = Path(text)
-    return folder / named.name if not named.exists() and (folder / named.name).exists() else named
+    here = folder / named.name
+    moved = not named.exists() and (here.exists() or not named.parent.is_dir())
+    return here if moved else named
 
 
 def _last_saved_first(folder: Path, named: Path | None, pointer: Path, template: str) -> list[Path]:

@@ -34,6 +34,20 @@ def find_label_loader(dataset) -> Callable:
     )
 
 
+def class_names(dataset) -> tuple[str, ...]:
+    """Return the names of the classes of a data set.
+
+    Raises:
+        ValueError: it names none.
+    """
+    names = tuple(dataset.metainfo.get('classes') or ())
+    if not names:
+        raise ValueError(
+            f'dataset {type(dataset).__name__} names no classes: set metainfo=dict(classes=…)'
+        )
+    return names
+
+
 def is_stock_loader(loader: Callable) -> bool:
     """Whether labels come about exactly as MMSegmentation's ``LoadAnnotations`` makes them."""
     kind = type(loader)
@@ -42,6 +56,20 @@ def is_stock_loader(loader: Callable) -> bool:
         and kind._load_seg_map is LoadAnnotations._load_seg_map
         and kind.transform is LoadAnnotations.transform
     )
+
+
+def check_stored(stored: np.ndarray, name: str) -> None:
+    """See that ``LoadAnnotations``, which keeps 8 bits of a value, will not take 258 for class 2.
+
+    Raises:
+        ValueError: a stored value of the file ``name`` is larger.
+    """
+    if stored.dtype != np.uint8 and stored.max(initial=0) >= STORED_VALUES:
+        raise ValueError(
+            f'{name}: the stored value {stored.max()} does not fit into the 8 bits that '
+            f'LoadAnnotations keeps, so it would be read as {stored.max() % STORED_VALUES}: '
+            'store classes as 8-bit values'
+        )
 
 
 def move_bins(
@@ -91,14 +119,10 @@ class LabelReader:
 
     @classmethod
     def of(cls, dataset, ignore_index: int | None = None) -> 'LabelReader':
-        classes = dataset.metainfo.get('classes')
-        if not classes:
-            raise ValueError(
-                f'dataset {type(dataset).__name__} names no classes: set metainfo=dict(classes=…)'
-            )
         if ignore_index is None:
             ignore_index = getattr(dataset, 'ignore_index', 255)
-        return cls(dataset, find_label_loader(dataset), len(classes), int(ignore_index))
+        num_classes = len(class_names(dataset))
+        return cls(dataset, find_label_loader(dataset), num_classes, int(ignore_index))
 
     def count(self, index: int) -> tuple[np.ndarray, int]:
         """Return the pixels per class (C,) of one image and how many pixels are ignored."""
@@ -132,12 +156,7 @@ class LabelReader:
                 f'{_name(info)}: a label map has one value per pixel, but this file has shape '
                 f'{stored.shape}; convert colours to class indices first'
             )
-        if stored.dtype != np.uint8 and stored.max(initial=0) >= STORED_VALUES:
-            raise ValueError(
-                f'{_name(info)}: the stored value {stored.max()} does not fit into the 8 bits that '
-                f'LoadAnnotations keeps, so it would be read as {stored.max() % STORED_VALUES}: '
-                'store classes as 8-bit values'
-            )
+        check_stored(stored, _name(info))
         histogram = np.bincount(
             stored.astype(np.uint8, copy=False).ravel(), minlength=STORED_VALUES
         )
@@ -171,7 +190,7 @@ class LabelReader:
         stock = is_stock_loader(self.loader)
         label_map = first.get('label_map') or {}
         return {
-            'classes': list(self.dataset.metainfo['classes']),
+            'classes': list(class_names(self.dataset)),
             'label_map': sorted((int(old), int(new)) for old, new in label_map.items()),
             'reduce_zero_label': bool(first.get('reduce_zero_label')),
             'ignore_index': self.ignore_index,

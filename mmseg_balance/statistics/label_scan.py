@@ -2,7 +2,6 @@
 
 import hashlib
 import multiprocessing
-import os
 import signal
 import sys
 from collections.abc import Sequence
@@ -11,7 +10,8 @@ import numpy as np
 from mmengine import ProgressBar
 from mmengine.dataset import ClassBalancedDataset, ConcatDataset, RepeatDataset
 
-from mmseg_balance.statistics.label_reader import LabelReader
+from mmseg_balance.runtime.environment import usable_cores
+from mmseg_balance.statistics.label_reader import LabelReader, class_names
 
 IMAGES_PER_TASK = 64
 
@@ -63,9 +63,9 @@ class LabelSource:
         first = {id(leaf): start for leaf, start in zip(leaves, self.starts, strict=False)}
         self.order = np.concatenate([first[id(leaf)] + images for leaf, images in pieces])
         self.name = '+'.join(dict.fromkeys(type(leaf).__name__ for leaf in leaves))
-        self.class_names = tuple(leaves[0].metainfo['classes'])
+        self.class_names = class_names(leaves[0])
         for leaf in leaves[1:]:
-            if tuple(leaf.metainfo['classes']) != self.class_names:
+            if class_names(leaf) != self.class_names:
                 raise ValueError(
                     f'data sets {type(leaves[0]).__name__} and {type(leaf).__name__} are joined '
                     'but name different classes; give both the same metainfo.classes'
@@ -122,11 +122,7 @@ def count_labels(
     stop = len(source) if stop is None else stop
     total = max(stop - start, 0)
     if workers is None:
-        workers = (
-            len(os.sched_getaffinity(0))
-            if hasattr(os, 'sched_getaffinity')
-            else os.cpu_count() or 1
-        )
+        workers = usable_cores()
     if multiprocessing.current_process().daemon:  # a loader's worker may have no children
         workers = 0
     per_task = max(1, min(IMAGES_PER_TASK, total // (8 * max(workers, 1))))
@@ -145,11 +141,9 @@ def count_labels(
                 _advance(bar, task)
     if bar:
         bar.file.write('\n')
-    empty = np.zeros(0, dtype=np.int64)
-    return tuple(
-        np.concatenate([empty.astype(column[0].dtype), *column]) if column else empty
-        for column in (zip(*results, strict=True) if results else [()] * 4)
-    )
+    if not results:
+        return (np.zeros(0, dtype=np.int64),) * 4
+    return tuple(map(np.concatenate, zip(*results, strict=True)))
 
 
 def _count_range(source: LabelSource, start: int, stop: int) -> tuple[np.ndarray, ...]:

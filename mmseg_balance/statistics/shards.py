@@ -1,12 +1,9 @@
 """One scan divided over processes that need not run at the same time."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmengine.config import Config
-
-from mmseg_balance.statistics.auto import build_training_set
+from mmseg_balance.runtime.environment import usable_cores
 from mmseg_balance.statistics.class_statistics import ClassStatistics
 from mmseg_balance.statistics.label_scan import LabelSource
 
@@ -21,6 +18,9 @@ def shard_of(environment: Mapping[str, str]) -> tuple[int, int]:
     (3, 6)
     >>> shard_of({})
     (0, 1)
+
+    Raises:
+        ValueError: the numbers of a Slurm array have gaps, so that its parts cannot be counted.
     """
 
     def number(name: str, default: int) -> int:
@@ -33,16 +33,17 @@ def shard_of(environment: Mapping[str, str]) -> tuple[int, int]:
     else:
         rank, ranks = 0, 1
     task = number('SLURM_ARRAY_TASK_ID', 0) - number('SLURM_ARRAY_TASK_MIN', 0)
-    return task * ranks + rank, number('SLURM_ARRAY_TASK_COUNT', 1) * ranks
+    tasks = number('SLURM_ARRAY_TASK_COUNT', 1)
+    if task >= tasks:
+        raise ValueError(
+            f'task {task + 1} of a Slurm array of {tasks}: give the array consecutive numbers, '
+            f'--array=0-{tasks - 1}'
+        )
+    return task * ranks + rank, tasks * ranks
 
 
 def scan_shard(
-    dataset,
-    path: Path,
-    shard: tuple[int, int],
-    ignore_index: int | None = None,
-    workers: int | None = None,
-    progress: bool = True,
+    dataset, path: Path, shard: tuple[int, int], workers: int | None = None, progress: bool = True
 ) -> ClassStatistics | None:
     """Count part k of n beside ``path``; whoever finds all parts there joins them.
 
@@ -52,11 +53,11 @@ def scan_shard(
     Returns:
         The statistics of the whole, or None while parts are missing.
     """
-    source = LabelSource(dataset, ignore_index)
+    source = LabelSource(dataset)
     fingerprint = source.fingerprint()[:16]
     k, n = shard
     parts = [path.with_suffix(f'.{fingerprint}.{i + 1}of{n}.npz') for i in range(n)]
-    ClassStatistics.scan(dataset, ignore_index, shard, workers, progress).save(parts[k])
+    ClassStatistics.scan(dataset, None, shard, workers, progress).save(parts[k])
     if not all(part.is_file() for part in parts):
         return None
     try:
@@ -72,12 +73,7 @@ def scan_shard(
     return whole
 
 
-def scan_config_shard(config: Config, path: Path, shard: tuple[int, int], workers: int) -> None:
-    """:func:`scan_shard` of a config's training set: what a task on another machine does."""
-    scan_shard(build_training_set(config), path, shard, workers=workers, progress=False)
-
-
 def cores_of(environment: Mapping[str, str]) -> int | None:
     """Processes that one of ``torchrun``'s local ranks may use; None: all."""
     ranks = int(environment.get('LOCAL_WORLD_SIZE', 1))
-    return max(1, (os.cpu_count() or 1) // ranks) if ranks > 1 else None
+    return max(1, usable_cores() // ranks) if ranks > 1 else None

@@ -63,7 +63,7 @@ def test_local_stop_reaches_every_call_and_the_waiting_ones_never_start():
 
 
 def test_slots_have_devices_and_cores_of_their_own(monkeypatch):
-    monkeypatch.setattr(engines, '_own_cores', lambda: range(8))
+    monkeypatch.setattr(engines, 'usable_cores', lambda: 8)
     seen = environments(2, 1, {'CUDA_VISIBLE_DEVICES': '3,5'})
     assert [e['CUDA_VISIBLE_DEVICES'] for e in seen] == ['3', '5']
     assert [e['OMP_NUM_THREADS'] for e in seen] == ['4', '4']
@@ -73,6 +73,13 @@ def test_slots_have_devices_and_cores_of_their_own(monkeypatch):
     )
     with pytest.raises(ValueError, match='--jobs 2 with --gpus 2 needs 4 GPUs and 3 are visible'):
         environments(2, 2, {'CUDA_VISIBLE_DEVICES': '0,1,2'})
+
+
+@pytest.mark.parametrize('none', ['-1', 'NoDevFiles'])
+def test_jobs_of_a_machine_whose_gpus_are_hidden(none):
+    """CUDA_VISIBLE_DEVICES=-1 counted as one GPU, so that --jobs 2 was refused."""
+    own = {'CUDA_VISIBLE_DEVICES': none, 'OMP_NUM_THREADS': '1'}
+    assert environments(2, 1, own) == [own] * 2
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 
-from mmseg_balance.experiments.compare import data_name
+from mmseg_balance.experiments.compare import data_name, open_data
 from mmseg_balance.experiments.publication import all_trials, announce, calls_so_far, write_files
 from mmseg_balance.experiments.report import render, verdicts
 from mmseg_balance.experiments.results import load_results, save_results, write_json
@@ -229,6 +230,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 def test_data_sets_are_called_by_their_names(kind, root, name):
     dataset = type(kind, (), {'data_root': root})()
     assert data_name(dataset) == name
+
+
+def test_a_config_without_test_data_is_named(tmp_path):
+    """compare ended with a KeyError."""
+    path = tmp_path / 'train_alone.py'
+    path.write_text('train_dataloader = dict()')
+    with pytest.raises(ValueError, match=r'train_alone\.py has no test_dataloader'):
+        open_data(Config.fromfile(path), 'test')
 
 
 def test_curves_of_a_resumed_training_are_joined(tmp_path):

@@ -46,6 +46,18 @@ if sys.argv[1] == 'train':
         assert row['speed-up'] == pytest.approx(one['seconds'] / row['seconds'])
 
 
+@pytest.mark.parametrize(
+    ('given', 'said'),
+    [
+        (['--config', 'nowhere.py'], 'there is no config nowhere.py'),
+        (['--iters', '0'], '--iters: 0 is not allowed'),
+    ],
+)
+def test_mistakes_are_told_in_a_sentence(given, said):
+    with pytest.raises(SystemExit, match=f'error: {said}'):
+        main(['benchmark', 'jobs', *given])
+
+
 def test_a_failed_run_is_no_measurement(tmp_path, monkeypatch):
     class Failing:
         def command(self, verb, *arguments):

@@ -277,3 +277,11 @@ def test_a_checkpoint_of_another_config_is_not_tested_with_initial_weights(path)
     del model['decode_head']
     with pytest.raises(CheckpointError, match=r'the checkpoint lacks it \(2 of 2 weights differ\)'):
         checkpoints.check_fit(model, path)
+
+
+def test_views_of_several_processes_have_the_weights_of_the_checkpoint(path):
+    """``dist_test.sh … --tta`` was refused: there the names begin with ``module.module.``."""
+    head = torch.nn.ModuleDict(dict(decode_head=torch.nn.Linear(3, 2)))
+    torch.save({'state_dict': head.state_dict()}, path)
+    averaged = torch.nn.ModuleDict(dict(module=torch.nn.ModuleDict(dict(module=head))))
+    checkpoints.check_fit(averaged, path)

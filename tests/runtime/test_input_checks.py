@@ -135,6 +135,17 @@ def test_a_stored_value_beyond_8_bits_does_not_wrap_into_a_class(tmp_path):
         train(BadInput('16 bits', in_16_bits, ''), tmp_path, CHECKS)
 
 
+def without_classes(root, cfg):
+    cfg.train_dataloader.dataset.metainfo = None
+
+
+def test_a_data_set_without_classes_is_named(tmp_path):
+    """Its end was a KeyError: 'classes'."""
+    message = r'BaseSegDataset names no classes: set metainfo=dict\(classes=…\)'
+    with pytest.raises(SystemExit, match=message):
+        train(BadInput('no classes', without_classes, ''), tmp_path, CHECKS)
+
+
 def ohem_on_one_channel(root, cfg):
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.dataset.metainfo = dict(classes=['background', 'vessel'], palette=[[0] * 3] * 2)

@@ -206,6 +206,13 @@ def test_a_moved_folder_and_one_on_remote_storage(run, tmp_path):
     assert (moved / 'last_checkpoint').read_text() == 's3://bucket/iter_6.pth'
 
 
+def test_a_moved_folder_without_the_checkpoint_that_was_named(run, tmp_path):
+    """The one before it was looked for in the old place alone, and the run started anew."""
+    moved = run.rename(tmp_path / 'moved')
+    (moved / 'iter_6.pth').unlink()
+    assert point_to_whole_checkpoint(moved) == moved / 'iter_4.pth'
+
+
 def test_checkpoints_by_epoch(tmp_path):
     train(tmp_path, 6, by_epoch=True, interval=1)
     truncate(tmp_path / 'epoch_3.pth')

@@ -11,7 +11,7 @@ import pytest
 from mmengine import Config
 
 from mmseg_balance.cli import main
-from mmseg_balance.statistics import ClassStatistics
+from mmseg_balance.statistics import ClassStatistics, shards
 from mmseg_balance.visualization import frequency, performance, sampling
 
 
@@ -58,6 +58,14 @@ def test_table_file_and_picture(class_stats, config, tmp_path, capsys):
     )
     assert 'of other labels or options: counting again' in capsys.readouterr().out
     assert ClassStatistics.load(out).num_images == 2 < first.num_images
+
+
+def test_no_worker_is_not_one_for_each_core(class_stats, config, monkeypatch):
+    """``--workers 0`` counts in the process itself."""
+    seen = []
+    monkeypatch.setattr(shards, 'scan_shard', lambda *args, **options: seen.append(args[3]))
+    assert class_stats(config, '--workers', 0) == 0
+    assert seen == [0]
 
 
 def test_a_picture_that_cannot_be_written_ends_in_a_sentence(class_stats, config, tmp_path, capsys):

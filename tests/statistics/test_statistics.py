@@ -29,7 +29,7 @@ from mmseg_balance.statistics import (
     unwrap,
 )
 from mmseg_balance.statistics.label_scan import count_labels
-from mmseg_balance.statistics.shards import cores_of, scan_shard
+from mmseg_balance.statistics.shards import cores_of, scan_shard, shard_of
 from mmseg_balance.statistics.table import statistics_table
 from tests.support.ranks import run_ranks
 from tests.support.references_sampling import count_labels as slow_count
@@ -454,6 +454,14 @@ def test_a_scan_divided_over_processes_is_joined_in_order(tmp_path):
         assert found.fingerprint == whole.fingerprint
     assert [file.name for file in path.parent.iterdir()] == ['stats.npz']
     assert cores_of({'LOCAL_WORLD_SIZE': '1000'}) == 1
+
+
+def test_a_slurm_array_with_gaps_is_refused_before_it_counts():
+    """``--array=1,5,7`` counted, and then ended with a list index out of range."""
+    array = {'SLURM_ARRAY_TASK_MIN': '1', 'SLURM_ARRAY_TASK_COUNT': '3'}
+    assert shard_of({**array, 'SLURM_ARRAY_TASK_ID': '3'}) == (2, 3)
+    with pytest.raises(ValueError, match='consecutive numbers, --array=0-2'):
+        shard_of({**array, 'SLURM_ARRAY_TASK_ID': '7'})
 
 
 def test_parts_from_before_a_change_are_not_joined(tmp_path):

@@ -11,10 +11,10 @@ from mmseg.registry import MODELS
 
 import mmseg_balance  # noqa: F401  first: it makes MMSegmentation importable
 from mmseg_balance.commands.screen import add_arguments
+from mmseg_balance.experiments.compare import config_roots
 from mmseg_balance.experiments.merging import merge_run, prepare_base
 from mmseg_balance.experiments.plan import plan_runs
 from mmseg_balance.experiments.screen import passes, worker
-from mmseg_balance.experiments.screen.command import config_roots
 from tools.bad_inputs import config, write_data
 
 

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 
 from mmseg_balance.doctor import config_view as view
-from mmseg_balance.doctor.findings import Finding, advice, number_of, warning
+from mmseg_balance.doctor.findings import Finding, advice, warning
 from mmseg_balance.doctor.reading import RARE, Reading
+from mmseg_balance.experiments.progress import number_of
 
 FEW_IMAGES = 0.1  # share of the images
 SEEN_ENOUGH = 100  # crops with a class in a whole training

@@ -6,8 +6,9 @@ import numpy as np
 from mmseg.registry import DATA_SAMPLERS
 
 from mmseg_balance.doctor import config_view as view
-from mmseg_balance.doctor.findings import Finding, error, number_of, warning
+from mmseg_balance.doctor.findings import Finding, error, warning
 from mmseg_balance.doctor.reading import Reading
+from mmseg_balance.experiments.progress import number_of
 from mmseg_balance.functional.balancing import most_classes_possible
 from mmseg_balance.samplers import BalanceBatchSampler
 from mmseg_balance.samplers.counted_sampler import CountedSampler

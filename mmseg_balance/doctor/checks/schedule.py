@@ -6,8 +6,9 @@ from pathlib import Path
 from mmengine.config import Config
 
 from mmseg_balance.doctor import config_view as view
-from mmseg_balance.doctor.findings import Finding, error, number_of, warning
+from mmseg_balance.doctor.findings import Finding, error, warning
 from mmseg_balance.doctor.reading import NotReadError, Reading, named_batch
+from mmseg_balance.experiments.progress import number_of
 from mmseg_balance.functional.schedules import build_schedules
 
 OTHER_RATE = 2.0

@@ -90,8 +90,7 @@ class HeadBank(BaseModel):
 
     def fail(self, name: str, error: Exception) -> None:
         """Note why a head is given up."""
-        trace = ''.join(traceback.format_exception(error)[-3:])
-        self.failed[name] = f'{type(error).__name__}: {error}\n{trace}'
+        self.failed[name] = told(error)
         self.outputs.pop(name, None)
 
     def _step(
@@ -120,6 +119,12 @@ class HeadBank(BaseModel):
                 self.fail(
                     name, FloatingPointError(f'{bad[0]} is not finite; lower the learning rate')
                 )
+
+
+def told(error: Exception) -> str:
+    """Why a head is given up, with the end of the trace."""
+    trace = ''.join(traceback.format_exception(error)[-3:])
+    return f'{type(error).__name__}: {error}\n{trace}'
 
 
 def _average_gradient(parameter: Tensor) -> None:

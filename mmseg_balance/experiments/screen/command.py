@@ -8,10 +8,11 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmseg_balance.experiments.compare import CONFIGS, INTERRUPTED, open_data, setting
+from mmseg_balance.experiments.compare import INTERRUPTED, config_roots, open_data, setting
 from mmseg_balance.experiments.engines import make_engine
 from mmseg_balance.experiments.merging import dev_is_test, fingerprint, prepare_base, shorten
 from mmseg_balance.experiments.plan import AS_CONFIGURED, CHECKPOINT, Ingredient, Run, plan_runs
+from mmseg_balance.experiments.progress import number_of
 from mmseg_balance.experiments.publication import announce, calls_so_far, choices, publish, run_verb
 from mmseg_balance.experiments.recommendation import check_choice
 from mmseg_balance.experiments.screen.decisions import find_decisions
@@ -62,7 +63,7 @@ class Screening:
         losses = every_loss(roots) if args.losses == [ALL] else args.losses
         self.runs = plan_runs(losses, args.samplers, args.seeds, roots)
         if args.keep:
-            check_kept(args.keep[0], [run.method for run in self.runs])
+            check_kept(*args.keep, [run.method for run in self.runs], args.checkpoint)
         self.data = {split: open_data(self.base, split) for split in ('train', 'val', 'test')}
         check_choice(self.choices['choose_by'], self.choices['groups'], self.data['test'])
         segmentor, weights = load_frozen(self.base, args.checkpoint)
@@ -168,8 +169,8 @@ class Screening:
         numbers = self.head_parameters * 4 * 4  # weights, gradients, two moments; float32
         at_once = min(args.heads, heads)
         print(
-            f'{heads} heads of {self.head_parameters / 1e6:.2f} million weights, '
-            f'{self.base.train_cfg.max_iters} iterations each; in memory at once '
+            f'{number_of(heads, "head")} of {self.head_parameters / 1e6:.2f} million weights, '
+            f'{number_of(self.base.train_cfg.max_iters, "iteration")} each; in memory at once '
             f'{processes} x {at_once * numbers / 2**20:.0f} MiB beside the network, on disk up to '
             f'{(heads * self.head_parameters * 4 + 2 * processes * at_once * numbers) / 2**20:.0f} '
             f'MiB in {args.work_dir}; no features are stored.'
@@ -180,7 +181,7 @@ def screened_config(args: argparse.Namespace) -> Config:
     """The config, as long as a head is trained.
 
     Raises:
-        ValueError: it counts epochs, or has no splits to choose and to test on.
+        ValueError: it counts epochs.
     """
     base = prepare_base(args.config, args.cfg_options)
     loop = base.get('train_cfg') or {}
@@ -189,19 +190,11 @@ def screened_config(args: argparse.Namespace) -> Config:
             f'{args.config} counts epochs (train_cfg has no max_iters), and screen counts '
             'iterations; use an iteration-based schedule.'
         )
-    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        if not base.get(name):
-            raise ValueError(f'{args.config} has no {name}; screen needs train, val and test.')
     tenth = max(1, round(SHARE_OF_TRAINING * loop.max_iters))
     shorten(base, tenth if args.iters is None else args.iters)
     if args.amp:
         use_mixed_precision(base)
     return base
-
-
-def config_roots(config: str) -> list[Path]:
-    """Folders that may hold ``_base_/losses``: of the config, of the package."""
-    return [Path(config).resolve().parent, CONFIGS]
 
 
 def every_loss(roots: list[Path]) -> list[str]:

@@ -28,7 +28,7 @@ class Scorer:
         split: ``'dev'`` or ``'test'``.
         decisions: Names of rules.
         evaluator: ``val_evaluator`` or ``test_evaluator`` of the config.
-        classes: Names of the classes.
+        dataset_meta: Of the split's data set, with the names of the classes.
         keep_images: Paths of images whose predictions are kept.
     """
 

@@ -10,16 +10,17 @@ from mmseg_balance.experiments.screen.frozen import HEAD
 from mmseg_balance.experiments.screen.jobs import HeadJob
 from mmseg_balance.experiments.screen.plan import HEAD_FILE
 from mmseg_balance.runtime.atomic_files import atomic_write
-from mmseg_balance.runtime.checkpoints import read_weights
+from mmseg_balance.runtime.checkpoints import check_new, read_weights
 
 
-def check_kept(method: str, known: Sequence[str]) -> None:
-    """Raise ValueError for a method that is not trained, before anything is."""
+def check_kept(method: str, out: str, known: Sequence[str], checkpoint: str) -> None:
+    """Raise ValueError for a method or a file that ``--keep`` cannot take, before anything is trained."""
     if method not in known:
         raise ValueError(
             f'--keep: no head of {method!r}; methods are {", ".join(dict.fromkeys(known))} (a '
             'decision rule is no part of a checkpoint: give the method without it).'
         )
+    check_new(out, checkpoint)
 
 
 def keep_head(args: argparse.Namespace, jobs: Sequence[HeadJob]) -> str:

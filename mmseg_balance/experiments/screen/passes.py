@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 
 from mmseg_balance.experiments.engines import Engine, Place
+from mmseg_balance.experiments.progress import number_of
 from mmseg_balance.experiments.results import read_json, write_json
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.screen.jobs import HeadJob, group_jobs
-from mmseg_balance.experiments.screen.plan import HeadRun
+from mmseg_balance.experiments.screen.plan import PROGRESS, HeadRun
 from mmseg_balance.runtime.locks import file_lock
 from mmseg_balance.runtime.processes import Launcher, last_words, run_process
 
 WORKER = 'mmseg_balance.experiments.screen.worker'
-PROGRESS = 'progress.json'  # how far a worker is
 
 
 class Passes:
@@ -115,7 +115,8 @@ class Passes:
         call = partial(run_pass, self.work_dir, self.settings, self.launcher, wait)
         self.engine.run([partial(call, jobs) for jobs in passes], look, end)
         for jobs in taken:
-            self.say(f'{len(jobs)} heads: waiting for the process that is at work on them')
+            heads = number_of(len(jobs), 'head')
+            self.say(f'{heads}: waiting for the process that is at work on them')
         return failed + (self._run_all(taken, publish, wait=True) if taken else [])
 
     def _look_at(self, jobs: Sequence[HeadJob]) -> None:

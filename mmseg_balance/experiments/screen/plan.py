@@ -10,6 +10,7 @@ from mmseg_balance.experiments.plan import CHECKPOINT, Ingredient, Run
 from mmseg_balance.runtime.config_files import type_name
 
 HEAD_FILE = 'head.pth'
+PROGRESS = 'progress.json'  # how far a worker is
 # Hooks of a config that a head keeps; others belong to whole trainings.
 KEPT_HOOKS = (*LOSS_HOOKS, *SAMPLER_HOOKS, 'FusedLossHook')
 LEARNING_HOOKS = SAMPLER_HOOKS  # what the data loader shows depends on the head

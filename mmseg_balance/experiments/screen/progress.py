@@ -6,7 +6,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from mmseg_balance.experiments.progress import time_text
+from mmseg_balance.experiments.progress import number_of, time_text
 
 SHARES = {'training': (0.0, 0.75), 'dev': (0.75, 0.06), 'test': (0.81, 0.19)}  # of a pass's time
 SECONDS_PER_LINE = 60.0
@@ -51,7 +51,7 @@ class ScreenProgress:
         """Heads that were finished before."""
         self.skipped += heads
         if heads:
-            self.say(f'{heads} heads were finished before and are kept')
+            self.say(f'{number_of(heads, "head")} finished before, kept')
 
     def show(self, name: str, stage: str, heads: int, share: float) -> None:
         """How far a pass is; stage ``'end'`` when it has ended."""
@@ -65,7 +65,9 @@ class ScreenProgress:
                 start, length = SHARES[stage]
                 self.parts[name] = (heads, start + length * share)
                 if name not in self.tasks:
-                    self.tasks[name] = self.bars.add_task(f'{heads} heads', total=1.0, note='')
+                    self.tasks[name] = self.bars.add_task(
+                        number_of(heads, 'head'), total=1.0, note=''
+                    )
                 self.bars.update(
                     self.tasks[name], completed=self.parts[name][1], note=f'{stage} {share:.0%}'
                 )

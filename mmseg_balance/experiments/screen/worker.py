@@ -3,7 +3,6 @@
 import argparse
 import sys
 import time
-import traceback
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,11 +17,11 @@ from torch import nn
 import mmseg_balance  # noqa: F401  first: it makes mmseg importable
 from mmseg_balance.experiments.results import read_json, write_json
 from mmseg_balance.experiments.run_folder import RunFolder
-from mmseg_balance.experiments.screen.bank import EveryHeadFailed, HeadBank
+from mmseg_balance.experiments.screen.bank import EveryHeadFailed, HeadBank, told
 from mmseg_balance.experiments.screen.bank_runner import PassProgress, bank_runner
 from mmseg_balance.experiments.screen.evaluation import Scorer, score_heads
 from mmseg_balance.experiments.screen.frozen import HEAD, load_frozen, make_head
-from mmseg_balance.experiments.screen.plan import HEAD_FILE, HeadRun, head_config
+from mmseg_balance.experiments.screen.plan import HEAD_FILE, PROGRESS, HeadRun, head_config
 from mmseg_balance.experiments.training_log import curves, read_scalars
 from mmseg_balance.runtime.atomic_files import atomic_write
 from mmseg_balance.runtime.cpu import fit_to_cpu, join_processes_on_cpu, leave_processes_on_cpu
@@ -61,7 +60,7 @@ class Pass:
         self.errors: dict[str, str] = {}
         self.segmentor, self.weights = load_frozen(self.base, self.content['checkpoint'])
         iterations = self.base.train_cfg.max_iters
-        self.progress = PassProgress(folder / 'progress.json', iterations)
+        self.progress = PassProgress(folder / PROGRESS, iterations)
 
     def train(self) -> dict[str, nn.Module]:
         """Train the heads; those that could not be built or failed are left out.
@@ -125,7 +124,7 @@ class Pass:
                     self.content['checkpoint'],
                 ).to(next(self.segmentor.parameters()).device)
             except Exception as error:
-                self.errors[name] = _told(error)
+                self.errors[name] = told(error)
         return heads
 
     def _check(self, bank: HeadBank, runner: Runner) -> None:
@@ -204,10 +203,6 @@ def _own_numbers(row: dict, name: str) -> dict:
     start = f'{name}/'
     own = {key.removeprefix(start): value for key, value in row.items() if key.startswith(start)}
     return {'step': row.get('step'), **own}
-
-
-def _told(error: Exception) -> str:
-    return f'{type(error).__name__}: {error}\n{"".join(traceback.format_exception(error)[-3:])}'
 
 
 def main(argv: list[str] | None = None) -> int:

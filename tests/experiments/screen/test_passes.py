@@ -26,5 +26,5 @@ def test_a_pass_that_another_process_has_is_waited_for_in_words(tmp_path):
     shown = []
     passes = Passes(tmp_path, None, {}, LocalEngine(), 16, lambda *what: shown.append(what), say)
     passes.run([job], lambda: None)
-    assert said == ['1 heads: waiting for the process that is at work on them']
+    assert said == ['1 head: waiting for the process that is at work on them']
     assert shown == [(pass_name([job]), 'end', 1, 0)]

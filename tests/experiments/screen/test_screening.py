@@ -211,6 +211,7 @@ def test_passes_are_balanced(heads, most, workers, sizes):
         ({}, ['--tune', '--tune-seed', 0], '--tune-seed: 0 is among --seeds'),
         ({}, ['--decisions', 'coin'], "no 'coin'"),
         ({}, ['--losses', 'ce', '--keep', 'TYPO', 'out.pth'], "--keep: no head of 'TYPO'"),
+        ({}, ['--losses', 'ce', '--keep', 'ce', 'tiny.pth'], 'tiny.pth is the checkpoint itself'),
         ({}, ['--heads', 0], '--heads 0: give 1 or more'),
         ({}, ['--heads', -1], '--heads -1: give 1 or more'),
         ({}, ['--iters', 0], '--iters: 0 is not allowed'),
