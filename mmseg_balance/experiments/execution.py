@@ -267,9 +267,10 @@ def _train(at: Stage) -> bool:
     if folder.state.get('trained'):
         return True
     arguments = [folder.config, '--work-dir', folder.train_dir]
-    if folder.last_checkpoint() is not None:
+    if any(folder.train_dir.glob('*.pth')):  # MMEngine names a checkpoint only after writing it
         arguments.append('--resume')
-        folder.update_state(note=f'goes on from {folder.last_checkpoint().name}')
+        last = folder.last_checkpoint()
+        folder.update_state(note=f'goes on from {last.name if last else "its last checkpoint"}')
     elif folder.train_dir.exists():
         shutil.rmtree(folder.train_dir)
     ok = at.run('train', at.launcher.command('train', *arguments))

@@ -138,9 +138,9 @@ def test_a_changed_config_runs_again_and_the_old_run_is_kept(comparison):
     assert RunFolder(comparison.work_dir / 'replaced' / 'good-seed0-1').finished['hash'] == before
 
 
-def test_an_interrupted_run_ends_its_training_and_goes_on_from_the_checkpoint(
-    comparison, monkeypatch
-):
+def interrupt_slow(comparison, monkeypatch):
+    """Ctrl-C as soon as the training has a checkpoint."""
+
     def interrupted(progress, name, step):
         if comparison.folder('Slow').last_checkpoint():
             raise KeyboardInterrupt
@@ -149,10 +149,24 @@ def test_an_interrupted_run_ends_its_training_and_goes_on_from_the_checkpoint(
         patch.setattr(Progress, 'update', interrupted)
         with pytest.raises(KeyboardInterrupt):
             comparison.run('Slow')
+
+
+def test_an_interrupted_run_ends_its_training_and_goes_on_from_the_checkpoint(
+    comparison, monkeypatch
+):
+    interrupt_slow(comparison, monkeypatch)
     assert comparison.folder('Slow').state['seconds']['train'] > 0
     with comparison.folder('Slow').lock() as lock:
         assert lock is not None, 'the training was left behind'
     assert 'goes on from iter_2.pth' in comparison.run('Slow')
+    assert comparison.calls('Slow') == ['train', 'train --resume', 'test']
+
+
+def test_a_checkpoint_that_is_not_yet_named_is_not_deleted(comparison, monkeypatch):
+    """As after a kill between writing the checkpoint and its name: all was trained again."""
+    interrupt_slow(comparison, monkeypatch)
+    (comparison.folder('Slow').train_dir / 'last_checkpoint').unlink()
+    assert 'goes on from its last checkpoint' in comparison.run('Slow')
     assert comparison.calls('Slow') == ['train', 'train --resume', 'test']
 
 
