@@ -17,6 +17,7 @@ from mmseg.registry import DATASETS
 
 from mmseg_balance.datasets.named_splits import NamedSplitsDataset, Split
 from mmseg_balance.datasets.street_renderer import CLASSES, CYCLIST_EVERY, render_street_scene
+from mmseg_balance.runtime.environment import usable_cores
 from mmseg_balance.runtime.locks import file_lock
 
 ROOT, TEST_ROOT = 'data/street_scenes', 'data/street_scenes_test'
@@ -215,7 +216,7 @@ def _render_all(
             (folder / kind / split).mkdir(parents=True)
         split_seed = SPLIT_SEEDS.get(split, zlib.crc32(split.encode()))
         tasks += [(folder, split, (seed, split_seed), index) for index in range(count)]
-    workers = min(num_workers or _num_cores(), len(tasks))
+    workers = min(num_workers or min(16, usable_cores()), len(tasks))
     print(f'Rendering {len(tasks)} street scenes', flush=True)
     if workers > 1 and not multiprocessing.current_process().daemon:
         track_parallel_progress(
@@ -235,9 +236,3 @@ def _render_one(task: tuple[Path, str, tuple[int, int], int]) -> None:
     for kind, picture in (('images', image[..., ::-1]), ('labels', label)):
         _, png = cv2.imencode('.png', picture)
         (folder / kind / split / f'{index:04d}.png').write_bytes(png.tobytes())
-
-
-def _num_cores() -> int:
-    if hasattr(os, 'sched_getaffinity'):
-        return min(16, len(os.sched_getaffinity(0)))
-    return min(16, os.cpu_count() or 1)
