@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+from mmseg_balance.experiments.progress import number_of
 from mmseg_balance.experiments.recommendation import direction
 from tools.evidence.store import (
     FULL,
@@ -48,7 +49,8 @@ def _best_of_each(studies: Sequence[Study], said: str) -> str:
             '<br>'.join(_with_cost(study, row) for row in ranked(study, score)[:2]) or '–'
             for score in ADVISED
         ]
-        rows.append([f'{study.title} ({len(with_intervals(study))} methods)', *best])
+        methods = number_of(len(with_intervals(study)), 'method')
+        rows.append([f'{study.title} ({methods})', *best])
     head = ['on', *(f'better {SCORES[score]}' for score in ADVISED)]
     return f'{table(head, rows)}\n\n{said}' if rows else NOTHING
 

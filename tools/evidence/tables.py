@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from mmseg_balance.experiments.progress import number_of
 from tools.evidence.store import SCORES, Study, found, is_checkpoint, marked, name_of, signed
 
 NOTHING = '*Not measured yet.*'
@@ -23,7 +24,7 @@ def provenance(study: Study) -> str:
     """Where the numbers come from, in a line."""
     at, seeds = study.setting, {m: len(study.seeds[m]) for m in study.methods}
     few, many = min(seeds.values()), max(seeds.values())
-    number = f'{many} seed{"s" * (many > 1)}' if few == many else f'{few} to {many} seeds'
+    number = number_of(many, 'seed') if few == many else f'{few} to {many} seeds'
     tuned = f', the best of {at["tuned"]} settings on dev' if at.get('tuned') else ''
     return f'{at["test_images"]} test images, {at["length"]}, {number}{tuned}'
 
