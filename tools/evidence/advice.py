@@ -32,7 +32,7 @@ RULE = (
 def advice(studies: Sequence[Study]) -> str:
     """What full trainings show to be better on test, what no study does, and where data sets disagree."""
     compared = [study for study in of_kind(studies, FULL, HEADS) if with_intervals(study)]
-    said = ' '.join([RULE, *never(compared), *disagreements(compared)])
+    said = '\n\n'.join([RULE, *never(compared), *disagreements(compared)])
     return _best_of_each(of_kind(studies, FULL), said)
 
 
@@ -103,6 +103,6 @@ def disagreements(studies: Sequence[Study]) -> list[str]:
                 said.setdefault(name_of(method), {}).setdefault(verdict, []).append(study.title)
         for method, by in said.items():
             if 'better' in by and 'worse' in by:
-                lines += [f'Data sets disagree on {method}: {SCORES[score]} is better on '
-                          f'{", ".join(by["better"])} and worse on {", ".join(by["worse"])}.']  # fmt: skip
-    return lines
+                lines += [f'{method} ({SCORES[score]} is better on '
+                          f'{", ".join(by["better"])} and worse on {", ".join(by["worse"])})']  # fmt: skip
+    return [f'Data sets disagree on {"; ".join(lines)}.'] if lines else []
