@@ -194,7 +194,7 @@ def test_advice_names_what_a_method_costs():
 def test_data_sets_that_disagree_are_named():
     other = study('u', gain={**GAIN, 'recall': -0.02})
     text = advice.advice([study(), other])
-    assert 'Data sets disagree on recall loss (mIoU is better on t and worse on u).' in text
+    assert 'Data sets disagree on recall loss (mIoU is better on t and worse on u); ' in text
 
 
 def test_what_cannot_be_told_is_not_bold():
