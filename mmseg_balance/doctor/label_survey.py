@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from mmseg.registry import DATASETS
 
+from mmseg_balance.functional.sampling import evenly
 from mmseg_balance.statistics import ClassStatistics, LabelSource, statistics_path
 from mmseg_balance.statistics.auto import labels_only
 from mmseg_balance.statistics.label_reader import LabelReader, is_stock_loader
@@ -18,15 +19,6 @@ MAX_FAILURES_READ = 32
 MAX_FILES_LOOKED_FOR = 100_000
 STORED_SAMPLE = 32
 REMOTE = ('http', 's3:', 'petrel:')
-
-
-def evenly(total: int, number: int) -> np.ndarray:
-    """At most ``number`` of the indices below ``total``, evenly spread.
-
-    >>> evenly(7, 3).tolist(), evenly(2, 3).tolist(), evenly(0, 3).tolist()
-    ([0, 3, 6], [0, 1], [])
-    """
-    return np.linspace(0, total - 1, min(number, total)).round().astype(int)
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from mmengine.dataset import Compose
 from mmengine.utils import ProgressBar
 from mmseg.registry import DATASETS
 
-from mmseg_balance.doctor.label_survey import Survey, evenly
+from mmseg_balance.doctor.label_survey import Survey
+from mmseg_balance.functional.sampling import evenly
 from mmseg_balance.statistics.label_scan import unwrap
 
 SAMPLE = 64  # images, evenly spread

@@ -7,14 +7,15 @@ import numpy as np
 from PIL import Image
 
 from mmseg_balance.experiments.results import read_json
+from mmseg_balance.functional.sampling import evenly
 
 WIDTH = 360  # pixels of a picture in the report
 
 
 def fixed_images(dataset, number: int) -> list[str]:
     """Paths of evenly spaced images of the test set: the same ones for every run."""
-    chosen = np.linspace(0, len(dataset) - 1, min(number, len(dataset))).round().astype(int)
-    return [dataset.get_data_info(int(i))['img_path'] for i in chosen]
+    chosen = evenly(len(dataset), number).tolist()
+    return [dataset.get_data_info(index)['img_path'] for index in chosen]
 
 
 def disagreement(predictions: np.ndarray, labels: np.ndarray, ignore_index: int) -> float:

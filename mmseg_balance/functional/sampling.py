@@ -103,3 +103,12 @@ def add_to_confusion(confusion: Tensor, pred: Tensor, labels: Tensor) -> None:
     counted = (labels >= 0) & (labels < num_classes)
     pairs = torch.where(counted, labels * num_classes + pred.reshape(-1).long(), 0)
     confusion.view(-1).scatter_add_(0, pairs, counted.to(confusion.dtype))
+
+
+def evenly(total: int, number: int) -> np.ndarray:
+    """At most ``number`` of the indices below ``total``, evenly spread.
+
+    >>> evenly(7, 3).tolist(), evenly(2, 3).tolist(), evenly(0, 3).tolist()
+    ([0, 3, 6], [0, 1], [])
+    """
+    return np.linspace(0, total - 1, min(number, total)).round().astype(int)

@@ -18,6 +18,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from mmseg_balance.functional.labels import check_label_range
+from mmseg_balance.functional.sampling import evenly
 from mmseg_balance.runtime.mask_classification import mask_heads
 from mmseg_balance.runtime.models import decode_heads, head_classes
 from mmseg_balance.statistics.label_reader import (
@@ -117,10 +118,9 @@ def check_files(dataset, num_images: int | None) -> None:
             )
         for index in range(min(total, MAX_FILES_LOOKED_FOR)):
             _check_there(part.get_data_info(index))
-        count = total if num_images is None else min(num_images, total)
-        spread = np.linspace(0, total - 1, count).round().astype(int)
-        seen = set().union(*(_labels_of(part, int(index)) for index in spread))
-        if count:
+        chosen = evenly(total, total if num_images is None else num_images).tolist()
+        seen = set().union(*(_labels_of(part, index) for index in chosen))
+        if chosen:
             _check_seen(seen, part)
 
 
