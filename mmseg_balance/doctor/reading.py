@@ -121,6 +121,8 @@ class Reading:
 
     def first_image_problem(self, split: str) -> Exception | None:
         """What the pipeline of a split raises on its first image."""
+        if self.import_error:
+            raise NotReadError('evaluation pipelines: not built, the custom_imports failed')
         survey = self.val if split == 'val' else self._survey(split)
         if split == 'val' and survey.failures:
             raise NotReadError('the validation pipeline is not run on label maps that are wrong')

@@ -433,6 +433,12 @@ def metric_of_tests(root, config):
     config.test_evaluator = dict(type='CalibrationMetric')
 
 
+def own_transform_of_tests(root, config):
+    config.custom_imports = dict(imports=['no_such_package'])
+    config.test_dataloader = deepcopy(config.val_dataloader)
+    config.test_dataloader.dataset.pipeline.insert(2, dict(type='OwnTransform'))
+
+
 def broken_test_image(root, config):
     for kind in ('images', 'labels'):
         shutil.copytree(root / kind / 'val', root / kind / 'test')
@@ -632,6 +638,7 @@ BROKEN = [
     Broken('misspelt-keys', setting('models', dict(pretrained=None)), 'warning', "Is it 'model'"),
     Broken('sync-bn', sync_bn, 'advice', 'plain batch norm'),
     Broken('custom-imports', setting('custom_imports', dict(imports=['no_such_package']))),
+    Broken('custom-imports', own_transform_of_tests, name='own-transform'),
     Broken('plugin-imported', loss(type='SoftDiceLoss'), message='SoftDiceLoss: of mmseg_balance'),
     *(
         Broken('plugin-imported', spoil, message=f'{name}: of', name=name)
