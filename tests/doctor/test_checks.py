@@ -59,8 +59,8 @@ def test_images_of_rare_classes_come_before_the_spread():
     assert len(images) == len(set(images))
 
 
-def test_an_unread_model_is_named(config):
+def test_what_failed_imports_leave_unread_is_named(config):
     config.custom_imports = dict(imports=['no_such_package'])
     config.train_dataloader.batch_size = 1
     found = examine_config(config, progress=False).findings
-    assert [one.where for one in found if one.check == 'not-read'] == ['model']
+    assert [one.where for one in found if one.check == 'not-read'] == ['evaluation', 'model']
