@@ -33,8 +33,8 @@ step() {
 # The tested versions, without those of the packages named on the command line.
 cp requirements/tested.txt "$work/constraints.txt"
 for requirement in "$@"; do
-    sed -i "/^${requirement%%[=<>~!]*}[=<>~!]/d" "$work/constraints.txt"
-    echo "$requirement" >>"$work/constraints.txt"
+    grep -v "^${requirement%%[=<>~!]*}[=<>~!]" "$work/constraints.txt" >"$work/others.txt"
+    { cat "$work/others.txt"; echo "$requirement"; } >"$work/constraints.txt"
 done
 
 install() { "$python" -m pip install --disable-pip-version-check -c "$work/constraints.txt" "$@"; }

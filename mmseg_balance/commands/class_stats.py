@@ -62,8 +62,12 @@ def check(args: argparse.Namespace) -> None:
         raise ValueError('give either a config or --merge FILE FILE …')
     if args.merge and not args.out:
         raise ValueError('--merge needs --out')
-    if args.split is not None and args.merge:
-        raise ValueError('--split needs a config')
+    for option in ('split', 'again', 'workers', 'address', 'cfg_options'):
+        value = getattr(args, option)
+        if args.merge and value is not None and value is not False:
+            raise ValueError(f'--{option.replace("_", "-")} needs a config')
+    if args.merge and args.engine != 'local':
+        raise ValueError(f'--engine {args.engine} needs a config')
     for option in ('groups', 'seed', 'split_folder'):
         if getattr(args, option) is not None and args.split is None:
             raise ValueError(f'--{option.replace("_", "-")} needs --split')

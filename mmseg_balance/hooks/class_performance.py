@@ -73,8 +73,14 @@ class ClassPerformanceHook(Hook):
         size = sampler.statistics.num_classes
         self.confusion = torch.zeros(size, size, dtype=torch.float64)
         self.recent = torch.zeros(size, size, dtype=torch.int64)
+        head = final_head(runner.model)
+        if head.num_classes != size:
+            raise ValueError(
+                f'the decode head has num_classes={head.num_classes}, but the training set {size} '
+                'classes; make them equal'
+            )
         if self.source == 'train':
-            self._watch(final_head(runner.model), size)
+            self._watch(head)
         if self._restored and runner.iter > 0:
             self.confusion = self._restored['confusion'].cpu()
             self.recent = self._restored['recent'].cpu()
@@ -83,12 +89,7 @@ class ClassPerformanceHook(Hook):
                 self.pixel_sampler.calls = self._restored.get('pixel_calls', 0)
         self._restored = None
 
-    def _watch(self, head: nn.Module, num_classes: int) -> None:
-        if head.num_classes != num_classes:
-            raise ValueError(
-                f'the decode head has num_classes={head.num_classes}, but the training set '
-                f"{num_classes} classes; make them equal, or use source='val'"
-            )
+    def _watch(self, head: nn.Module) -> None:
         if not hasattr(head.sampler, 'take'):
             head.sampler = TASK_UTILS.build(
                 dict(

@@ -19,7 +19,8 @@ class RecallLoss(PixelLoss):
 
     Args:
         momentum: 0 weighs by the recall of the batch at hand; above it, by a moving average with
-            this share of the past, kept in the checkpoint and updated in training only.
+            this share of the past, kept in the checkpoint and updated in training only. Without
+            ``sync`` each process has its own, and the checkpoint keeps that of the first.
         sync: recall, numerator and denominator over all processes.
         loss_weight, loss_name, class_weight: as in all losses.
 

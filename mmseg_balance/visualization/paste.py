@@ -1,6 +1,7 @@
 """Shows what RareClassPaste does to the images of a training set."""
 
 import argparse
+import inspect
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -10,9 +11,10 @@ from mmseg.registry import DATASETS
 
 from mmseg_balance.runtime.config_files import read_config, type_name
 from mmseg_balance.statistics import mix_after_loading
+from mmseg_balance.transforms import RareClassPaste
 from mmseg_balance.visualization.style import new_figure, save_figure
 
-PASTE = 'RareClassPaste'
+PASTE = RareClassPaste.__name__
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +57,16 @@ def mixed_dataset(config: dict, options: dict) -> dict:
     Args:
         config: of a data set, with a paste in its pipeline or without.
         options: settings of the paste that override those of the config.
+
+    Raises:
+        ValueError: the paste has no such setting.
     """
+    known = inspect.signature(RareClassPaste).parameters
+    for name in options:
+        if name not in known:
+            raise ValueError(
+                f'--options {name}: {PASTE} has no such setting; it has {", ".join(known)}'
+            )
     steps = config.get('pipeline', [])
     settings = next((step for step in steps if type_name(step) == PASTE), dict(type=PASTE))
     return mix_after_loading(config, [{**settings, **options, 'prob': 1.0}], keep_rest=False)

@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader
 from mmseg_balance.hooks import ClassPerformanceHook
 from mmseg_balance.runtime.fast_resume_train_loop import jump, jump_infinite_sampler
 from mmseg_balance.statistics import ClassStatistics
-from tests.support.index_run import CLASSES, Head, Indices, Recorder
+from tests.support.index_run import CLASSES, Indices, Recorder
 from tests.support.ranks import run_ranks
 from tests.support.references_sampling import infinite_indices
 
@@ -293,11 +293,18 @@ def test_the_hook_says_what_it_lacks(tmp_path):
     )
     with pytest.raises(ValueError, match='ClassPerformanceSampler.*got InfiniteSampler'):
         ClassPerformanceHook().before_train(runner)
-    hook = ClassPerformanceHook()
-    head = Head()
-    head.num_classes = 7
+
+
+@pytest.mark.parametrize('source', ['train', 'val'])
+def test_a_head_of_other_classes_than_the_training_set_is_refused(source):
+    model = Recorder([])
+    model.decode_head.num_classes = 7
+    sampler = SimpleNamespace(statistics=statistics(), report=None, endless=True)
+    runner = SimpleNamespace(
+        model=model, train_loop=None, train_dataloader=SimpleNamespace(sampler=sampler)
+    )
     with pytest.raises(ValueError, match='num_classes=7, but the training set 3 classes'):
-        hook._watch(head, 3)
+        ClassPerformanceHook(source=source).before_train(runner)
 
 
 def test_a_head_that_never_calls_its_pixel_sampler_is_named(tmp_path, monkeypatch):

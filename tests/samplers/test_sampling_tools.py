@@ -110,6 +110,24 @@ def test_options_that_would_do_nothing_are_refused(class_stats, config, tmp_path
         assert f'{option} needs --split' in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    'option',
+    [
+        ('--split', '.5'),
+        ('--again',),
+        ('--workers', '0'),
+        ('--engine', 'ray'),
+        ('--cfg-options', 'a=1'),
+    ],
+    ids=lambda option: option[0],
+)
+def test_what_merge_has_no_use_for_is_refused(class_stats, tmp_path, capsys, option):
+    path = ClassStatistics.from_rows('xy', [[1, 2]]).save(tmp_path / 'a.npz')
+    assert class_stats('--merge', path, '--out', tmp_path / 'b.npz', *option) == 2
+    assert f'error: {" ".join(option[:1])}' in capsys.readouterr().err
+    assert not (tmp_path / 'b.npz').exists()
+
+
 def test_a_config_without_a_training_set_ends_in_a_sentence(class_stats, tmp_path, capsys):
     path = tmp_path / 'loss.py'
     path.write_text("loss_decode = dict(type='LMPLoss')")

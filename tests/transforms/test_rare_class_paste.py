@@ -307,6 +307,10 @@ def test_the_picture(data, tmp_path, monkeypatch, capsys):
     assert mixed.pipeline[0].prob == 1
     with pytest.raises(SystemExit, match='--images must be at least 1, got 0'):
         main(['plot', 'paste', str(config), '--images', '0'])
+    with pytest.raises(
+        SystemExit, match='--options nonsense: RareClassPaste has no such.*max_regions'
+    ):
+        main(['plot', 'paste', str(config), '--options', 'nonsense=3'])
     Config(dict(a=1)).dump(config)
     with pytest.raises(SystemExit, match='has no train_dataloader: give the config of a training'):
         main(['plot', 'paste', str(config)])

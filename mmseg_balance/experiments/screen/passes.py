@@ -76,8 +76,10 @@ class Passes:
             keys = list(zip(content.get('hashes', []), runs, strict=True))
             folders = [(RunFolder(self.work_dir / run), hash_) for hash_, run in keys]
             if all(f.is_finished(h) or f.state.get('trained') == h for f, h in folders):
-                shutil.rmtree(path.parent, ignore_errors=True)  # only scores are left to do
-                continue
+                with file_lock(_lock_path(self.work_dir, path.parent.name), wait=False) as lock:
+                    if lock is not None:  # only scores are left to do, and nobody is at it
+                        shutil.rmtree(path.parent, ignore_errors=True)
+                        continue
             same = {k: content.get(k) for k in self.settings} == self.settings
             if keys and same and all(k in by_hash and k not in used for k in keys):
                 used.update(keys)
@@ -150,6 +152,10 @@ def pass_name(jobs: Sequence[HeadJob]) -> str:
     return hashlib.sha256(''.join(job.hash for job in jobs).encode()).hexdigest()[:12]
 
 
+def _lock_path(work_dir: Path, name: str) -> Path:
+    return work_dir / 'passes' / f'.{name}.lock'
+
+
 def run_pass(
     work_dir: Path,
     settings: dict,
@@ -175,7 +181,7 @@ def run_pass(
     name, notes = pass_name(jobs), []
     folder = work_dir / 'passes' / name
     # A worker that outlives the process that started it holds the lock until it ends.
-    with file_lock(work_dir / 'passes' / f'.{name}.lock', wait, place.check) as lock:
+    with file_lock(_lock_path(work_dir, name), wait, place.check) as lock:
         if lock is None:
             return None
         if all(job.finished for job in jobs):  # another process has done it meanwhile
