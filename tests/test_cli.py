@@ -73,6 +73,15 @@ def test_no_argument_takes_the_place_of_the_verb_s_function(verb, monkeypatch):
     assert not declared & {'run', 'draw', 'measure', 'argv'}
 
 
+def test_an_override_without_a_value_is_refused_in_a_sentence(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(['train', '--cfg-options', 'a=1', 'mine.py'])
+    assert end.value.code == 2
+    assert (
+        """'mine.py' has no "=": give KEY=VALUE, and name the config""" in capsys.readouterr().err
+    )
+
+
 def test_an_unknown_verb_is_refused_with_what_there_is(capsys):
     with pytest.raises(SystemExit) as end:
         main(['trian'])
