@@ -13,6 +13,8 @@ import mmseg_balance
 from mmseg_balance.commands.verbs import Verb, add_verbs
 from mmseg_balance.compat import MissingPackageError
 
+CLOSED = 141  # the shell's exit status after SIGPIPE
+
 VERBS = {
     'train': Verb('mmseg_balance.commands.train', 'train a segmentor'),
     'test': Verb('mmseg_balance.commands.test', 'test a checkpoint'),
@@ -70,4 +72,23 @@ def main(argv: Sequence[str] | None = None) -> int:
         mmseg_balance.register_all()
     except MissingPackageError as error:
         raise SystemExit(f'error: {error}') from None
-    return args.run(args) or 0
+    try:
+        status = args.run(args) or 0
+        sys.stdout.flush()
+    except BrokenPipeError:
+        if not _nobody_reads():
+            raise  # the pipe of a process of its own
+        return CLOSED
+    return status
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of the output has ended, as ``head`` does; what is left then goes nowhere."""
+    try:
+        print(flush=True)
+    except BrokenPipeError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())  # or Python complains when it ends
+        os.close(nowhere)
+        return True
+    return False

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from mmseg_balance import __version__, startup
-from mmseg_balance.cli import VERBS, main
+from mmseg_balance.cli import CLOSED, VERBS, main
 from mmseg_balance.commands.benchmark import TABLES
 from mmseg_balance.commands.plot import PICTURES
 from mmseg_balance.commands.verbs import LazyParser
@@ -47,6 +47,16 @@ VERBS_AND_PICTURES = [
 ]
 
 
+def test_help_says_the_defaults(capsys):
+    with pytest.raises(SystemExit):
+        main(['compare', '--help'])
+    text = ' '.join(capsys.readouterr().out.split())
+    for said in ('; gains are over the first (default: ce wce lmp recall)', 'per run (default: 1)'):
+        assert said in text
+    assert '(default: None)' not in text
+    assert text.count('(default: 3)') == 1
+
+
 @pytest.mark.parametrize('verb', VERBS_AND_PICTURES, ids=' '.join)
 def test_every_option_is_described(verb, capsys):
     with pytest.raises(SystemExit) as end:
@@ -71,6 +81,23 @@ def test_no_argument_takes_the_place_of_the_verb_s_function(verb, monkeypatch):
         main([*verb, '--help'])
     assert declared
     assert not declared & {'run', 'draw', 'measure', 'argv'}
+
+
+def test_an_override_without_a_value_is_refused_in_a_sentence(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(['train', '--cfg-options', 'a=1', 'mine.py'])
+    assert end.value.code == 2
+    assert (
+        """'mine.py' has no "=": give KEY=VALUE, and name the config""" in capsys.readouterr().err
+    )
+
+
+def test_output_that_nobody_reads_any_more_ends_without_a_traceback(monkeypatch):
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, 'w') as output:
+        monkeypatch.setattr(sys, 'stdout', output)
+        assert main(['doctor', '--list']) == CLOSED
 
 
 def test_an_unknown_verb_is_refused_with_what_there_is(capsys):

@@ -171,6 +171,17 @@ def test_the_doctors_fix_of_a_pure_python_config_is_a_whole_config(complete, tmp
     assert Config.fromfile(out).to_dict() == config.to_dict()
 
 
+@pytest.mark.parametrize('option', ['hooks.9.a=1', 'hooks.x.a=1', 'lr.x=1'])
+def test_overrides_that_lead_nowhere_end_in_a_sentence(tmp_path, option):
+    path = tmp_path / 'mine.py'
+    path.write_text('hooks, lr = [dict(a=1)], 0.1')
+    key, value = option.split('=')
+    with pytest.raises(
+        ConfigError, match=rf'^--cfg-options {option}: .*give keys that .*mine\.py has'
+    ):
+        prepare_base(path, {key: value})
+
+
 def test_a_config_that_is_no_python_is_named_with_its_line(tmp_path):
     path = tmp_path / 'broken.py'
     path.write_text('a = 1\nb = dict(\n')

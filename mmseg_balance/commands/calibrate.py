@@ -19,14 +19,13 @@ def run(args: argparse.Namespace) -> None:
 
     from mmseg_balance.recalibration.recalibrate import recalibrate, summary
     from mmseg_balance.runtime.checkpoints import CheckpointError
-    from mmseg_balance.runtime.config_files import read_config
+    from mmseg_balance.runtime.config_files import override, read_config
     from mmseg_balance.runtime.launching import errors_in_one_sentence
 
     try:
         json_name('report', args.report)
         config = read_config(args.config)
-        if args.cfg_options:
-            config.merge_from_dict(args.cfg_options)
+        override(config, args.cfg_options)
         with errors_in_one_sentence():
             report = recalibrate(config, args.checkpoint, args.out, arguments.settings_of(args))
     except (ValueError, OSError, CheckpointError) as error:

@@ -81,11 +81,11 @@ def check(args: argparse.Namespace) -> None:
 
 def read(args: argparse.Namespace) -> tuple:
     """The config and its training set."""
-    from mmseg_balance.runtime.config_files import read_config
+    from mmseg_balance.runtime.config_files import override, read_config
     from mmseg_balance.statistics import build_training_set
 
     config = read_config(args.config)
-    config.merge_from_dict(args.cfg_options or {})
+    override(config, args.cfg_options)
     return config, build_training_set(config)
 
 

@@ -10,6 +10,10 @@ class ConfigOverrides(argparse.Action):
     def __call__(self, parser, namespace, values, option_string=None):
         from mmengine.config import DictAction
 
+        for value in values:
+            if '=' not in value:
+                remedy = 'give KEY=VALUE, and name the config before this option'
+                raise argparse.ArgumentError(self, f'{value!r} has no "=": {remedy}')
         DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
 
 

@@ -12,6 +12,17 @@ class Verb(NamedTuple):
     help: str
 
 
+class HelpWithDefaults(argparse.HelpFormatter):
+    """Says each option's default where its help does not."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        default = action.default
+        if default in (None, argparse.SUPPRESS) or default is False or 'default' in action.help:
+            return action.help
+        values = default if isinstance(default, (list, tuple)) else [default]
+        return f'{action.help} (default: {" ".join(map(str, values))})'
+
+
 class LazyParser(argparse.ArgumentParser):
     """A parser of a sub-command, which gets its arguments from a module at the first use.
 
@@ -22,7 +33,7 @@ class LazyParser(argparse.ArgumentParser):
     """
 
     def __init__(self, *, module: str | None = None, run_as: str = 'run', **options) -> None:
-        super().__init__(**options)
+        super().__init__(formatter_class=HelpWithDefaults, **options)
         self.module = module
         self.run_as = run_as
 

@@ -255,7 +255,7 @@ def read_config(path: str | Path, options: Mapping | None = None) -> Config:
         Exception: whatever MMEngine raises for a config that it cannot read.
     """
     config = config_files.read_config(path, import_custom_modules=False)
-    config.merge_from_dict(dict(options or {}))
+    config_files.override(config, options)
     return config
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from mmseg_balance.experiments.summary import Method
 from mmseg_balance.visualization.gain import gain_figure
 from mmseg_balance.visualization.reliability import reliability_diagram
-from mmseg_balance.visualization.style import COLORS, FAINT, INK, new_figure, plain_axes
+from mmseg_balance.visualization.style import COLORS, FAINT, INK, name_text, new_figure, plain_axes
 from mmseg_balance.visualization.tradeoff import tradeoff_figure
 
 STYLE = {
@@ -47,11 +47,6 @@ def svg(figure: Figure, width: float = 4.5, height: float = 3.4) -> str:
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r'\1', text, count=1)
     text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r'\1', text, count=1)
     return text.replace(INK, 'currentColor').replace(FAINT, 'var(--faint)')
-
-
-def label(name: str) -> str:
-    """A name as matplotlib should show it, not read as mathematics."""
-    return name.replace('$', r'\$')
 
 
 def draw_all(results: dict, methods: Sequence[Method]) -> dict[str, str | list[str]]:
@@ -90,10 +85,7 @@ def _svg_if(figure: Figure | None) -> str | None:
 def draw_tradeoff(methods: Sequence[Method]) -> Figure:
     """Mean recall and mean IoU of every run."""
     return tradeoff_figure(
-        {
-            label(m.name): [(r['scores']['mRecall'], r['scores']['mIoU']) for r in m.runs]
-            for m in methods
-        }
+        {m.name: [(r['scores']['mRecall'], r['scores']['mIoU']) for r in m.runs] for m in methods}
     )
 
 
@@ -105,10 +97,9 @@ def gain_size(results: dict) -> tuple[float, float]:
 def draw_gain(results: dict, first: Method, method: Method) -> Figure:
     """IoU gain of each class over the first method, rarest class first."""
     gains = method.per_class('IoU') - first.per_class('IoU')
-    classes = [label(name) for name in results['classes']]
-    figure = gain_figure(gains, results['pixels'], classes)
+    figure = gain_figure(gains, results['pixels'], results['classes'])
     axes = figure.axes[0]
-    axes.set_title(f'{label(method.name)}: {axes.get_title(loc="left")}', loc='left')
+    axes.set_title(f'{name_text(method.name)}: {axes.get_title(loc="left")}', loc='left')
     return figure
 
 
@@ -118,7 +109,7 @@ def draw_reliability(method: Method, colour: str) -> Figure:
         key: np.sum([r['bins'][key] for r in method.runs], axis=0)
         for key in ('count', 'positive', 'confidence')
     }
-    figure = reliability_diagram({label(method.name): bins}, [colour])
+    figure = reliability_diagram({method.name: bins}, [colour])
     axes = figure.axes[0]
     legend = axes.get_legend()
     axes.set_title(legend.get_texts()[0].get_text())  # above the curve, where it hides nothing
@@ -153,7 +144,7 @@ def draw_curves(
             x,
             y,
             color=colour,
-            label=label(method.name),
+            label=name_text(method.name),
             linewidth=1.6,
             marker='o' if len(y) < 8 else None,
             markersize=4,

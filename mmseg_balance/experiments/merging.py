@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from mmseg_balance.experiments.plan import Ingredient, Run
 from mmseg_balance.experiments.run_folder import RunFolder
-from mmseg_balance.runtime.config_files import read_config, type_name
+from mmseg_balance.runtime.config_files import override, read_config, type_name
 from mmseg_balance.statistics import mix_after_loading
 
 MEASURES = ('ImbalanceMetric', 'CalibrationMetric')
@@ -27,8 +27,7 @@ def prepare_base(
 ) -> Config:
     """Loads the compared config, overrides it, and shortens it to ``iters`` iterations."""
     config = read_config(path)
-    if cfg_options:
-        config.merge_from_dict(cfg_options)
+    override(config, cfg_options)
     config.work_dir = None
     config.load_from = config.get('load_from')
     config.resume = False

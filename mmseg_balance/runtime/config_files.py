@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -53,6 +54,22 @@ def read_config(path: str | Path, import_custom_modules: bool = True) -> Config:
     if not is_pure_python(path):
         return config
     return Config(config.to_dict(), cfg_text=config.text, filename=config.filename)
+
+
+def override(config: Config, options: Mapping[str, Any] | None) -> None:
+    """Change entries of a config as ``--cfg-options`` says.
+
+    Raises:
+        ConfigError: One of them leads nowhere.
+    """
+    try:
+        config.merge_from_dict(dict(options or {}))
+    except (KeyError, TypeError) as error:
+        given = ' '.join(f'{key}={value}' for key, value in options.items())
+        raise ConfigError(
+            f'--cfg-options {given}: {error.args[0]}; give keys that {config.filename} has, as in '
+            'model.decode_head.dropout_ratio=0'
+        ) from error
 
 
 def is_pure_python(path: str | Path) -> bool:

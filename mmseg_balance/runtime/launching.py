@@ -14,7 +14,7 @@ from mmengine.device import get_device
 
 from mmseg_balance.runtime import checkpoints
 from mmseg_balance.runtime.atomic_files import DiskFullError
-from mmseg_balance.runtime.config_files import ConfigError, read_config, type_name
+from mmseg_balance.runtime.config_files import ConfigError, override, read_config, type_name
 from mmseg_balance.runtime.cpu import fit_to_cpu, join_processes_on_cpu
 from mmseg_balance.runtime.input_checks import InputError
 
@@ -30,9 +30,8 @@ def load_config(args: argparse.Namespace) -> Config:
         checkpoints.trust_checkpoints()
     with errors_in_one_sentence():
         cfg = read_config(args.config)
-    cfg.launcher = args.launcher
-    if args.cfg_options:
-        cfg.merge_from_dict(args.cfg_options)
+        cfg.launcher = args.launcher
+        override(cfg, args.cfg_options)
     if args.work_dir:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:

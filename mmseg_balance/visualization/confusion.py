@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mmseg_balance.visualization.metric_files import read_metric_file
-from mmseg_balance.visualization.style import INK, new_figure, save_figure
+from mmseg_balance.visualization.style import INK, name_text, new_figure, save_figure
 
 # More classes than this leave no room for a number in each cell.
 MOST_WITH_NUMBERS = 21
@@ -44,7 +44,7 @@ def confusion_figure(
     matrix = np.asarray(confusion, dtype=float)
     order = np.argsort(-matrix.sum(1), kind='stable')
     matrix = matrix[np.ix_(order, order)]
-    names = [classes[index] for index in order]
+    names = [name_text(classes[index]) for index in order]
     share = matrix / np.maximum(matrix.sum(0 if columns else 1, keepdims=True), 1)
     side = 2.2 + 0.36 * min(len(names), 40)
     figure = new_figure(side + 0.6, side)

@@ -7,7 +7,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from mmseg_balance.statistics import ClassStatistics
-from mmseg_balance.visualization.style import COLORS, INK, new_figure, plain_axes, save_figure
+from mmseg_balance.visualization.style import (
+    COLORS,
+    INK,
+    name_text,
+    new_figure,
+    plain_axes,
+    save_figure,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -46,13 +53,13 @@ def frequency_figure(statistics: Sequence[ClassStatistics]) -> Figure:
         axes.set_ylim(frequency[frequency > 0].min(initial=1) / 2, 1)
         axes.set_xticks(
             np.arange(item.num_classes),
-            [item.class_names[c] for c in order],
+            [name_text(item.class_names[c]) for c in order],
             rotation=45,
             ha='right',
             rotation_mode='anchor',
         )
         axes.set_xlim(-0.6, item.num_classes - 0.4)
         axes.set_ylabel('share of labelled pixels')
-        axes.set_title(f'{item.dataset}: {item.num_images} images')
+        axes.set_title(f'{name_text(item.dataset)}: {item.num_images} images')
         axes.legend(frameon=False, fontsize=8)
     return figure

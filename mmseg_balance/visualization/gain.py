@@ -12,6 +12,7 @@ from mmseg_balance.visualization.style import (
     GAIN,
     INK,
     LOSS,
+    name_text,
     new_figure,
     plain_axes,
     save_figure,
@@ -68,7 +69,7 @@ def gain_figure(
     axes.vlines(places, 0, gains[shown], color=colors, linewidth=2)
     axes.scatter(places, gains[shown], color=colors, s=28, zorder=3)
     if len(shown) <= MOST_WITH_NAMES:
-        labels = [f'{classes[index]}\n{_short(pixels[index])}' for index in shown]
+        labels = [f'{name_text(classes[index])}\n{_short(pixels[index])}' for index in shown]
         axes.set_xticks(places, labels, rotation=90 if len(shown) > 8 else 0)
     else:
         axes.set_xticks([])

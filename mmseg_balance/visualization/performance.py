@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from mmseg_balance.visualization.style import COLORS, new_figure, plain_axes, save_figure
+from mmseg_balance.visualization.style import COLORS, name_text, new_figure, plain_axes, save_figure
 
 KINDS = {
     'iou': 'IoU of the training pixels',
@@ -84,7 +84,7 @@ def performance_figure(reports: dict, classes: Sequence[str] | None = None) -> F
                 steps, values = reports[kind][name]
                 if kind == 'draw_share':
                     values = trailing_mean(values, REPORTS_IN_A_SHARE)
-                axes.plot(steps, values, color=color, label=name, linewidth=1.4)
+                axes.plot(steps, values, color=color, label=name_text(name), linewidth=1.4)
         axes.set_title(title)
         axes.set_xlabel('iteration')
         axes.set_ylim(bottom=0)

@@ -13,6 +13,7 @@ from mmseg_balance.visualization.metric_files import read_metric_file
 from mmseg_balance.visualization.style import (
     COLORS,
     FAINT,
+    name_text,
     new_figure,
     plain_axes,
     run_names,
@@ -65,7 +66,7 @@ def reliability_diagram(runs: Mapping[str, Mapping], colors: Sequence[str] | Non
     _identity(curve)
     for color, (name, bins) in zip(colors or _cycle(len(runs)), runs.items(), strict=True):
         pooled = [np.asarray(bins[key]).sum(0) for key in ('count', 'positive', 'confidence')]
-        label = f'{name}  cal {calibration_score(*pooled):.3f}'
+        label = f'{name_text(name)}  cal {calibration_score(*pooled):.3f}'
         _curve(curve, *pooled, color=color, label=label, gaps=len(runs) == 1)
         edges = np.linspace(0, 1, len(pooled[0]) + 1)
         histogram.stairs(
@@ -103,10 +104,10 @@ def per_class_diagrams(runs: Mapping[str, Mapping], classes: Sequence[str]) -> F
         errors = []
         for color, (name, bins) in zip(_cycle(len(runs)), runs.items(), strict=True):
             own = [np.asarray(bins[key])[index] for key in ('count', 'positive', 'confidence')]
-            _curve(axes, *own, color=color, label=name, gaps=len(runs) == 1, size=3)
+            _curve(axes, *own, color=color, label=name_text(name), gaps=len(runs) == 1, size=3)
             errors.append(f'{float(expected_calibration_error(*own)):.4f}')
         axes.set(xlim=(0, 1), ylim=(0, 1), box_aspect=1, xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
-        plain_axes(axes).set_title(f'{title}\nECE {" / ".join(errors[:3])}', fontsize=8)
+        plain_axes(axes).set_title(f'{name_text(title)}\nECE {" / ".join(errors[:3])}', fontsize=8)
     if len(runs) > 1:
         figure.legend(
             *grid[0, 0].get_legend_handles_labels(),

@@ -10,7 +10,7 @@ from mmseg.registry import DATA_SAMPLERS
 
 from mmseg_balance.runtime.config_files import read_config
 from mmseg_balance.statistics import ClassStatistics, build_training_set, load_statistics
-from mmseg_balance.visualization.style import COLORS, new_figure, plain_axes, save_figure
+from mmseg_balance.visualization.style import COLORS, name_text, new_figure, plain_axes, save_figure
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -141,7 +141,7 @@ def sampling_figure(
     sizes.set_ylabel('share of batches')
     shares.set_xticks(
         np.arange(len(order)),
-        [statistics.class_names[c] for c in order],
+        [name_text(statistics.class_names[c]) for c in order],
         rotation=45,
         ha='right',
         rotation_mode='anchor',

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from mmengine.config import Config, DictAction
 
 from mmseg_balance.functional.schedules import Schedule, build_schedules
-from mmseg_balance.runtime.config_files import read_config, type_name
+from mmseg_balance.runtime.config_files import override, read_config, type_name
 from mmseg_balance.visualization.style import COLORS, new_figure, plain_axes, save_figure
 
 STEPS_OF_FRACTIONS = 1000
@@ -33,8 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Draw the schedules of one config into a file."""
     config = read_config(args.config)
-    if args.cfg_options is not None:
-        config.merge_from_dict(args.cfg_options)
+    override(config, args.cfg_options)
     num_steps, length = length_of(config, args.iterations)
     save_figure(schedule_figure(schedules_of(config, num_steps), num_steps, length), args.out)
 

@@ -34,6 +34,16 @@ def plain_axes(axes: Axes) -> Axes:
     return axes
 
 
+def name_text(name: str) -> str:
+    r"""A name of the user's as matplotlib shall show it: not as mathematics, and in legends too.
+
+    >>> name_text('tree'), name_text('cost $'), name_text('_background_')
+    ('tree', 'cost \\$', '\u200b_background_')
+    """
+    name = str(name).replace('$', r'\$')
+    return f'\u200b{name}' if name.startswith('_') else name  # legends leave out such names
+
+
 def save_figure(figure: Figure, path: str) -> None:
     """Write the figure; its format follows the suffix, PNG where there is none."""
     path = path if Path(path).suffix else f'{path}.png'

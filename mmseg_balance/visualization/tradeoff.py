@@ -12,6 +12,7 @@ from mmseg_balance.visualization.style import (
     FAINT,
     INK,
     MARKERS,
+    name_text,
     new_figure,
     plain_axes,
     run_names,
@@ -67,11 +68,11 @@ def tradeoff_figure(points: Mapping[str, Sequence[tuple[float, float]]]) -> Figu
             edgecolors='white',
             linewidths=0.8,
             marker=MARKERS[index // len(COLORS) % len(MARKERS)],
-            label=name,
+            label=name_text(name),
         )
         if len(points) <= MOST_WITH_NAMES:
             axes.annotate(
-                name,
+                name_text(name),
                 (recall, iou),
                 (6, 5),
                 textcoords='offset points',

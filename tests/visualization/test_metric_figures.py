@@ -13,6 +13,8 @@ from mmengine.registry import init_default_scope
 from mmengine.visualization import Visualizer
 
 from mmseg_balance.cli import main
+from mmseg_balance.experiments.figures import draw_reliability
+from mmseg_balance.experiments.summary import Method
 from mmseg_balance.functional.confusion import confusion_scores
 from mmseg_balance.metrics import CalibrationMetric
 from mmseg_balance.visualization import ReliabilityDiagramHook, reliability
@@ -20,7 +22,7 @@ from mmseg_balance.visualization.confusion import confusion_figure
 from mmseg_balance.visualization.gain import gain_figure
 from mmseg_balance.visualization.performance import read_reports
 from mmseg_balance.visualization.reliability import per_class_diagrams, reliability_diagram
-from mmseg_balance.visualization.style import new_figure, run_names, save_figure
+from mmseg_balance.visualization.style import COLORS, new_figure, run_names, save_figure
 from mmseg_balance.visualization.tradeoff import tradeoff_figure
 
 CLASSES = ['road', 'tree', 'car']
@@ -95,6 +97,32 @@ def test_tradeoff_figure_averages_the_runs_of_a_method():
     large = [one.get_offsets()[0] for one in axes.collections if one.get_sizes()[0] == 55]
     np.testing.assert_allclose(large, [[55, 45], [70, 45]])
     assert {text.get_text() for text in axes.texts} == {'ce', 'lmp'}
+
+
+STRANGE = ['_background_', r'cost $\foo$', 'a < b & "c"']
+
+
+@pytest.mark.parametrize(
+    'draw',
+    [
+        lambda: gain_figure([0.1, 0.2, 0.3], [1, 2, 3], STRANGE),
+        lambda: confusion_figure(np.eye(3), STRANGE),
+        lambda: per_class_diagrams({'_mine': BINS, 'own $x_': BINS}, STRANGE),
+        lambda: tradeoff_figure({name: [(0.5, 0.4)] for name in STRANGE}),
+    ],
+)
+def test_names_are_no_mathematics(draw, tmp_path):
+    save_figure(draw(), str(tmp_path / 'a.png'))
+
+
+def test_names_with_an_underscore_are_in_the_legends():
+    methods = ['_mine', *'abcd']
+    for figure in (
+        tradeoff_figure({name: [(0.5, 0.4)] for name in methods}),
+        per_class_diagrams(dict.fromkeys(methods, BINS), CLASSES),
+    ):
+        assert len(figure.legends[0].get_texts()) == len(methods)
+    assert draw_reliability(Method('_mine', [dict(bins=BINS)]), COLORS[0])
 
 
 def test_names_of_files():

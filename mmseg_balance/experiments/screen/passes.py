@@ -138,7 +138,8 @@ class Passes:
         elif isinstance(outcome, BaseException):
             raise outcome
         ok, notes = outcome
-        self.show(pass_name(jobs), 'end', len(jobs), 0)
+        tried_again = not ok and len(jobs) > 1
+        self.show(pass_name(jobs), 'end', 0 if tried_again else len(jobs), 0)
         for note in notes:
             self.say(note)
         for job in jobs:

@@ -10,6 +10,7 @@ import pytest
 from mmseg_balance.experiments.engines import LocalEngine
 from mmseg_balance.experiments.plan import Ingredient, Run
 from mmseg_balance.experiments.results import write_json
+from mmseg_balance.experiments.screen import passes as module
 from mmseg_balance.experiments.screen.passes import Passes, pass_name
 from mmseg_balance.experiments.screen.plan import HeadRun
 from mmseg_balance.runtime.locks import file_lock
@@ -35,6 +36,32 @@ def test_a_pass_that_another_process_has_is_waited_for_in_words(tmp_path):
     passes.run([job], lambda: None)
     assert said == ['1 head: waiting for the process that is at work on them']
     assert shown == [(pass_name([job]), 'end', 1, 0)]
+
+
+def test_heads_that_are_tried_again_are_counted_once(tmp_path, monkeypatch):
+    jobs = [
+        SimpleNamespace(
+            hash=name,
+            finished=False,
+            group=(),
+            head_run=SimpleNamespace(folder=f'runs/{name}/seed0', name=name),
+            folder=SimpleNamespace(state={}),
+        )
+        for name in ('ce', 'dice')
+    ]
+    monkeypatch.setattr(module, 'run_pass', lambda *_: (False, []))
+    ended = []
+    passes = Passes(
+        tmp_path,
+        None,
+        {},
+        LocalEngine(),
+        16,
+        lambda *what: ended.append(what[2]),
+        lambda text: None,
+    )
+    passes.run(jobs, lambda: None)
+    assert ended == [0, 1, 1]
 
 
 @pytest.mark.parametrize('at_work', [True, False])
