@@ -189,3 +189,17 @@ def test_a_config_that_is_no_python_is_named_with_its_line(tmp_path):
         ConfigError, match=r"broken\.py .*'\(' was never closed, line 2: b = dict\("
     ):
         read_config(path)
+
+
+@pytest.mark.parametrize(
+    ('line', 'message'),
+    [
+        ('from mmseg_balance.hooks import *', r'import \*` is not allowed'),
+        ('with read_base():\n    from .no_such import *', r'no_such\.py not found'),
+    ],
+)
+def test_what_mmengine_refuses_in_a_pure_python_config_is_a_sentence(line, message, tmp_path):
+    path = tmp_path / 'mine.py'
+    path.write_text(f'from mmengine.config import read_base\n{line}\n')
+    with pytest.raises(ConfigError, match=rf'mine\.py .*{message}'):
+        read_config(path)

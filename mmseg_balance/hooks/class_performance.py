@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from mmseg_balance.functional.confusion import confusion_scores
 from mmseg_balance.functional.sampling import add_to_confusion
 from mmseg_balance.hooks.checkpoint_due import checkpoint_due
-from mmseg_balance.runtime.models import final_head
+from mmseg_balance.runtime.models import final_head, head_classes
 
 STATE = 'class_performance'
 
@@ -74,7 +74,7 @@ class ClassPerformanceHook(Hook):
         self.confusion = torch.zeros(size, size, dtype=torch.float64)
         self.recent = torch.zeros(size, size, dtype=torch.int64)
         head = final_head(runner.model)
-        if head.num_classes != size:
+        if head_classes(head) != size:
             raise ValueError(
                 f'the decode head has num_classes={head.num_classes}, but the training set {size} '
                 'classes; make them equal'
@@ -90,6 +90,11 @@ class ClassPerformanceHook(Hook):
         self._restored = None
 
     def _watch(self, head: nn.Module) -> None:
+        if not hasattr(head, 'sampler'):
+            raise ValueError(
+                f'{type(head).__name__} has no pixel sampler to count at: use '
+                "ClassPerformanceHook(source='val')"
+            )
         if not hasattr(head.sampler, 'take'):
             head.sampler = TASK_UTILS.build(
                 dict(

@@ -20,7 +20,8 @@ class SegmentationLoss(nn.Module):
 
     ``supports_low_resolution``: whether ``UpsampledLogits`` will do, because the loss reads the
     logits through the primitives alone (see ``FusedLossHook``). ``is_region``: it leaves the pixel
-    losses to the one that comes after it (see ``PairedLoss``).
+    losses to the one that comes after it (see ``PairedLoss``). ``takes_points``: whether single
+    points will do, because the loss knows no neighbourhood.
 
     Args:
         loss_weight: factor of the loss, read at each call (``LossScheduleHook`` moves it).
@@ -35,6 +36,7 @@ class SegmentationLoss(nn.Module):
 
     supports_low_resolution: bool = False
     is_region: bool = False
+    takes_points: bool = True
 
     def __init__(
         self,
@@ -71,19 +73,19 @@ class SegmentationLoss(nn.Module):
         """The loss as a decode head calls it.
 
         Args:
-            logits: ``(N, C, H, W)``.
-            labels: ``(N, H, W)`` integers in ``[0, C)``, or ``ignore_index``.
-            weight: ``(N, H, W)`` weights of the pixels, as OHEMPixelSampler makes them.
+            logits: ``(N, C, H, W)``, or ``(N, C, P)`` of the points that PointHead samples.
+            labels: ``(N, H, W)`` or ``(N, P)`` integers in ``[0, C)``, or ``ignore_index``.
+            weight: of the shape of labels, weights of the pixels, as OHEMPixelSampler makes them.
             avg_factor: denominator in place of the number of valid pixels.
-            reduction_override: ``'none'`` for ``(N, H, W)``, ``'sum'``, or ``'mean'``.
+            reduction_override: ``'none'`` for the shape of labels, ``'sum'``, or ``'mean'``.
             ignore_index: the label of pixels that do not count.
 
         Returns:
-            A scalar, or ``(N, H, W)``, times ``loss_weight``.
+            A scalar, or of the shape of labels, times ``loss_weight``.
 
         Raises:
             ValueError: a loss of regions and a reduction or ``avg_factor`` that it cannot have; one
-                binary problem per class.
+                binary problem per class; points for a loss that reads the neighbours of a pixel.
         """
         if self.use_sigmoid and logits.shape[1] > 1:
             raise ValueError(
@@ -91,8 +93,21 @@ class SegmentationLoss(nn.Module):
                 f'and {type(self).__name__} is a softmax over them: remove use_sigmoid, or take '
                 "MMSegmentation's loss (one channel is sigmoid here, too)."
             )
+        points = len(logits.shape) == 3
+        if points:  # an image of one column
+            self._refuse_points(logits)
+            logits, labels = logits.unsqueeze(-1), labels.unsqueeze(-1)
+            weight = None if weight is None else weight.unsqueeze(-1)
         value = self.value(logits, labels, ignore_index, weight, avg_factor, reduction_override)
-        return self.loss_weight * value
+        return self.loss_weight * (value.squeeze(-1) if points else value)
+
+    def _refuse_points(self, logits: Tensor) -> None:
+        if not self.takes_points:
+            raise ValueError(
+                f'{type(self).__name__} reads the neighbours of a pixel, and logits '
+                f'{tuple(logits.shape)} are of single points, as PointHead has them: give this '
+                'head another loss.'
+            )
 
     def value(
         self,

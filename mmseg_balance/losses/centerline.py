@@ -41,6 +41,7 @@ class CenterlineDiceLoss(RegionLoss):
         Shit et al. 2021, clDice.
     """
 
+    takes_points = False
     function = staticmethod(centerline_dice_loss)
     options = ('thin_classes', 'iterations', 'over', 'smooth', 'sync')
 

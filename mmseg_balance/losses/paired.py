@@ -50,6 +50,10 @@ class PairedLoss(SegmentationLoss):
     def supports_low_resolution(self) -> bool:
         return all(map(reads_primitives, self.losses))
 
+    @property
+    def takes_points(self) -> bool:
+        return all(getattr(loss, 'takes_points', True) for loss in self.losses)
+
     def value(self, logits, labels, ignore_index, weight, avg_factor, reduction) -> Tensor:
         values = losses_together(
             self.losses,

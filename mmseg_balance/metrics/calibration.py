@@ -89,7 +89,8 @@ class CalibrationMetric(StreamedMetric):
         if told != classes:
             raise ValueError(
                 f'seg_logits tell {told} classes apart and the data set has {classes}: make '
-                'num_classes of the head and the classes of the data set equal.'
+                'num_classes of the head and the classes of the data set equal (one channel tells two '
+                'classes apart, the background first).'
             )
         check_scores(scores, pred)
         # SegDataSample keeps logits of a softmax head but sigmoid values of a one-channel head.

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.config.utils import ConfigParsingError
 
 SUFFIXES = ('.py', '.yml', '.yaml', '.json')  # what MMEngine reads
 PACKAGES = ('mmseg_balance', 'mmseg', 'mmengine', 'mmcv', 'torch')
@@ -28,7 +29,7 @@ def read_config(path: str | Path, import_custom_modules: bool = True) -> Config:
 
     Raises:
         ConfigError: The file or one of its bases is missing, or it is no config, as where config
-            and checkpoint are swapped, or its Python cannot be read.
+            and checkpoint are swapped, or its Python cannot be read or is not what MMEngine takes.
     """
     if not Path(path).is_file():
         raise ConfigError(f'there is no config {path} (looked from {os.getcwd()})')
@@ -50,6 +51,10 @@ def read_config(path: str | Path, import_custom_modules: bool = True) -> Config:
         raise ConfigError(
             f'{path} or a file that it inherits is no Python: {error.msg}, line {error.lineno}: '
             f'{(error.text or "").strip()}'
+        ) from error
+    except ConfigParsingError as error:
+        raise ConfigError(
+            f'{path} or a file that it inherits is no config that MMEngine reads: {error}'
         ) from error
     if not is_pure_python(path):
         return config

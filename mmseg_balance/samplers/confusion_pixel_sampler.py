@@ -6,6 +6,7 @@ from mmseg.structures import BasePixelSampler
 from torch import Tensor
 
 from mmseg_balance.functional.sampling import add_to_confusion
+from mmseg_balance.runtime.models import head_classes
 
 
 @TASK_UTILS.register_module()
@@ -51,7 +52,7 @@ class ConfusionPixelSampler(BasePixelSampler):
         else:
             pred = logits.argmax(dim=1)
         if self.confusion is None:
-            classes = self.context.num_classes
+            classes = head_classes(self.context)
             self.confusion = torch.zeros(classes, classes, dtype=torch.int64, device=pred.device)
         add_to_confusion(self.confusion, pred, labels)
 

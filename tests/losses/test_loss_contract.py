@@ -49,6 +49,25 @@ def test_one_channel_is_two_classes_by_sigmoid(case):
 
 
 @each_loss
+def test_points_without_places_are_an_image_of_one_column(case):
+    """PointHead of MMSegmentation has ``(N, C, P)`` logits: every loss refused them."""
+    logits, labels = batch()
+    points = logits.flatten(2), labels.flatten(1)
+    if case.config['type'] == 'CenterlineDiceLoss':
+        with pytest.raises(ValueError, match=r'neighbours of a pixel, and logits .* PointHead'):
+            case.build()(*points)
+        return
+    value, grad = value_and_gradient(case.build(), *points)
+    assert value.item() == pytest.approx(case.reference(logits, labels), rel=1e-9)
+    assert grad.shape == points[0].shape
+    if case.per_pixel:
+        losses = case.build()(
+            *points, weight=torch.ones(points[1].shape), reduction_override='none'
+        )
+        assert losses.shape == points[1].shape
+
+
+@each_loss
 def test_gradient(case):
     logits, labels = batch(size=(2, 3, 4))
     labels[0, 0, : CLASSES - 1] = torch.arange(CLASSES - 1)  # a batch of few pixels, none constant

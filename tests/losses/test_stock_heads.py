@@ -72,13 +72,11 @@ def shrunk(value, name=''):
 
 
 def heads_of(config):
-    """Configs of all decode and auxiliary heads; PointRend's point head keeps its own loss."""
+    """Configs of all decode and auxiliary heads."""
     found = []
     for key in ('decode_head', 'auxiliary_head'):
         heads = config.get(key) or []
-        found += [
-            h for h in (heads if isinstance(heads, list) else [heads]) if h['type'] != 'PointHead'
-        ]
+        found += heads if isinstance(heads, list) else [heads]
     return found
 
 
@@ -103,8 +101,6 @@ def build(name, loss, **head_options):
     config['test_cfg'] = dict(mode='whole')
     for head in heads_of(config):
         head.update(num_classes=CLASSES, loss_decode=loss, **head_options)
-    if name == 'PointRend':
-        config['decode_head'][-1]['num_classes'] = CLASSES
     return MODELS.build(ConfigDict(config))
 
 
@@ -141,20 +137,12 @@ def test_one_training_step(name, loss):
     assert_trained(model, before, total)
     for config in LOSSES[loss] if isinstance(LOSSES[loss], list) else [LOSSES[loss]]:
         loss_name = MODELS.build(config).loss_name
-        assert sum(key.endswith(loss_name) for key in log) >= len(heads_of_model(model, name))
+        assert sum(key.endswith(loss_name) for key in log) >= len(heads_of_model(model))
 
 
-def heads_of_model(model, name):
-    heads = (
-        model.decode_head
-        if isinstance(model.decode_head, torch.nn.ModuleList)
-        else [model.decode_head]
-    )
-    heads = list(heads)[:1] if name == 'PointRend' else list(heads)
-    if not model.with_auxiliary_head:
-        return heads
-    auxiliary = model.auxiliary_head
-    return heads + (list(auxiliary) if isinstance(auxiliary, torch.nn.ModuleList) else [auxiliary])
+def heads_of_model(model):
+    found = [model.decode_head] + ([model.auxiliary_head] if model.with_auxiliary_head else [])
+    return [h for one in found for h in (one if isinstance(one, torch.nn.ModuleList) else [one])]
 
 
 @pytest.mark.parametrize('case', [c for c in CASES if c.per_pixel], ids=lambda c: c.name)

@@ -313,3 +313,29 @@ def test_a_head_that_never_calls_its_pixel_sampler_is_named(tmp_path, monkeypatc
     )
     with pytest.raises(RuntimeError, match="Head: this head does not call it.*source='val'"):
         train(tmp_path, 'performance', [])
+
+
+def test_a_head_without_a_pixel_sampler_is_named(monkeypatch):
+    """K-Net's IterativeDecodeHead and heads that classify masks: it was an AttributeError."""
+    model = Recorder([])
+    monkeypatch.delattr(type(model.decode_head), 'sampler')
+    sampler = SimpleNamespace(statistics=statistics(), report=None, endless=True)
+    runner = SimpleNamespace(
+        model=model, train_loop=None, train_dataloader=SimpleNamespace(sampler=sampler)
+    )
+    with pytest.raises(ValueError, match="Head has no pixel sampler.*source='val'"):
+        ClassPerformanceHook().before_train(runner)
+    ClassPerformanceHook(source='val').before_train(runner)
+
+
+@pytest.mark.parametrize('source', ['train', 'val'])
+def test_one_channel_by_its_number_of_classes_is_two(source, monkeypatch):
+    """``num_classes=1``, with which MMSegmentation makes one channel, was refused."""
+    model = Recorder([])
+    monkeypatch.setattr(type(model.decode_head), 'num_classes', 1)
+    two = ClassStatistics.from_rows('ab', [[4, 4], [4, 0]])
+    sampler = SimpleNamespace(statistics=two, report=None, endless=True)
+    runner = SimpleNamespace(
+        model=model, train_loop=None, train_dataloader=SimpleNamespace(sampler=sampler)
+    )
+    ClassPerformanceHook(source=source).before_train(runner)

@@ -319,10 +319,12 @@ def test_pixels_are_counted_in_turn():
     assert 0 < watcher.take().sum() < np.sum(expected) / 5
 
 
+@pytest.mark.parametrize('num_classes', [1, 2])
 @pytest.mark.parametrize('ignore_index', [0, 255])
-def test_the_head_s_ignore_index_and_threshold_are_used(ignore_index):
+def test_the_head_s_ignore_index_and_threshold_are_used(ignore_index, num_classes):
+    """Of one channel: MMSegmentation also takes ``num_classes=1`` for it."""
     watcher = ConfusionPixelSampler(
-        head(num_classes=2, ignore_index=ignore_index, threshold=0.3), stride=1
+        head(num_classes=num_classes, ignore_index=ignore_index, threshold=0.3), stride=1
     )
     logits, labels = batch(classes=1)
     labels[labels > 1] = 255
