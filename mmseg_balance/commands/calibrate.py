@@ -18,6 +18,7 @@ def run(args: argparse.Namespace) -> None:
     from mmengine.fileio import dump
 
     from mmseg_balance.recalibration.recalibrate import recalibrate, summary
+    from mmseg_balance.runtime.atomic_files import write_text
     from mmseg_balance.runtime.checkpoints import CheckpointError
     from mmseg_balance.runtime.config_files import override, read_config
     from mmseg_balance.runtime.launching import errors_in_one_sentence
@@ -28,10 +29,10 @@ def run(args: argparse.Namespace) -> None:
         override(config, args.cfg_options)
         with errors_in_one_sentence():
             report = recalibrate(config, args.checkpoint, args.out, arguments.settings_of(args))
+        print(summary(report))
+        if report['written']:
+            print(f'Saved {args.out}')
+        if args.report:
+            write_text(args.report, dump(report, file_format='json'))
     except (ValueError, OSError, CheckpointError) as error:
         raise SystemExit(f'error: {error}') from None
-    print(summary(report))
-    if report['written']:
-        print(f'Saved {args.out}')
-    if args.report:
-        dump(report, args.report)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from mmseg_balance.functional.confusion import ratio
-from mmseg_balance.functional.labels import check_label_range, check_pair
+from mmseg_balance.functional.labels import check_label_range, check_pair, class_indices
 
 
 def boundary_pixels(labels: Tensor, distance: int, ignore_index: int = 255) -> Tensor:
@@ -43,7 +43,7 @@ def boundary_pixels(labels: Tensor, distance: int, ignore_index: int = 255) -> T
     """
     if distance < 1:
         raise ValueError(f'distance={distance} must be at least 1, in pixels.')
-    labels = labels.long()  # -1 is no uint8
+    labels = class_indices(labels)
     valid = labels != ignore_index
     largest = int(labels[valid].max()) + 1 if valid.any() else 0
     # Where the least and the largest class of the window agree there is one class in it.
@@ -89,7 +89,7 @@ def boundary_sums(
         Cheng et al. 2021, Boundary IoU, equation 1.
     """
     check_pair(pred, labels)
-    pred, labels = pred.long(), labels.long()
+    pred, labels = class_indices(pred, 'pred'), class_indices(labels)
     valid = labels != ignore_index
     check_label_range(labels, num_classes, ignore_index, on_gpu=True)
     check_label_range(pred[valid], num_classes, None, 'pred', on_gpu=True)

@@ -9,7 +9,12 @@ from torch import Tensor
 
 from mmseg_balance.functional.arguments import check_class_weight, one_of
 from mmseg_balance.functional.distributed import sum_over_ranks
-from mmseg_balance.functional.labels import check_label_range, check_shapes, label_lookup
+from mmseg_balance.functional.labels import (
+    check_label_range,
+    check_shapes,
+    class_indices,
+    label_lookup,
+)
 from mmseg_balance.functional.logits import full_size_logits
 from mmseg_balance.functional.pools import class_mean, pool_mean, safe_ratio
 
@@ -78,6 +83,7 @@ def centerline_dice_loss(
     one_of('over', over, ('batch', 'image'))
     check_thin_classes(thin_classes, logits.shape[1])
     check_class_weight(class_weight, logits.shape[1])
+    labels = class_indices(labels)
     check_label_range(labels, logits.shape[1], ignore_index)
     valid = (labels != ignore_index).unsqueeze(1)
     factor = valid.to(logits.dtype)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmseg_balance.functional.labels import check_label_range
+from mmseg_balance.functional.labels import check_label_range, class_indices
 from mmseg_balance.functional.logits import as_multiclass, widen
 
 UNIT = 2.0**-24
@@ -82,6 +82,8 @@ def calibration_sums(
         - ignored pixels are left out, whatever their logits;
         - pixels with a nan or infinite logit are left out and counted in ``not_finite`` (a logit
           of minus infinity, a probability of 0, is fine);
+        - a label of probability 0 adds a finite number to ``nll``: 2^20 at most from logits, and 87
+          (708 in float64) from probabilities, minus the logarithm of the least normal number;
         - softmax in float32, or in float64 for float64 logits; sums in float64, and in a chunk's
           bin 0 in the softmax's type; rounded to 2^-24 once per chunk, exact from there on;
         - extra memory: a few chunks of 2^19 elements (2^24 on a GPU), not a tensor of logits' size.
@@ -122,14 +124,14 @@ def calibration_sums(
     for image, *flat in zip(logits.detach().flatten(2), *(m.flatten(1) for m in maps), strict=True):
         pieces = zip(image.split(step, 1), *(m.split(step) for m in flat), strict=True)
         for scores, classes, *pred in pieces:
-            classes = classes.long()  # no -1 in a byte
+            classes = class_indices(classes)
             valid = classes != ignore_index
             if not valid.all():
                 kept = valid.nonzero()[:, 0]  # twice as fast as indexing with the mask
                 scores, classes = scores.index_select(1, kept), classes[kept]
                 pred = [part[kept] for part in pred]
             check_label_range(classes, num_classes, ignore_index, on_gpu=True)
-            pred = [part.long() for part in pred]
+            pred = [class_indices(part, 'prediction') for part in pred]
             total = total + _chunk_sums(scores, num_bins, probabilities, classes, *pred)
     return total
 

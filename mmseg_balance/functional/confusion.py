@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmseg_balance.functional.labels import check_label_range, check_pair
+from mmseg_balance.functional.labels import check_label_range, check_pair, class_indices
 
 
 def confusion_matrix(
@@ -37,10 +37,10 @@ def confusion_matrix(
                 [0, 1]])
     """
     check_pair(pred, labels)
-    labels = labels.flatten().long()  # no -1 in a byte
+    labels, pred = class_indices(labels).flatten(), class_indices(pred, 'pred').flatten()
     valid = labels != ignore_index
     labels = labels[valid]
-    pred = pred.flatten()[valid].long()
+    pred = pred[valid]
     check_label_range(labels, num_classes, ignore_index, on_gpu=True)
     check_label_range(pred, num_classes, None, 'pred', on_gpu=True)
     pairs = torch.bincount(labels * num_classes + pred, minlength=num_classes**2)

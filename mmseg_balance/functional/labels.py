@@ -70,6 +70,31 @@ def sum_by_label(
     return sums[:, 1 : num_classes + 1].masked_fill(bad, torch.nan).to(dtype)
 
 
+def class_indices(labels: Tensor, name: str = 'labels') -> Tensor:
+    """The labels as int64: in a byte, -1 and 300 would be compared as 255 and 44.
+
+    Args:
+        labels: any shape, integers or bool.
+        name: what to call them.
+
+    Raises:
+        TypeError: floating-point labels, which would lose what is behind the point.
+
+    Example:
+        >>> class_indices(torch.tensor([0, 255], dtype=torch.uint8))
+        tensor([  0, 255])
+        >>> class_indices(torch.tensor([0.0039]))
+        Traceback (most recent call last):
+        TypeError: labels are torch.float32; they must be integers: ...
+    """
+    if labels.is_floating_point():
+        raise TypeError(
+            f'{name} are {labels.dtype}; they must be integers: give the index of each '
+            "pixel's class (a mask read as an image in [0, 1] was divided by 255)."
+        )
+    return labels.long()
+
+
 def valid_and_index(labels: Tensor, ignore_index: int = 255) -> tuple[Tensor, Tensor]:
     """Where a label counts, and the labels with 0 elsewhere: to index a class with.
 
@@ -147,7 +172,7 @@ def count_valid(labels: Tensor, ignore_index: int = 255) -> int | Tensor:
         2
     """
     if not _numpy_takes(labels):
-        return (labels != ignore_index).sum()
+        return (labels.long() != ignore_index).sum()
     return int(np.count_nonzero(labels.numpy() != ignore_index))
 
 
@@ -163,6 +188,7 @@ def out_of_range(labels: Tensor, num_classes: int, ignore_index: int = 255) -> T
         >>> out_of_range(torch.tensor([0, 18, 19, -1, 255]), num_classes=19)
         tensor([False, False,  True,  True, False])
     """
+    labels = labels.long()
     return (labels != ignore_index) & ((labels < 0) | (labels >= num_classes))
 
 
@@ -241,14 +267,16 @@ def _slots(labels: Tensor, num_classes: int, ignore_index: int) -> tuple[Tensor,
     Class c looks at slot c + 1; the first and the last slot are for labels that are none. A table
     that reaches to the ignored label spares the passes that would move it.
     """
+    labels = labels.long()
     if 0 <= ignore_index <= MAX_TABLE:
         top = max(num_classes, ignore_index + 1)
-        return (labels.long() + 1).clamp_(0, top + 1), top + 2, ignore_index + 1
-    index = (labels.long() + 1).clamp_(0, num_classes + 1)
+        return (labels + 1).clamp_(0, top + 1), top + 2, ignore_index + 1
+    index = (labels + 1).clamp_(0, num_classes + 1)
     index = torch.where(labels == ignore_index, num_classes + 2, index)
     return index, num_classes + 3, num_classes + 2
 
 
 def _numpy_takes(labels: Tensor) -> bool:
     """Whether NumPy may work on them: it compares integers faster than torch."""
-    return labels.device.type == 'cpu' and not is_compiling()
+    in_torch = is_compiling() or torch._C._are_functorch_transforms_active()  # of torch.func
+    return labels.device.type == 'cpu' and not in_torch

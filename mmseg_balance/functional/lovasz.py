@@ -10,7 +10,12 @@ from torch import Tensor
 from mmseg_balance.functional.arguments import check_class_weight, one_of
 from mmseg_balance.functional.backend import is_compiling
 from mmseg_balance.functional.first_order import first_order
-from mmseg_balance.functional.labels import check_label_range, check_shapes, out_of_range
+from mmseg_balance.functional.labels import (
+    check_label_range,
+    check_shapes,
+    class_indices,
+    out_of_range,
+)
 from mmseg_balance.functional.logits import as_multiclass, refuse_low_resolution, wide_dtype, widen
 
 CHUNK = 1 << 25  # errors sorted at once: bounds the memory of the sort, which needs 16 bytes each
@@ -81,6 +86,7 @@ def lovasz_softmax_loss(
     refuse_low_resolution(logits, 'lovasz_softmax_loss')
     check_shapes(logits, labels)
     check_class_weight(class_weight, logits.shape[1])
+    labels = class_indices(labels)
     check_label_range(labels, logits.shape[1], ignore_index)
     if not logits.numel():
         return widen(logits).sum()
@@ -119,7 +125,7 @@ class _LovaszSoftmax(torch.autograd.Function):
 
 def _class_shares(labels, valid, groups, num_classes, classes, class_weight, dtype) -> Tensor:
     """``(groups, C)``: the factor of each class's loss in the mean over classes and groups."""
-    bins = torch.where(valid, labels, num_classes).long().reshape(groups, -1)
+    bins = torch.where(valid, labels, num_classes).reshape(groups, -1)
     counts = torch.zeros(groups, num_classes + 1, dtype=torch.int32, device=labels.device)
     counts.scatter_add_(1, bins, torch.ones_like(bins, dtype=torch.int32))
     counts = counts[:, :num_classes]

@@ -274,5 +274,6 @@ def _micro_ratio(
 ) -> Tensor:
     if class_weight is not None:
         check_class_weight(class_weight, numerator.shape[1])
+        class_weight = class_weight.to(numerator.dtype)
         numerator, denominator = numerator * class_weight, denominator * class_weight
     return safe_ratio(numerator.sum(1), denominator.sum(1), smooth, eps)

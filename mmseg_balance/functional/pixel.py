@@ -117,6 +117,8 @@ def weighted_cross_entropy_loss(
     """
     check_class_weight(class_weight, max(logits.shape[1], 2))
     losses = pixel_nll(logits, labels, ignore_index)
+    if class_weight is not None:
+        class_weight = class_weight.to(losses.dtype)
     if label_smoothing:
         smooth = _uniform_nll(losses, logits, labels, ignore_index, class_weight)
     if class_weight is not None:
@@ -157,6 +159,9 @@ def softmax_focal_loss(
 def focal_modulation(nll: Tensor, gamma: float) -> Tensor:
     r"""``(1 - exp(-nll))**gamma * nll``, with a finite gradient for every ``gamma`` >= 0.
 
+    Convention:
+        - dtype: computed in float32, in float64 for float64 values.
+
     Args:
         nll: any shape, not negative.
         gamma: exponent.
@@ -165,7 +170,7 @@ def focal_modulation(nll: Tensor, gamma: float) -> Tensor:
         >>> focal_modulation(torch.tensor([0., 0.6931472]), gamma=1.)
         tensor([0.0000, 0.3466])
     """
-    return nll if gamma == 0 else _FocalModulation.apply(nll, gamma)
+    return nll if gamma == 0 else _FocalModulation.apply(widen(nll), gamma)
 
 
 class _FocalModulation(Function):

@@ -44,6 +44,8 @@ def class_mean(losses: Tensor, target: Tensor, class_weight: Tensor | None, clas
     """Weighted mean over classes, ``(G, C)`` to ``(G,)``."""
     check_class_weight(class_weight, losses.shape[1])
     present = target > 0
+    if class_weight is not None:
+        class_weight = class_weight.to(losses.dtype)
     shares = present if class_weight is None else present * class_weight
     total = (losses * shares).sum(1)
     if classes == 'present':

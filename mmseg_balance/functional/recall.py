@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from mmseg_balance.functional.distributed import sum_over_ranks
-from mmseg_balance.functional.labels import label_lookup, sum_by_label
+from mmseg_balance.functional.labels import class_indices, label_lookup, sum_by_label
 from mmseg_balance.functional.primitives import pixel_nll
 
 
@@ -48,6 +48,7 @@ def recall_loss(
     Reference:
         Tian et al., Recall Loss, eq. 5.
     """
+    labels = class_indices(labels)
     nll, hits = pixel_nll(logits, labels, ignore_index, return_hits=True)
     num_classes = max(logits.shape[1], 2)
     true_positive, total = (

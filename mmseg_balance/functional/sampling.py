@@ -18,7 +18,7 @@ def performance_probabilities(iou: np.ndarray, available: np.ndarray) -> np.ndar
 
     Args:
         iou: (C,) in [0, 1] or nan.
-        available: (C,) bool, whether some image has the class.
+        available: (C,) bool, whether some image has the class, or how many have it.
 
     >>> performance_probabilities(np.array([.9, .5, np.nan, .2]), np.array([1, 1, 0, 1], bool))
     array([0.07142857, 0.35714286, 0.        , 0.57142857])
@@ -26,7 +26,7 @@ def performance_probabilities(iou: np.ndarray, available: np.ndarray) -> np.ndar
     Reference: Rota Bulo et al., *Loss max-pooling for semantic image segmentation*, CVPR 2017,
     section 4, "complementary sampling strategy".
     """
-    iou = np.asarray(iou, dtype=np.float64)
+    iou, available = np.asarray(iou, dtype=np.float64), np.asarray(available, dtype=bool)
     measured = ~np.isnan(iou) & available
     typical = iou[measured].mean() if measured.any() else 0.0
     need = np.where(available, 1 - np.where(measured, iou, typical), 0.0)

@@ -63,7 +63,7 @@ def softmax_seesaw_loss(
     logits = full_size_logits(logits, 'softmax_seesaw_loss')
     check_shapes(logits, labels)
     check_label_range(labels, logits.shape[1], ignore_index)
-    size = pixels.clamp(min=1).log()
+    size = pixels.clamp(min=1).to(logits.dtype).log()
     size = (p * (size - size.max())).to(logits.dtype)
     return pixel_nll(_Seesawed.apply(logits, labels, size, ignore_index, q), labels, ignore_index)
 

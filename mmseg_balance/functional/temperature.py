@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from mmseg_balance.functional.confidence_bins import CHUNK_ELEMENTS
-from mmseg_balance.functional.labels import check_label_range, check_shapes
+from mmseg_balance.functional.labels import check_label_range, check_shapes, class_indices
 from mmseg_balance.functional.logits import as_multiclass, widen
 
 # Temperatures tried per pass over the data: the bracket shrinks by this number less one.
@@ -55,13 +55,13 @@ def temperature_nll(
         array([[0.1269, 0.3133], [0.2384, 0.2689], [1. , 1. ]])
     """
     check_shapes(logits, labels)
-    logits = widen(as_multiclass(logits))
+    logits = widen(as_multiclass(logits)).detach()
     num_classes = logits.shape[1]
     step = max(CHUNK_ELEMENTS.get(logits.device.type, CHUNK_ELEMENTS['cuda']) // num_classes, 1)
     sums = np.zeros((3, len(temperatures)))
     for image, label in zip(logits.flatten(2), labels.flatten(1), strict=True):
         for scores, classes in zip(image.split(step, 1), label.split(step), strict=True):
-            classes = classes.long()  # no -1 in a byte
+            classes = class_indices(classes)
             valid = classes != ignore_index
             scores, classes = scores[:, valid], classes[valid]
             check_label_range(classes, num_classes, ignore_index, on_gpu=True)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from mmseg_balance.functional.labels import check_label_range
+from mmseg_balance.functional.labels import check_label_range, class_indices
 
 # Pulls every scale to 1 and every bias to 0: the fit is unique, and that of an absent class finite.
 RIDGE = 1e-3
@@ -192,13 +192,14 @@ def _checked(
         )
     if free is not None and len(free) != logits.shape[1]:
         raise ValueError(f'free has {len(free)} values and the logits {logits.shape[1]} classes.')
+    labels = class_indices(labels)
     check_label_range(labels, logits.shape[1], None, on_gpu=True)
     logits = logits.detach().double()
     bad = int((~logits.isfinite()).any(1).sum())
     if bad:
         raise ValueError(f'{bad} pixels have nan or infinite logits: has the training diverged?')
     mask = logits.new_ones(logits.shape[1]) if free is None else logits.new_tensor(list(free))
-    return logits, labels.long(), mask
+    return logits, labels, mask
 
 
 def _hits(probs: Tensor, labels: Tensor) -> Tensor:

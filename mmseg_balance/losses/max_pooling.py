@@ -3,6 +3,7 @@
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from mmseg_balance.functional.labels import valid_and_index
 from mmseg_balance.functional.max_pooling import check_max_pooling_arguments, max_pool_weights
 from mmseg_balance.functional.pixel import reduce_pixel_losses
 from mmseg_balance.losses.base import SegmentationLoss
@@ -76,7 +77,7 @@ class LMPLoss(SegmentationLoss):
                 f'pixel_loss {type(self.pixel_loss).__name__} has no value per pixel; '
                 'pool WeightedCrossEntropyLoss, SoftmaxFocalLoss or their like.'
             )
-        valid = labels != ignore_index
+        valid, _ = valid_and_index(labels, ignore_index)
         weights = max_pool_weights(losses, valid, self.p, self.ratio, self.pool)
         if avg_factor is None and reduction in (None, 'mean'):
             return (losses * weights).sum()  # the pooled loss itself

@@ -1,16 +1,26 @@
 """Arguments that no loss understands are named, never taken for something else."""
 
+from functools import partial
+
+import numpy as np
 import pytest
 import torch
 
 from mmseg_balance.functional import (
+    boundary_sums,
+    calibration_sums,
     centerline_dice_loss,
+    confusion_matrix,
+    focal_modulation,
     generalized_dice_loss,
+    lovasz_softmax_loss,
     overlap_sums,
+    recall_loss,
     region_size_loss,
     soft_dice_loss,
     soft_iou_loss,
     soft_tversky_loss,
+    temperature_nll,
     weighted_cross_entropy_loss,
 )
 from mmseg_balance.losses import SoftDiceLoss, SoftIoULoss
@@ -74,6 +84,29 @@ def test_class_weights_in_a_list_are_refused_in_a_sentence(loss):
         loss(LOGITS, LABELS, class_weight=[1.0, 2.0, 3.0])
 
 
+@pytest.mark.parametrize(
+    'loss',
+    [
+        soft_dice_loss,
+        partial(soft_dice_loss, average='micro'),
+        generalized_dice_loss,
+        region_size_loss,
+        lovasz_softmax_loss,
+        centerline,
+        weighted_cross_entropy_loss,
+        partial(weighted_cross_entropy_loss, label_smoothing=0.1),
+    ],
+)
+@pytest.mark.parametrize('logits', [torch.float32, torch.float64])
+@pytest.mark.parametrize('weights', [torch.float32, torch.float64, torch.int64])
+def test_the_dtype_of_class_weights_is_not_that_of_the_loss(loss, logits, weights):
+    """The rules for class weights return float64, and the loss was float64, too."""
+    value = loss(LOGITS.to(logits), LABELS, class_weight=torch.tensor([3, 7, 11]).to(weights))
+    expected = loss(LOGITS.to(logits), LABELS, class_weight=torch.tensor([3, 7, 11]).to(logits))
+    assert value.dtype == logits
+    assert torch.equal(value, expected)
+
+
 @pytest.mark.parametrize('power', [0, -1, float('nan')])
 def test_power_0_counted_ignored_pixels(power):
     """0 ** 0 is 1, so that the ignored pixels' probabilities of 0 were in the predicted size."""
@@ -84,3 +117,34 @@ def test_power_0_counted_ignored_pixels(power):
     ):
         with pytest.raises(ValueError, match='^power=.* must be above 0'):
             call()
+
+
+@pytest.mark.parametrize(
+    'call',
+    [
+        weighted_cross_entropy_loss,
+        soft_dice_loss,
+        lovasz_softmax_loss,
+        recall_loss,
+        centerline,
+        calibration_sums,
+        lambda logits, labels: temperature_nll(logits, labels, np.ones(1)),
+        lambda logits, labels: confusion_matrix(logits.argmax(1), labels, 3),
+        lambda logits, labels: boundary_sums(logits[0].argmax(0), labels[0], 3),
+    ],
+)
+def test_a_mask_read_as_floats_was_all_class_0(call):
+    """1 / 255 was cut off to 0, so that nothing but background was to be found."""
+    with pytest.raises(TypeError, match='^labels are torch.float32; they must be integers'):
+        call(LOGITS, LABELS / 255)
+
+
+def test_probabilities_for_predictions_were_all_class_0():
+    with pytest.raises(TypeError, match='^pred are torch.float32; they must be integers'):
+        confusion_matrix(LOGITS.softmax(1)[:, 1], LABELS, 3)
+
+
+def test_focal_modulation_of_half_precision():
+    nll = torch.tensor([0.0, 0.5, 3.0])
+    expected = focal_modulation(nll, 2.0)
+    torch.testing.assert_close(focal_modulation(nll.half(), 2.0), expected, rtol=1e-3, atol=0)

@@ -80,6 +80,13 @@ def test_bound_on_the_classes_of_a_batch(batch_size, bound):
     assert most_classes_possible(indptr, np.bincount(indices, minlength=8), batch_size) == bound
 
 
+def test_numbers_of_images_were_taken_for_indices_of_classes():
+    iou, images = np.array([0.9, 0.5, np.nan, 0.2]), np.array([4, 5, 2, 1])
+    expected = performance_probabilities(iou, images > 0)
+    np.testing.assert_array_equal(performance_probabilities(iou, images), expected)
+    np.testing.assert_array_equal(performance_probabilities(iou, images.tolist()), expected)
+
+
 def test_performance_probabilities_edges():
     available = np.array([True, True, True])
     np.testing.assert_allclose(

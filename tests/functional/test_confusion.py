@@ -25,7 +25,7 @@ def test_counts(dtype):
 
 def test_another_ignore_index_and_no_valid_pixel():
     labels = torch.full((3, 3), 11)
-    assert confusion_matrix(torch.zeros(3, 3), labels, 11, ignore_index=11).sum() == 0
+    assert confusion_matrix(torch.zeros_like(labels), labels, 11, ignore_index=11).sum() == 0
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_labels_of_one_byte_with_an_ignored_label_that_they_cannot_hold():
     """255 was taken for -1, which is 255 in a byte."""
     labels = torch.tensor([0, 255], dtype=torch.uint8)
     with pytest.raises(ValueError, match='labels: label 255'):
-        confusion_matrix(torch.zeros(2), labels, 2, ignore_index=-1)
+        confusion_matrix(torch.zeros_like(labels), labels, 2, ignore_index=-1)
 
 
 def test_scores_by_hand():

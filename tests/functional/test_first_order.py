@@ -6,6 +6,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mmseg_balance.functional import (
     UpsampledLogits,
+    centerline_dice_loss,
     lovasz_softmax_loss,
     overlap_sums,
     pixel_nll,
@@ -57,3 +58,17 @@ def test_backward_where_gradients_are_enabled(loss, logits):
     with torch.enable_grad():
         loss(logits).backward()
     assert logits.grad.isfinite().all()
+
+
+@each_loss
+def test_torch_func_ended_in_an_error_of_numpy(loss, logits):
+    with pytest.raises(RuntimeError, match='must override the setup_context'):
+        torch.func.grad(loss)(logits.detach())
+
+
+def test_a_loss_of_torch_functions_alone_takes_torch_func(logits):
+    def loss(z):
+        return centerline_dice_loss(z, LABELS, [1])
+
+    (expected,) = torch.autograd.grad(loss(logits), logits)
+    torch.testing.assert_close(torch.func.grad(loss)(logits.detach()), expected)

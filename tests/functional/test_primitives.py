@@ -5,9 +5,11 @@ import torch
 import torch.nn.functional as F
 from torch.autograd import gradcheck
 
-from mmseg_balance.functional.labels import label_lookup, sum_by_label
+from mmseg_balance.functional import centerline_dice_loss, lovasz_softmax_loss, recall_loss
+from mmseg_balance.functional.labels import label_lookup, out_of_range, sum_by_label
 from mmseg_balance.functional.logits import as_multiclass
 from mmseg_balance.functional.primitives import overlap_sums, pixel_nll
+from mmseg_balance.losses import LMPLoss
 from tests.support.losses import batch
 
 ODD = (2, 41, 401)
@@ -165,6 +167,28 @@ def test_label_lookup_takes_a_table_of_integers():
     assert label_lookup(torch.tensor([3, 7]), torch.tensor([1, 255, 0])).tolist() == [7.0, 0.0, 3.0]
 
 
+def test_minus_1_is_no_label_in_a_byte():
+    """torch compares a byte with -1 as if that were 255."""
+    labels = torch.tensor([[0, 255]], dtype=torch.uint8)
+    assert label_lookup(torch.tensor([3.0, 7.0]), labels, -1).isnan().tolist() == [[False, True]]
+    assert out_of_range(labels, 2, -1).tolist() == [[False, True]]
+
+
+@pytest.mark.parametrize('loss', ['recall', 'lovasz', 'centerline', 'max pooling'])
+def test_an_ignored_label_beyond_a_byte_hid_a_class(loss):
+    """torch compares a byte with 300 as if that were 44."""
+    call = {
+        'recall': lambda z, y: recall_loss(z, y, ignore_index=300)[0],
+        'lovasz': lambda z, y: lovasz_softmax_loss(z, y, ignore_index=300),
+        'centerline': lambda z, y: centerline_dice_loss(z, y, [44], ignore_index=300),
+        'max pooling': lambda z, y: LMPLoss()(z, y, ignore_index=300),
+    }[loss]
+    logits = torch.randn(1, 46, 4, 5, generator=torch.Generator().manual_seed(0))
+    labels = torch.full((1, 4, 5), 44)
+    labels[0, 2] = 45
+    torch.testing.assert_close(call(logits, labels.byte()), call(logits, labels))
+
+
 @pytest.mark.parametrize('primitive', [pixel_nll, overlap_sums])
 def test_shapes_that_do_not_match(primitive):
     with pytest.raises(ValueError, match=r'logits \(1, 3, 4, 4\) and labels \(1, 4, 5\) do not'):
@@ -184,3 +208,14 @@ def test_pixel_weight_of_another_shape():
 def test_label_out_of_range(value):
     with pytest.raises(ValueError, match=f'labels: label {value} .* 0 to 2'):
         pixel_nll(torch.zeros(1, 3, 1, 1), torch.full((1, 1, 1), value))
+
+
+@pytest.mark.parametrize('shape', [(0, 3, 4, 5), (2, 3, 0, 5), (2, 3, 4, 0)])
+def test_no_pixel_at_all(shape):
+    """A width of 0 was divided by."""
+    logits = torch.zeros(shape, requires_grad=True)
+    labels = torch.zeros(shape[0], *shape[2:], dtype=torch.long)
+    sums = torch.stack(overlap_sums(logits, labels))
+    (pixel_nll(logits, labels).sum() + sums.sum()).backward()
+    assert sums.tolist() == [[0.0] * 3] * 3
+    assert logits.grad.shape == shape

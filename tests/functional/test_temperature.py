@@ -1,5 +1,7 @@
 """The temperature fit: derivative, minimum, bounds, and one answer for streamed or whole data."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -109,3 +111,12 @@ def test_labels_of_one_byte_with_an_ignored_label_that_they_cannot_hold():
     labels = torch.tensor([[[0, 255]]], dtype=torch.uint8)
     with pytest.raises(ValueError, match='labels: label 255'):
         temperature_nll(torch.zeros(1, 2, 1, 2), labels, np.ones(1), ignore_index=-1)
+
+
+def test_logits_with_a_graph_are_read_without_it():
+    logits, labels = torch.randn(1, 3, 4, 5), torch.randint(3, (1, 4, 5))
+    expected = temperature_nll(logits, labels, np.ones(1))
+    with warnings.catch_warnings():
+        warnings.simplefilter('error')
+        got = temperature_nll(logits.requires_grad_(), labels, np.ones(1))
+    np.testing.assert_array_equal(got, expected)

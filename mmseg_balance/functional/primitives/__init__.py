@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmseg_balance.functional.arguments import positive
 from mmseg_balance.functional.backend import is_compiling, uses_triton
-from mmseg_balance.functional.labels import check_label_range, check_shapes
+from mmseg_balance.functional.labels import check_label_range, check_shapes, class_indices
 from mmseg_balance.functional.logits import PairedLogits, UpsampledLogits, as_multiclass, wide_dtype
 from mmseg_balance.functional.primitives import dense, tiled, upsampled
 
@@ -193,7 +193,7 @@ def code_for(logits: Tensor, align_corners: bool | None) -> ModuleType:
     elif is_compiling() or logits.device.type != 'cpu' or logits.dtype != wide_dtype(logits):
         return dense
     else:
-        return tiled
+        return tiled if logits.numel() else dense
 
 
 def _checked(
@@ -201,7 +201,7 @@ def _checked(
 ) -> tuple[Tensor, Tensor, bool | None]:
     """Logits and labels as the code below takes them, and how to interpolate the logits, if at all."""
     check_shapes(logits, labels)
-    logits, labels = as_multiclass(logits), labels.long()
+    logits, labels = as_multiclass(logits), class_indices(labels)
     check_label_range(labels, logits.shape[1], ignore_index)
     if not isinstance(logits, UpsampledLogits):
         return logits, labels, None
