@@ -34,6 +34,7 @@ from mmseg_balance.recalibration.folding import (
     predicted_logits,
 )
 from mmseg_balance.recalibration.logit_map import LogitMap, prior_bias
+from mmseg_balance.recalibration import recalibrate as recalibrate_module
 from mmseg_balance.recalibration.recalibrate import _save, recalibrate, summary
 from mmseg_balance.recalibration.settings import Settings, check_settings
 from mmseg_balance.statistics import ClassStatistics
@@ -460,3 +461,23 @@ def test_a_missing_config_is_told_in_a_sentence():
     args = parser.parse_args(['nowhere.py', 'nowhere.pth', '--out', 'new.pth'])
     with pytest.raises(SystemExit, match='error: .*nowhere.py'):
         calibrate.run(args)
+
+
+@pytest.mark.parametrize('folder', ['new', 'file'])
+def test_a_report_is_written_whole_or_its_folder_is_named(folder, tmp_path, monkeypatch, capsys):
+    """A folder that cannot be written to was a traceback, after the whole work."""
+    monkeypatch.setattr(recalibrate_module, 'recalibrate', lambda *_: dict(written=True))
+    monkeypatch.setattr(recalibrate_module, 'summary', lambda report: 'better')
+    (tmp_path / 'file').touch()
+    (tmp_path / 'config.py').write_text('a = 1')
+    out = tmp_path / folder / 'report.json'
+    parser = argparse.ArgumentParser()
+    calibrate.add_arguments(parser)
+    args = [str(tmp_path / 'config.py'), 'old.pth', '--out=new.pth', f'--report={out}']
+    if folder == 'file':
+        with pytest.raises(SystemExit, match="error: .*file'"):
+            calibrate.run(parser.parse_args(args))
+    else:
+        calibrate.run(parser.parse_args(args))
+        assert json.loads(out.read_text()) == dict(written=True)
+    assert 'Saved new.pth' in capsys.readouterr().out
