@@ -52,6 +52,18 @@ def positive(name: str, value: float) -> float:
     return value
 
 
+def below_one(name: str, value: float) -> float:
+    """The value if it is in [0, 1), else a ValueError that names the argument.
+
+    Example:
+        >>> below_one('momentum', 0.9)
+        0.9
+    """
+    if not 0 <= value < 1:
+        raise ValueError(f'{name}={value!r} must be in [0, 1).')
+    return value
+
+
 def check_class_weight(class_weight: Tensor | None, num_classes: int) -> None:
     """Raise ValueError unless there is a weight for each class: a single one would broadcast.
 

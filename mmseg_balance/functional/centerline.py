@@ -67,7 +67,7 @@ def centerline_dice_loss(
 
     Raises:
         ValueError: a class that the head does not have, an unknown ``over``, class weights of another
-            length.
+            length, ``iterations`` below 1.
 
     Example:
         >>> labels = torch.tensor([[[0, 0, 0], [1, 1, 1], [0, 0, 0]]])
@@ -82,6 +82,7 @@ def centerline_dice_loss(
     check_shapes(logits, labels)
     one_of('over', over, ('batch', 'image'))
     check_thin_classes(thin_classes, logits.shape[1])
+    check_iterations(iterations)
     check_class_weight(class_weight, logits.shape[1])
     labels = class_indices(labels)
     check_label_range(labels, logits.shape[1], ignore_index)
@@ -197,3 +198,18 @@ def _dilate(values: Tensor, valid: Tensor | None) -> Tensor:
     """The largest value of a pixel and its eight neighbours."""
     holes = values if valid is None else torch.where(valid, values, 0)
     return F.max_pool2d(holes, 3, 1, 1)
+
+
+def check_iterations(iterations: int) -> int:
+    """The number if it is at least 1, else a ValueError: without an erosion there is no skeleton.
+
+    Example:
+        >>> check_iterations(5)
+        5
+    """
+    if not iterations >= 1:
+        raise ValueError(
+            f'iterations={iterations} must be at least 1: half the width of the thin '
+            'structures in pixels, 5 is common.'
+        )
+    return iterations

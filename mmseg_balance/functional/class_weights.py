@@ -5,7 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
-from mmseg_balance.functional.arguments import one_of
+from mmseg_balance.functional.arguments import below_one, one_of
 
 
 class ClassCounts(Protocol):
@@ -83,8 +83,7 @@ def effective_number(counts: ClassCounts, beta: float = 0.999, unit: str = 'imag
         >>> effective_number(SimpleNamespace(images=np.array([1, 2])), beta=0.5)
         array([1.2, 0.8])
     """
-    if not 0 <= beta < 1:
-        raise ValueError(f'beta={beta} must be in [0, 1).')
+    below_one('beta', beta)
     one_of('unit', unit, ('images', 'pixels'))
     samples = np.asarray(getattr(counts, unit), dtype=np.float64)
     effective = -np.expm1(samples * np.log(beta)) if beta else (samples > 0).astype(np.float64)

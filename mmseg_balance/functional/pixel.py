@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from mmseg_balance.functional.arguments import check_class_weight, one_of
+from mmseg_balance.functional.arguments import below_one, check_class_weight, not_negative, one_of
 from mmseg_balance.functional.distributed import sum_over_ranks
 from mmseg_balance.functional.first_order import first_order
 from mmseg_balance.functional.labels import check_shapes, count_valid, label_lookup, valid_and_class
@@ -115,6 +115,7 @@ def weighted_cross_entropy_loss(
         ...                             class_weight=torch.tensor([3., 1.]))
         tensor([[[0.3808, 0.0000]]])
     """
+    below_one('label_smoothing', label_smoothing)
     check_class_weight(class_weight, max(logits.shape[1], 2))
     losses = pixel_nll(logits, labels, ignore_index)
     if class_weight is not None:
@@ -170,6 +171,7 @@ def focal_modulation(nll: Tensor, gamma: float) -> Tensor:
         >>> focal_modulation(torch.tensor([0., 0.6931472]), gamma=1.)
         tensor([0.0000, 0.3466])
     """
+    not_negative('gamma', gamma)
     return nll if gamma == 0 else _FocalModulation.apply(widen(nll), gamma)
 
 

@@ -4,6 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmseg_balance.functional.arguments import positive
+
 
 def performance_probabilities(iou: np.ndarray, available: np.ndarray) -> np.ndarray:
     r"""Probability of each class to be drawn, the worse its IoU the higher.
@@ -49,7 +51,7 @@ def rare_class_probabilities(frequency: np.ndarray, temperature: float) -> np.nd
 
     Reference: Hoyer et al., *DAFormer*, CVPR 2022, section 3.3 (rare class sampling).
     """
-    scores = (1 - np.asarray(frequency, dtype=np.float64)) / temperature
+    scores = (1 - np.asarray(frequency, dtype=np.float64)) / positive('temperature', temperature)
     exponentials = np.exp(scores - scores.max())
     return exponentials / exponentials.sum()
 

@@ -8,6 +8,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmseg.registry import HOOKS, TASK_UTILS
 from torch import Tensor, nn
 
+from mmseg_balance.functional.arguments import below_one
 from mmseg_balance.functional.confusion import confusion_scores
 from mmseg_balance.functional.sampling import add_to_confusion
 from mmseg_balance.hooks.checkpoint_due import checkpoint_due
@@ -50,13 +51,11 @@ class ClassPerformanceHook(Hook):
     def __init__(
         self, momentum: float = 0.9, source: str = 'train', interval: int = 50, stride: int = 4
     ) -> None:
-        if not 0 <= momentum < 1:
-            raise ValueError(f'momentum must be in [0, 1), got {momentum}')
         if source not in ('train', 'val'):
             raise ValueError(f"source must be 'train' or 'val', got {source!r}")
         if interval < 1:
             raise ValueError(f'interval must be at least 1, got {interval}')
-        self.momentum = momentum
+        self.momentum = below_one('momentum', momentum)
         self.source = source
         self.interval = interval
         self.stride = stride

@@ -5,7 +5,11 @@ from collections.abc import Sequence
 from mmseg.registry import MODELS
 
 from mmseg_balance.functional.arguments import not_negative, one_of
-from mmseg_balance.functional.centerline import centerline_dice_loss, check_thin_classes
+from mmseg_balance.functional.centerline import (
+    centerline_dice_loss,
+    check_iterations,
+    check_thin_classes,
+)
 from mmseg_balance.losses.base import RegionLoss
 
 
@@ -59,13 +63,8 @@ class CenterlineDiceLoss(RegionLoss):
     ) -> None:
         super().__init__(loss_weight, loss_name, class_weight, **leftovers)
         check_thin_classes(thin_classes)
-        if not iterations >= 1:
-            raise ValueError(
-                f'iterations={iterations} must be at least 1: half the width of the thin '
-                'structures in pixels, 5 is common.'
-            )
         self.thin_classes = tuple(thin_classes)
-        self.iterations = iterations
+        self.iterations = check_iterations(iterations)
         self.over = one_of('over', over, ('batch', 'image'))
         self.smooth = not_negative('smooth', smooth)
         self.sync = sync

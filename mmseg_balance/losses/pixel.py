@@ -3,6 +3,7 @@
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from mmseg_balance.functional.arguments import below_one, not_negative
 from mmseg_balance.functional.labels import label_lookup
 from mmseg_balance.functional.pixel import softmax_focal_loss, weighted_cross_entropy_loss
 from mmseg_balance.losses.base import PixelLoss
@@ -39,9 +40,7 @@ class WeightedCrossEntropyLoss(PixelLoss):
         **leftovers,
     ) -> None:
         super().__init__(loss_weight, loss_name, class_weight, **leftovers)
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f'label_smoothing={label_smoothing} must be in [0, 1).')
-        self.label_smoothing = label_smoothing
+        self.label_smoothing = below_one('label_smoothing', label_smoothing)
 
     @property
     def supports_low_resolution(self) -> bool:
@@ -97,9 +96,7 @@ class SoftmaxFocalLoss(PixelLoss):
         **leftovers,
     ) -> None:
         super().__init__(loss_weight, loss_name, class_weight, **leftovers)
-        if not gamma >= 0:
-            raise ValueError(f'gamma={gamma} must not be negative (2 is common).')
-        self.gamma = gamma
+        self.gamma = not_negative('gamma', gamma)
 
     def pixel_losses(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
         return softmax_focal_loss(logits, labels, ignore_index=ignore_index, gamma=self.gamma)

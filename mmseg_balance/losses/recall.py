@@ -4,6 +4,7 @@ import torch
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from mmseg_balance.functional.arguments import below_one
 from mmseg_balance.functional.recall import recall_loss
 from mmseg_balance.losses.base import PixelLoss
 
@@ -43,9 +44,7 @@ class RecallLoss(PixelLoss):
         **leftovers,
     ) -> None:
         super().__init__(loss_weight, loss_name, class_weight, **leftovers)
-        if not 0 <= momentum < 1:
-            raise ValueError(f'momentum={momentum} must be in [0, 1).')
-        self.momentum = momentum
+        self.momentum = below_one('momentum', momentum)
         self.sync = sync
         # Its length is known with the first logits, or with a checkpoint. No buffer: EMAHook pairs
         # the buffers of a model that it has copied before that.

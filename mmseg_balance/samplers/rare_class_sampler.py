@@ -6,6 +6,7 @@ import numpy as np
 from mmengine.logging import print_log
 from mmseg.registry import DATA_SAMPLERS
 
+from mmseg_balance.functional.arguments import positive
 from mmseg_balance.functional.sampling import rare_class_probabilities
 from mmseg_balance.samplers.focused_sampler import FocusedSampler
 from mmseg_balance.statistics import ClassStatistics
@@ -50,8 +51,7 @@ class RareClassSampler(FocusedSampler):
         seed: int | None = None,
         shuffle: bool = True,
     ) -> None:
-        if not temperature > 0:
-            raise ValueError(f'temperature must be above 0, got {temperature}')
+        positive('temperature', temperature)
         if not min_pixels >= 0:
             raise ValueError(f'min_pixels must be at least 0, got {min_pixels}')
         super().__init__(dataset, uniform_ratio, statistics, seed, shuffle)

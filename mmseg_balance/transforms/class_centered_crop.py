@@ -6,6 +6,7 @@ from mmcv.transforms.utils import cache_randomness
 from mmseg.datasets.transforms import RandomCrop
 from mmseg.registry import TRANSFORMS
 
+from mmseg_balance.functional.arguments import positive
 from mmseg_balance.functional.sampling import rare_class_probabilities
 from mmseg_balance.statistics import ClassStatistics, statistics_for_transform
 
@@ -50,8 +51,7 @@ class ClassCenteredCrop(BaseTransform):
     ) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(f'prob must be in [0, 1], got {prob}')
-        if not temperature > 0:
-            raise ValueError(f'temperature must be above 0, got {temperature}')
+        positive('temperature', temperature)
         size = (crop_size, crop_size) if isinstance(crop_size, int) else tuple(crop_size)
         if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
             raise ValueError(

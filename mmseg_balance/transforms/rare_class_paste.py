@@ -4,6 +4,7 @@ import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
+from mmseg_balance.functional.arguments import positive
 from mmseg_balance.functional.sampling import draw_by_class, rare_class_probabilities
 from mmseg_balance.statistics import ClassStatistics, statistics_for_transform
 from mmseg_balance.transforms.regions import find_regions, paste_region
@@ -64,8 +65,7 @@ class RareClassPaste(BaseTransform):
     ) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(f'prob must be in [0, 1], got {prob}')
-        if not temperature > 0:
-            raise ValueError(f'temperature must be above 0, got {temperature}')
+        positive('temperature', temperature)
         for name, value in dict(min_pixels=min_pixels, max_regions=max_regions).items():
             if value < 1:
                 raise ValueError(f'{name} must be at least 1, got {value}')

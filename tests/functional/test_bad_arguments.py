@@ -15,11 +15,13 @@ from mmseg_balance.functional import (
     generalized_dice_loss,
     lovasz_softmax_loss,
     overlap_sums,
+    rare_class_probabilities,
     recall_loss,
     region_size_loss,
     soft_dice_loss,
     soft_iou_loss,
     soft_tversky_loss,
+    softmax_focal_loss,
     temperature_nll,
     weighted_cross_entropy_loss,
 )
@@ -71,6 +73,24 @@ def test_a_misspelt_option_gave_a_plausible_number(loss, options):
 def test_class_weights_of_another_length_gave_a_plausible_number(loss, options, length):
     with pytest.raises(ValueError, match=f'class_weight has {length} entries for 3 classes'):
         loss(LOGITS, LABELS, class_weight=torch.full((length,), 2.0), **options)
+
+
+@pytest.mark.parametrize(
+    ('function', 'options'),
+    [
+        (softmax_focal_loss, dict(gamma=-1)),
+        (weighted_cross_entropy_loss, dict(label_smoothing=2)),
+        (centerline, dict(iterations=-1)),
+        (
+            lambda *_, **options: rare_class_probabilities([0.9, 0.1], **options),
+            dict(temperature=0),
+        ),
+    ],
+)
+def test_a_number_out_of_range_gave_a_plausible_one(function, options):
+    ((name, value),) = options.items()
+    with pytest.raises(ValueError, match=f'^{name}={value} must'):
+        function(LOGITS, LABELS, **options)
 
 
 def test_a_number_is_no_class_weights():

@@ -219,7 +219,7 @@ def test_a_class_of_probability_0_is_never_drawn():
         (repeat, dict(threshold=0), 'threshold must be in'),
         (rare, dict(shuffle=False), 'shuffle=False'),
         (rare, dict(uniform_ratio=-1), 'uniform_ratio must be in'),
-        (rare, dict(temperature=0), 'temperature must be above 0'),
+        (rare, dict(temperature=0), 'temperature=0 must be above 0'),
     ],
 )
 def test_arguments_are_checked(make, options, message):

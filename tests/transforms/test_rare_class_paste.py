@@ -204,7 +204,7 @@ def test_prob_and_classes_without_a_large_image():
 def test_what_cannot_be_is_refused():
     for options, message in (
         (dict(prob=2), 'prob must be in'),
-        (dict(temperature=0), 'temperature must be above 0'),
+        (dict(temperature=0), 'temperature=0 must be above 0'),
         (dict(min_pixels=0), 'min_pixels must be at least 1'),
         (dict(max_regions=0), 'max_regions must be at least 1'),
         (dict(scale_range=(2, 1)), 'scale_range must be'),

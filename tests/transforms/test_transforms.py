@@ -144,7 +144,7 @@ def test_mixing_transforms_can_repeat_a_crop():
     ('options', 'message'),
     [
         (dict(prob=1.1), r'prob must be in \[0, 1\], got 1.1'),
-        (dict(temperature=0), 'temperature must be above 0, got 0'),
+        (dict(temperature=0), 'temperature=0 must be above 0'),
         (dict(crop_size=0), 'crop_size must be .* above 0, got 0'),
         (dict(crop_size=(8, -8)), 'crop_size must be .* above 0'),
         (dict(crop_size=(8,)), r'crop_size must be \(height, width\)'),
