@@ -147,6 +147,10 @@ def masks_0_255(root, config):
     relabel(root, lambda labels: 255 * labels)
 
 
+def only_the_first_class_and_ignored(root, config):
+    relabel(root, lambda labels: np.where(labels, 255, 0).astype(np.uint8))
+
+
 def zero_reduced(root, config):
     for dataset in _datasets(config):
         dataset.reduce_zero_label = True
@@ -512,6 +516,14 @@ BROKEN = [
     ),
     Broken('class-names-agree', other_names, message="'class 0' and 'class 1'"),
     Broken('never-labelled', never_labelled, 'warning', 'tram'),
+    Broken(
+        'never-labelled',
+        only_the_first_class_and_ignored,
+        'warning',
+        'the files hold the values 0, 255',
+        name='two-values-of-many-classes',
+        beside=('unlabelled-share',),
+    ),
     Broken('one-split-only', not_in_validation, 'warning', 'class 3: in the training labels'),
     Broken('unlabelled-share', unlabelled(0.7), 'warning', '69%'),
     Broken('unlabelled-share', all_ignored, message='every training pixel', name='all-ignored'),

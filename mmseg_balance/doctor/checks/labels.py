@@ -91,9 +91,7 @@ def split_name(split: str) -> str:
 def masks_0_255(reading: Reading) -> Iterator[Finding]:
     """Binary masks are coded 0/255, so the foreground is the ignored label."""
     for split, survey in surveys(reading):
-        if len(survey.class_names) != 2 or survey.failures:
-            continue
-        if set(survey.stored_values) == {0, 255} and survey.ignore_index == 255:
+        if _foreground_is_ignored(survey):
             info = survey.info(_most_ignored(survey))
             yield error(
                 _dataset_key(split),
@@ -103,6 +101,11 @@ def masks_0_255(reading: Reading) -> Iterator[Finding]:
                 'classes and 255 is free for "unlabelled"',
                 files=_pictures(info),
             )
+
+
+def _foreground_is_ignored(survey: Survey) -> bool:
+    binary = len(survey.class_names) == 2 and survey.ignore_index == 255
+    return binary and not survey.failures and set(survey.stored_values) == {0, 255}
 
 
 def _most_ignored(survey: Survey) -> int:
@@ -133,7 +136,7 @@ def _zero_is_lost(survey: Survey) -> bool:
 
 def _is_explained(survey: Survey) -> bool:
     """Whether another check has the reason why labels are missing."""
-    return bool(survey.failures) or set(survey.stored_values) == {0, 255} or _zero_is_lost(survey)
+    return bool(survey.failures) or _foreground_is_ignored(survey) or _zero_is_lost(survey)
 
 
 def _no_reduction(reading: Reading) -> dict:
