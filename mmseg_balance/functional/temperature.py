@@ -145,8 +145,9 @@ def _check_pass(nll, slope, pixels, bounds, first: bool) -> None:
     if first and slope[0] >= 0:
         raise ValueError(
             f'the NLL is least at or below the smallest temperature allowed, {bounds[0]:g}: the '
-            'prediction is right on almost every pixel that was fitted; fit on images that the '
-            'model was not trained on, or lower the bound.'
+            'prediction is right on almost every pixel that was fitted, or the logits of a hardly '
+            'trained model are all alike; fit on images that the model was not trained on, or lower '
+            'the bound.'
         )
     if first and slope[-1] <= 0:
         raise ValueError(
