@@ -143,7 +143,7 @@ class Passes:
         for note in notes:
             self.say(note)
         for job in jobs:
-            if not job.finished:
+            if not (job.finished or tried_again):
                 self.say(f'{job.head_run.name}: FAILED\n{job.folder.state.get("error", "")}')
         return ok
 

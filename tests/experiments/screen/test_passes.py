@@ -38,7 +38,7 @@ def test_a_pass_that_another_process_has_is_waited_for_in_words(tmp_path):
     assert shown == [(pass_name([job]), 'end', 1, 0)]
 
 
-def test_heads_that_are_tried_again_are_counted_once(tmp_path, monkeypatch):
+def test_heads_that_are_tried_again_are_counted_and_told_once(tmp_path, monkeypatch):
     jobs = [
         SimpleNamespace(
             hash=name,
@@ -50,18 +50,15 @@ def test_heads_that_are_tried_again_are_counted_once(tmp_path, monkeypatch):
         for name in ('ce', 'dice')
     ]
     monkeypatch.setattr(module, 'run_pass', lambda *_: (False, []))
-    ended = []
+    ended, said = [], []
     passes = Passes(
-        tmp_path,
-        None,
-        {},
-        LocalEngine(),
-        16,
-        lambda *what: ended.append(what[2]),
-        lambda text: None,
+        tmp_path, None, {}, LocalEngine(), 16, lambda *what: ended.append(what[2]), said.append
     )
     passes.run(jobs, lambda: None)
     assert ended == [0, 1, 1]
+    again, *failed = said
+    assert again == '2 heads are tried one by one, since their process failed'
+    assert [line.split(':')[0] for line in failed] == ['ce', 'dice']
 
 
 @pytest.mark.parametrize('at_work', [True, False])
