@@ -338,4 +338,6 @@ def test_one_channel_by_its_number_of_classes_is_two(source, monkeypatch):
     runner = SimpleNamespace(
         model=model, train_loop=None, train_dataloader=SimpleNamespace(sampler=sampler)
     )
-    ClassPerformanceHook(source=source).before_train(runner)
+    hook = ClassPerformanceHook(source=source)
+    hook.before_train(runner)
+    assert hook.confusion.shape == (2, 2)

@@ -113,6 +113,7 @@ STRANGE = ['_background_', r'cost $\foo$', 'a < b & "c"']
 )
 def test_names_are_no_mathematics(draw, tmp_path):
     save_figure(draw(), str(tmp_path / 'a.png'))
+    assert (tmp_path / 'a.png').read_bytes()[:4] == b'\x89PNG'
 
 
 def test_names_with_an_underscore_are_in_the_legends():
