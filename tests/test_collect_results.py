@@ -2,6 +2,7 @@
 
 import copy
 import json
+import shutil
 from hashlib import sha256
 
 import pytest
@@ -187,3 +188,89 @@ def test_large_matrices_stay_where_they_are(four, collect, tmp_path, monkeypatch
     runs = json.loads((tmp_path / 'out' / 'tiny.json').read_text())['runs']
     assert all((tmp_path / 'work' / run['confusion']).is_file() for run in runs)
     assert not (tmp_path / 'out' / 'confusions').exists()
+
+
+def published(tmp_path):
+    return json.loads((tmp_path / 'out' / 'tiny.json').read_text())
+
+
+def test_a_seed_joins_what_was_published_when_the_checkpoints_are_gone(tmp_path, collect):
+    for seed in (0, 1):
+        for method in LOSSES:
+            write_training(tmp_path, method, seed)
+    assert collect('ce', 'recall') == 0
+    whole = published(tmp_path)
+
+    for gone in ('work', 'out'):
+        shutil.rmtree(tmp_path / gone)
+    shutil.move(tmp_path / 'recall' / 'seed1', tmp_path / 'later')
+    assert collect('ce', 'recall') == 0
+    assert not any(row['seeds'] == 2 for row in published(tmp_path)['differences'])
+    for gone in ('work', 'ce', 'recall'):
+        shutil.rmtree(tmp_path / gone)
+    shutil.move(tmp_path / 'later', tmp_path / 'recall' / 'seed1')
+    assert collect('recall', '--add') == 0
+
+    joined = published(tmp_path)
+    for key in ('classes', 'groups', 'setting', 'commit'):
+        assert joined[key] == whole[key], key
+    for first, second in zip(whole['runs'], joined['runs'], strict=True):
+        assert second | {'seconds': 0} == first | {'seconds': 0}
+    for first, second in zip(whole['differences'], joined['differences'], strict=True):
+        if first['groups']:  # from the matrices, so exactly
+            assert second == first
+        else:  # from scores that were published with five digits
+            assert second['mean'] == pytest.approx(first['mean'], abs=2e-5)
+            assert (second['score'], second['seeds']) == (first['score'], first['seeds'])
+    assert joined['recommended']['baseline'] == 'ce'
+    assert joined['command'].count('collect_results tiny') == 2
+    assert collect('recall', '--add') == 0  # again: nothing twice
+    assert published(tmp_path)['runs'] == joined['runs']
+    assert published(tmp_path)['command'] == joined['command']
+    assert Study('tiny', joined).row('recall', 'mIoU')['seeds'] == 2
+
+
+def test_a_training_replaces_its_published_run(tmp_path, collect):
+    write_training(tmp_path, 'ce', 0)
+    write_training(tmp_path, 'recall', 0)
+    assert collect('ce', 'recall') == 0
+    weights = tmp_path / 'recall' / 'seed0' / 'iter_40.pth'
+    changed = torch.load(weights, weights_only=True)
+    changed['state_dict']['decode_head.conv_seg.bias'] += 1
+    torch.save(changed, weights)
+    shutil.rmtree(tmp_path / 'work')
+    assert collect('recall', '--add') == 0
+    found = [r['sha256'] for r in published(tmp_path)['runs'] if r['method'] == 'recall']
+    assert found == [sha256(weights.read_bytes()).hexdigest()] * 2  # dev and test
+
+
+@pytest.mark.parametrize(
+    ('change', 'said'),
+    [
+        (lambda c: c['setting'].update(length='7 iterations'), "length there '7 iterations'"),
+        (lambda c: c['environment'].update(torch='1.0'), "torch there '1.0'"),
+        (lambda c: c['classes'].reverse(), 'classes there'),
+        (lambda c: c['runs'][0].update(split='official_val'), 'splits there'),
+        (lambda c: c['runs'][0].update(recipe='configs/other.py'), 'recipe of ce there'),
+        (lambda c: c['runs'][0].update(confusion='confusions/gone.npz'), 'were not kept'),
+    ],
+    ids=['setting', 'version', 'classes', 'splits', 'recipe', 'matrices'],
+)
+def test_nothing_joins_runs_of_another_kind(tmp_path, collect, capsys, change, said):
+    write_training(tmp_path, 'ce', 0)
+    assert collect('ce') == 0
+    content = published(tmp_path)
+    change(content)
+    (tmp_path / 'out' / 'tiny.json').write_text(json.dumps(content))
+    shutil.rmtree(tmp_path / 'work')
+    shutil.move(tmp_path / 'ce', tmp_path / 'before')
+    write_training(tmp_path, 'ce', 1)
+    assert collect('ce', '--add') == 2
+    assert said in capsys.readouterr().err
+    assert published(tmp_path) == content
+
+
+def test_nothing_joins_what_was_never_published(tmp_path, collect, capsys):
+    write_training(tmp_path, 'ce', 0)
+    assert collect('ce', '--add') == 2
+    assert 'no readable results to add to' in capsys.readouterr().err

@@ -5,7 +5,8 @@
 
 The first keeps a finished ``screen`` or ``compare``. The second scores finished trainings on dev
 and test before, first method the baseline; a FOLDER is a work dir or has one in ``seed0``, ``seed1``
-and so on. What has been scored is not scored again. ``make results`` then makes the pages.
+and so on. What has been scored is not scored again; ``--add`` leaves the runs that NAME.json has
+and adds to them. ``make results`` then makes the pages.
 """
 
 import argparse
@@ -33,7 +34,8 @@ def main(argv: list[str] | None = None) -> int:
             init_default_scope('mmseg')
             trainings = find_trainings(args.trainings)
             score_all(trainings, args.work_dir, args.also)
-            gather(trainings, args.work_dir, command, args.choose_by, args.groups)
+            published = args.out / f'{args.name}.json' if args.add else None
+            gather(trainings, args.work_dir, command, args.choose_by, args.groups, published)
         shown = dict(pair.split('=', 1) for pair in args.show_as)
         path = publish(
             args.work_dir,
@@ -60,6 +62,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         '--work-dir', type=Path, help='of a screening or comparison; of trainings: where scores go'
     )
     parser.add_argument('--trainings', nargs='+', metavar='METHOD=FOLDER', default=[])
+    parser.add_argument(
+        '--add',
+        action='store_true',
+        help='keep the published runs that are not among --trainings: more seeds, without their '
+        'checkpoints',
+    )
     parser.add_argument('--title', default='', help='heading of the tables')
     parser.add_argument('--note', default='', help='what a reader must know besides')
     parser.add_argument('--commit', default='', help='of the code, where the runs do not say')
@@ -77,6 +85,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     args = parser.parse_args(argv)
     if not (args.trainings or args.work_dir):
         parser.error('give --work-dir of a screening or comparison, or --trainings')
+    if args.add and not args.trainings:
+        parser.error('--add goes with --trainings; a screening grows in its own --work-dir')
     return args
 
 
@@ -84,8 +94,9 @@ def command_of(args: argparse.Namespace) -> str:
     """The command that the scores are from, without what only words the pages."""
     start = ['python', '-m', 'tools.collect_results', args.name, '--groups', args.groups]
     also = ['--also', *args.also] if args.also else []
+    add = ['--add'] if args.add else []
     return shlex.join(
-        [*start, '--choose-by', args.choose_by, *also, '--trainings', *args.trainings]
+        [*start, '--choose-by', args.choose_by, *also, *add, '--trainings', *args.trainings]
     )
 
 

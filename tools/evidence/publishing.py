@@ -11,6 +11,7 @@ from mmseg_balance.experiments.results import FORMAT, load_results, plain, read_
 from mmseg_balance.runtime.atomic_files import write_text
 
 CONFUSIONS = 'confusions'
+AND = ' and '  # between commands
 FILE_LIMIT, NAME_LIMIT = 300_000, 6_000_000  # bytes
 RUN = ('method', 'loss', 'sampler', 'decision', 'seed', 'split', 'scores', 'per_class', 'settings')
 STATE = ('recipe', 'sha256', 'commits')  # of trainings
@@ -56,7 +57,9 @@ def publish(
         'format': FORMAT,
         'verb': results.get('verb', 'compare'),
         'title': title or name,
-        'command': ' and '.join(call['command'] for call in results['calls']),
+        'command': AND.join(
+            dict.fromkeys(_shown(call['command'], show_as) for call in results['calls'])
+        ),
         'note': note,
         'commit': ', '.join(commits),
         **{key: results[key] for key in ('setting', 'environment', 'classes', 'groups')},
@@ -66,9 +69,7 @@ def publish(
         'recommended': results['recommended'],
         'unfinished': [f'{run["method"]}, seed {run["seed"]}' for run in results['unfinished']],
     }
-    text = as_text(_rounded(plain(content)))
-    for old, new in (show_as or {}).items():
-        text = text.replace(old, new)
+    text = _shown(as_text(_rounded(plain(content))), show_as)
     left = ABSOLUTE.findall(text)
     if left:
         raise ValueError(f'{left[0]} is a path of this machine; give --show-as {left[0]}=NAME.')
@@ -117,6 +118,12 @@ def _compact(value) -> str:
     return json.dumps(value, allow_nan=False, ensure_ascii=False)
 
 
+def _shown(text: str, show_as: Mapping[str, str] | None) -> str:
+    for old, new in (show_as or {}).items():
+        text = text.replace(old, new)
+    return text
+
+
 def _methods(results: Mapping) -> int:
     return len({run['method'] for run in results['runs']})
 
@@ -125,7 +132,7 @@ def _run(run: dict, work_dir: Path) -> dict:
     kept = {key: run[key] for key in RUN}
     kept['seconds'] = run['seconds']
     kept['confusion'] = run['confusion']
-    state = read_json(work_dir / run['folder'] / 'state.json', {})
+    state = run | read_json(work_dir / run['folder'] / 'state.json', {})
     kept |= {key: state[key] for key in STATE if key in state}
     curves = {key: run['curves'][key] for key in CURVES if key in run.get('curves', {})}
     return {**kept, 'curves': curves} if curves else kept

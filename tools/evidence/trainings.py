@@ -29,6 +29,7 @@ from mmseg_balance.experiments.screen.frozen import load_frozen, make_head
 from mmseg_balance.experiments.training_log import cost, curves, read_scalars
 from mmseg_balance.runtime.cpu import fit_to_cpu
 from mmseg_balance.runtime.environment import environment
+from tools.evidence.earlier import join
 
 TRAINED_ALIKE = ('model', 'train_dataloader', 'train_cfg', 'optim_wrapper', 'param_scheduler')
 POINTS = 0.05  # that dev's mIoU may differ from the training's log
@@ -262,9 +263,17 @@ def _check_log(folder: RunFolder, rows: list[dict]) -> None:
 
 
 def gather(
-    trainings: Sequence[Training], work_dir: Path, command: str, choose_by: str, groups: str
+    trainings: Sequence[Training],
+    work_dir: Path,
+    command: str,
+    choose_by: str,
+    groups: str,
+    published: Path | None = None,
 ) -> dict:
-    """Write results.json of the scored trainings; the first method is the baseline."""
+    """Write results.json of the scored trainings, with the runs of ``published`` where given.
+
+    The first method is the baseline.
+    """
     methods = list(dict.fromkeys(training.method for training in trainings))
     config = trainings[0].config
     data = {
@@ -274,9 +283,7 @@ def gather(
         for kind in ('train', 'val', 'test')
     }
     results = collect(work_dir, 'trainings', methods)
-    results['differences'] = all_differences(results, work_dir, groups)
-    results['recommended'] = recommend(results, choose_by) if len(methods) > 1 else None
-    facts = {
+    results |= {
         'verb': 'train',
         'setting': {
             **setting(trainings[0].recipe, config, data['train'], data['test']),
@@ -291,7 +298,12 @@ def gather(
         'calls': [{'command': command, 'base_hash': 'trainings', 'methods': methods}],
         'trials': [],
     }
-    save_results({**facts, **results}, work_dir)
+    if published is not None:
+        results = join(results, published, work_dir)
+    results['differences'] = all_differences(results, work_dir, groups)
+    several = len({run['method'] for run in results['runs']}) > 1
+    results['recommended'] = recommend(results, choose_by) if several else None
+    save_results(results, work_dir)
     return results
 
 
