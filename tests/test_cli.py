@@ -83,9 +83,12 @@ def test_no_argument_takes_the_place_of_the_verb_s_function(verb, monkeypatch):
     assert not declared & {'run', 'draw', 'measure', 'argv'}
 
 
-def test_an_override_without_a_value_is_refused_in_a_sentence(capsys):
+@pytest.mark.parametrize(
+    'command', ['train --cfg-options', 'plot schedule --cfg-options', 'plot paste --options']
+)
+def test_an_override_without_a_value_is_refused_in_a_sentence(command, capsys):
     with pytest.raises(SystemExit) as end:
-        main(['train', '--cfg-options', 'a=1', 'mine.py'])
+        main([*command.split(), 'a=1', 'mine.py'])
     assert end.value.code == 2
     assert (
         """'mine.py' has no "=": give KEY=VALUE, and name the config""" in capsys.readouterr().err

@@ -2,8 +2,8 @@
 
 import argparse
 
-from mmseg_balance.commands.options import add_cfg_options
 from mmseg_balance.functional.arguments import json_name
+from mmseg_balance.overrides import add_cfg_options
 from mmseg_balance.recalibration import arguments
 
 

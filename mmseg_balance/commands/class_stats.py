@@ -5,7 +5,8 @@ import os
 import sys
 from pathlib import Path
 
-from mmseg_balance.commands.options import add_address, add_cfg_options
+from mmseg_balance.commands.options import add_address
+from mmseg_balance.overrides import add_cfg_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,12 +3,12 @@
 import argparse
 
 from mmseg_balance.commands.options import (
-    add_cfg_options,
     add_method_options,
     add_process_options,
     add_report_options,
     add_tune_options,
 )
+from mmseg_balance.overrides import add_cfg_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from mmseg_balance.commands.options import add_cfg_options
+from mmseg_balance.overrides import add_cfg_options
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,29 +3,7 @@
 import argparse
 from pathlib import Path
 
-
-class ConfigOverrides(argparse.Action):
-    """MMEngine's ``DictAction``, imported when the option is given."""
-
-    def __call__(self, parser, namespace, values, option_string=None):
-        from mmengine.config import DictAction
-
-        for value in values:
-            if '=' not in value:
-                remedy = 'give KEY=VALUE, and name the config before this option'
-                raise argparse.ArgumentError(self, f'{value!r} has no "=": {remedy}')
-        DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
-
-
-def add_cfg_options(parser: argparse.ArgumentParser) -> None:
-    """Add ``--cfg-options KEY=VALUE …``, which every verb that reads a config has."""
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=ConfigOverrides,
-        metavar='KEY=VALUE',
-        help='override entries of the config: model.decode_head.dropout_ratio=0',
-    )
+from mmseg_balance.overrides import add_cfg_options
 
 
 def add_run_options(parser: argparse.ArgumentParser) -> None:

@@ -22,6 +22,9 @@ def performance_probabilities(iou: np.ndarray, available: np.ndarray) -> np.ndar
         iou: (C,) in [0, 1] or nan.
         available: (C,) bool, whether some image has the class, or how many have it.
 
+    Raises:
+        ValueError: no class is available.
+
     >>> performance_probabilities(np.array([.9, .5, np.nan, .2]), np.array([1, 1, 0, 1], bool))
     array([0.07142857, 0.35714286, 0.        , 0.57142857])
 
@@ -29,6 +32,8 @@ def performance_probabilities(iou: np.ndarray, available: np.ndarray) -> np.ndar
     section 4, "complementary sampling strategy".
     """
     iou, available = np.asarray(iou, dtype=np.float64), np.asarray(available, dtype=bool)
+    if not available.any():
+        raise ValueError(f'available has none of the {len(available)} classes: no image to draw.')
     measured = ~np.isnan(iou) & available
     typical = iou[measured].mean() if measured.any() else 0.0
     need = np.where(available, 1 - np.where(measured, iou, typical), 0.0)

@@ -59,7 +59,13 @@ def check_settings(model: nn.Module, dataset, evaluator: Evaluator | None) -> No
 
 def _check_classes(name: str, head: nn.Module, num_classes: int, dataset) -> None:
     names = dataset.metainfo.get('classes') or ()
-    if names and num_classes != max(len(names), 2):
+    if len(names) == 1 and num_classes > 1:
+        raise InputError(
+            f'{name} tells {num_classes} classes apart and the data set {type(dataset).__name__} '
+            f'names one, {names[0]!r}: name what is around it too, metainfo=dict(classes='
+            f"('background', {names[0]!r})), with labels 0 and 1 and num_classes=2"
+        )
+    if names and num_classes != len(names):
         raise InputError(
             f'{name} has num_classes={head.num_classes} and the data set '
             f'{type(dataset).__name__} {len(names)} classes: set num_classes={len(names)}'
@@ -115,6 +121,11 @@ def check_files(dataset, num_images: int | None) -> None:
                 f'{type(part).__name__} has no image: look at data_root={part.data_root!r}, '
                 f'data_prefix={dict(part.data_prefix)}, img_suffix={part.img_suffix!r} and '
                 f'ann_file={part.ann_file!r}'
+            )
+        if 'seg_map_path' not in part.get_data_info(0):
+            raise InputError(
+                f'{type(part).__name__} lists no label maps: set data_prefix=dict(seg_map_path=…); '
+                'for what is not segmentation, depth for one, leave LabelCheckHook out'
             )
         for index in range(min(total, MAX_FILES_LOOKED_FOR)):
             _check_there(part.get_data_info(index))

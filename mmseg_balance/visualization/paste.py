@@ -5,10 +5,10 @@ import inspect
 
 import numpy as np
 from matplotlib.figure import Figure
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
+from mmseg_balance.overrides import add_key_values
 from mmseg_balance.runtime.config_files import read_config, type_name
 from mmseg_balance.statistics import mix_after_loading
 from mmseg_balance.transforms import RareClassPaste
@@ -25,13 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--images', type=int, default=6, help='how many images to draw')
     parser.add_argument('--seed', type=int, default=0, help='which images, and what is pasted')
-    parser.add_argument(
-        '--options',
-        nargs='+',
-        action=DictAction,
-        metavar='KEY=VALUE',
-        help=f'other settings of {PASTE}',
-    )
+    add_key_values(parser, '--options', f'other settings of {PASTE}')
     parser.add_argument('--out', default='paste.png', help='picture to write')
 
 

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
 from mmseg_balance.functional.schedules import Schedule, build_schedules
+from mmseg_balance.overrides import add_cfg_options
 from mmseg_balance.runtime.config_files import override, read_config, type_name
 from mmseg_balance.visualization.style import COLORS, new_figure, plain_axes, save_figure
 
@@ -22,12 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--iterations', type=int, help='length of the run; by default that of the config'
     )
-    parser.add_argument(
-        '--cfg-options',
-        nargs='+',
-        action=DictAction,
-        help='override entries of the config, key=value',
-    )
+    add_cfg_options(parser)
 
 
 def run(args: argparse.Namespace) -> None:

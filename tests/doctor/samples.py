@@ -142,6 +142,13 @@ def two_classes(root: Path, config: Config) -> None:
     relabel(root, lambda labels: (labels == 1).astype(np.uint8))
 
 
+def one_class(root, config):
+    two_classes(root, config)
+    for dataset in _datasets(config):
+        dataset.metainfo = dict(classes=['vessel'], palette=[[255] * 3])
+    relabel(root, np.zeros_like)
+
+
 def masks_0_255(root, config):
     two_classes(root, config)
     relabel(root, lambda labels: 255 * labels)
@@ -548,6 +555,7 @@ BROKEN = [
     Broken('annotations-after-resize', annotations_first, message='before Resize'),
     # Heads
     Broken('num-classes', setting('model.decode_head.num_classes', 3), message='names 4 classes'),
+    Broken('num-classes', one_class, message="one class, 'vessel'", name='one-class'),
     Broken('out-channels', setting('model.decode_head.out_channels', 3), message='refuses'),
     Broken('one-channel-loss', one_channel(**CE), message='softmax over one channel'),
     Broken(

@@ -101,6 +101,8 @@ def test_performance_probabilities_edges():
         performance_probabilities(np.array([0.0, 0.0, 1.0]), np.array([False, True, True])),
         [0, 1, 0],
     )
+    with pytest.raises(ValueError, match='none of the 3 classes'):
+        performance_probabilities(np.ones(3), ~available)
 
 
 def test_rare_class_temperature():

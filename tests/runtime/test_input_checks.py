@@ -146,6 +146,30 @@ def test_a_data_set_without_classes_is_named(tmp_path):
         train(BadInput('no classes', without_classes, ''), tmp_path, CHECKS)
 
 
+def without_label_maps(root, cfg):
+    cfg.train_dataloader.dataset.data_prefix = dict(img_path='images')
+
+
+def test_a_data_set_without_label_maps_is_named(tmp_path):
+    """Its end was a KeyError: 'seg_map_path'."""
+    with pytest.raises(SystemExit, match='BaseSegDataset lists no label maps: set data_prefix'):
+        train(BadInput('no labels', without_label_maps, ''), tmp_path, CHECKS)
+
+
+def one_class(root, cfg):
+    for loader in (cfg.train_dataloader, cfg.val_dataloader):
+        loader.dataset.metainfo = dict(classes=['vessel'], palette=[[255] * 3])
+    relabel(root, np.zeros_like)
+    cfg.model.decode_head.num_classes = 2
+
+
+def test_a_data_set_of_one_class_is_refused(tmp_path):
+    """It ended at the first validation, when CalibrationMetric saw two classes told apart."""
+    message = r"BaseSegDataset names one, 'vessel': name what is around it too"
+    with pytest.raises(SystemExit, match=message):
+        train(BadInput('one class', one_class, ''), tmp_path, CHECKS)
+
+
 def ohem_on_one_channel(root, cfg):
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.dataset.metainfo = dict(classes=['background', 'vessel'], palette=[[0] * 3] * 2)

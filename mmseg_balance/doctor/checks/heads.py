@@ -20,7 +20,15 @@ def num_classes(reading: Reading) -> Iterator[Finding]:
     for head in reading.heads:
         if head.num_classes is None or head.kind in OTHER_CLASSES:
             continue
-        if max(head.num_classes, 2) != max(len(names), 2):
+        if len(names) == 1 and head.classifies_pixels:
+            yield error(
+                f'{head.key}.num_classes',
+                f'{head.num_classes}, and the training set names one class, {names[0]!r}, with '
+                'nothing to tell it from',
+                f"in every data set metainfo=dict(classes=('background', {names[0]!r})), with labels "
+                f'0 and 1, and {head.key}.num_classes=2',
+            )
+        elif max(head.num_classes, 2) != max(len(names), 2):
             yield error(
                 f'{head.key}.num_classes',
                 f'{head.num_classes}, and the training set names {len(names)} classes: '
