@@ -26,6 +26,7 @@ from mmseg_balance.statistics.label_reader import (
     class_names,
     find_label_loader,
     is_stock_loader,
+    label_path,
 )
 from mmseg_balance.statistics.label_scan import unwrap
 
@@ -122,11 +123,6 @@ def check_files(dataset, num_images: int | None) -> None:
                 f'data_prefix={dict(part.data_prefix)}, img_suffix={part.img_suffix!r} and '
                 f'ann_file={part.ann_file!r}'
             )
-        if 'seg_map_path' not in part.get_data_info(0):
-            raise InputError(
-                f'{type(part).__name__} lists no label maps: set data_prefix=dict(seg_map_path=…); '
-                'for what is not segmentation, depth for one, leave LabelCheckHook out'
-            )
         for index in range(min(total, MAX_FILES_LOOKED_FOR)):
             _check_there(part.get_data_info(index))
         chosen = evenly(total, total if num_images is None else num_images).tolist()
@@ -167,12 +163,11 @@ def _check_there(info: dict) -> None:
 def _labels_of(dataset, index: int) -> set[int]:
     """The labels of one image as the pipeline's own loaders give them; the image is read too."""
     info = dataset.get_data_info(index)
-    path = info['seg_map_path']
-    image = _loaded(dataset, info, 'img_path', 'image')
-    loader = find_label_loader(dataset)
-    if is_stock_loader(loader):
-        check_stored(_stored(path), path)
-    labels = np.asarray(_loaded(dataset, info, 'seg_map_path', 'label map'))
+    path = info.get('seg_map_path') or info.get('img_path') or f'image {index}'
+    image = _loaded(dataset, info, 'image')
+    if is_stock_loader(find_label_loader(dataset)):
+        check_stored(_stored(label_path(info)), path)
+    labels = np.asarray(_loaded(dataset, info, 'label map'))
     if labels.ndim != 2:
         raise InputError(
             f'{path}: a label map has one class index a pixel and this one has shape '
@@ -188,7 +183,7 @@ def _labels_of(dataset, index: int) -> set[int]:
     return set(np.unique(labels).tolist())
 
 
-def _loaded(dataset, info: dict, key: str, kind: str) -> np.ndarray | None:
+def _loaded(dataset, info: dict, kind: str) -> np.ndarray | None:
     """What the pipeline's loading transform makes of a file; None where it has none for images."""
     image_loaders = [
         step
@@ -196,6 +191,7 @@ def _loaded(dataset, info: dict, key: str, kind: str) -> np.ndarray | None:
         if type(step).__name__.startswith('Load') and 'Annotation' not in type(step).__name__
     ]
     steps = image_loaders[:1] if kind == 'image' else [find_label_loader(dataset)]
+    key = 'img_path' if kind == 'image' else 'seg_map_path'
     info.setdefault('seg_fields', [])
     result = info
     try:
@@ -204,7 +200,7 @@ def _loaded(dataset, info: dict, key: str, kind: str) -> np.ndarray | None:
     except Exception as error:  # decoders raise whatever they like; which file it was counts
         reason = re.sub(r' <\S+ object at 0x\w+>', '', str(error))
         raise InputError(
-            f'{info[key]}: this {kind} cannot be read ({reason}): it may be truncated or of '
+            f'{info.get(key)}: this {kind} cannot be read ({reason}): it may be truncated or of '
             'another format; replace it or leave it out'
         ) from error
     return result.get('img' if kind == 'image' else 'gt_seg_map')

@@ -8,7 +8,7 @@ and ``label_map`` then move its 256 bins, which gives the same counts as moving 
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import mmcv
@@ -46,6 +46,21 @@ def class_names(dataset) -> tuple[str, ...]:
             f'dataset {type(dataset).__name__} names no classes: set metainfo=dict(classes=…)'
         )
     return names
+
+
+def label_path(info: Mapping) -> str:
+    """Return where the label map of an image is.
+
+    Raises:
+        ValueError: its data set lists none.
+    """
+    path = info.get('seg_map_path')
+    if not path:
+        raise ValueError(
+            f'{info.get("img_path", "an image")} has no label map: set data_prefix=dict('
+            'seg_map_path=…) of its data set; what is not segmentation, as depth, has no classes'
+        )
+    return path
 
 
 def is_stock_loader(loader: Callable) -> bool:
@@ -171,7 +186,7 @@ class LabelReader:
         Raises:
             ValueError: the file cannot be decoded; names it.
         """
-        content = fileio.get(info['seg_map_path'], backend_args=self.loader.backend_args)
+        content = fileio.get(label_path(info), backend_args=self.loader.backend_args)
         backend = self.loader.imdecode_backend
         try:
             stored = mmcv.imfrombytes(content, flag='unchanged', backend=backend)

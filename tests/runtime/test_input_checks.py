@@ -152,7 +152,7 @@ def without_label_maps(root, cfg):
 
 def test_a_data_set_without_label_maps_is_named(tmp_path):
     """Its end was a KeyError: 'seg_map_path'."""
-    with pytest.raises(SystemExit, match='BaseSegDataset lists no label maps: set data_prefix'):
+    with pytest.raises(SystemExit, match='jpg has no label map: set data_prefix'):
         train(BadInput('no labels', without_label_maps, ''), tmp_path, CHECKS)
 
 
