@@ -24,7 +24,7 @@ from tools.evidence import (
     tables,
     zoo,
 )
-from tools.evidence.figures import draw, names_of
+from tools.evidence.figures import INK_OF, SUMMARY_FILE, draw, draw_summary, names_of, summary
 from tools.evidence.store import Study
 
 METHODS = ('ce', 'recall', 'wce', 'lmp')
@@ -89,6 +89,7 @@ def test_figures_of_every_study_are_there(repository):
     for found in store.load_studies(repository / 'docs' / 'results'):
         for name in names_of(found):
             assert (repository / 'docs' / 'images' / name).is_file(), 'run make results'
+    assert (repository / 'docs' / 'images' / SUMMARY_FILE).is_file(), 'run make results'
 
 
 def test_every_number_of_readme_s_evidence_is_measured_or_a_paper_s(repository):
@@ -101,7 +102,7 @@ def test_every_number_of_readme_s_evidence_is_measured_or_a_paper_s(repository):
 def test_an_edited_number_is_found(repository):
     _path, text = next(pages.made(repository))
     studies = store.load_studies(repository / 'docs' / 'results')
-    edited = text.replace(sections.headline(studies)[:40], '99.9 points', 1)
+    edited = text.replace(advice.advice(studies)[:40], '99.9 points', 1)
     assert edited != text
     assert pages.with_blocks(edited, studies) == text
 
@@ -194,7 +195,15 @@ def test_advice_names_what_a_method_costs():
 def test_data_sets_that_disagree_are_named():
     other = study('u', gain={**GAIN, 'recall': -0.02})
     text = advice.advice([study(), other])
-    assert 'Data sets disagree on recall loss (mIoU is better on t and worse on u); ' in text
+    assert (
+        'Trained in full, data sets disagree on recall loss (mIoU: better on t; worse on u), '
+        in text
+    )
+
+
+def test_a_head_alone_and_a_full_training_do_not_disagree():
+    heads = study('u', 'screen', gain={**GAIN, 'recall': -0.02})
+    assert 'data sets disagree' not in advice.advice([study(), heads])
 
 
 def test_what_cannot_be_told_is_not_bold():
@@ -240,13 +249,24 @@ def test_losses_of_all_studies_are_a_range():
     assert 'recall loss' not in text
 
 
-def test_the_headline_has_every_training_in_one_table():
+def test_the_headline_s_picture_has_every_training_of_several_seeds(tmp_path):
     few = study('u', title='T2')
     few.content['runs'] = [run for run in few.content['runs'] if run['method'] != 'lmp']
-    lines = sections.headline([study(title='T1'), few]).splitlines()
-    assert lines[0].startswith('| method | mIoU, T1 | mIoU, T2 | mean recall, T1 |')
-    assert lines[2].startswith('| cross entropy | 50.0 | 50.0 |')
-    assert lines[5].startswith('| loss max-pooling | 50.0 (0.0 [−1.0, +1.0]) | – |')
+    shown = sections.in_headline([study(title='T1'), few, study('v', seeds=1)])
+    assert [one.title for one in shown] == ['T1', 'T2']
+    assert 'T2: 3 test images, 10 iterations, 5 seeds.' in sections.headline(shown)
+
+    first = summary(shown).axes[0]
+    lines = [label.get_text() for label in first.get_yticklabels()]
+    losses = ['recall loss', 'weighted cross entropy', 'loss max-pooling']
+    assert lines == ['T1', *losses, 'T2', *losses[:2]]
+    assert [text.get_text() for text in first.texts] == ['cross entropy 50.0'] * 2
+    colours = {
+        line.get_ydata()[0]: line.get_color() for line in first.lines if line.get_marker() == 'o'
+    }
+    assert [colours[y] for y in (1, 2)] == [INK_OF['better'], INK_OF['worse']]
+    assert colours[3] not in INK_OF.values()
+    assert draw_summary(shown, tmp_path).stat().st_size > 1000
 
 
 def test_tuning_is_said_beside_the_seeds():

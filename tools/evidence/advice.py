@@ -18,7 +18,7 @@ from tools.evidence.store import (
     points,
     signed,
 )
-from tools.evidence.tables import HEADLINE, NOTHING, table
+from tools.evidence.tables import HEADLINE, NOTHING, place_of, table
 
 COUNTS = 0.005  # the least difference that advice is given for
 ADVISED = ('mIoU', 'mRecall', 'cal')  # nothing is chosen for accuracy, which cross entropy serves
@@ -28,11 +28,18 @@ RULE = (
     'Calibration is the score of Taubert et al.; the proper scores, NLL and Brier, can disagree.'
 )
 
+TRAINED = {FULL: 'Trained in full', HEADS: 'With the head alone'}
+
 
 def advice(studies: Sequence[Study]) -> str:
     """What full trainings show to be better on test, what no study does, and where data sets disagree."""
     compared = [study for study in of_kind(studies, FULL, HEADS) if with_intervals(study)]
-    said = '\n\n'.join([RULE, *never(compared), *disagreements(compared)])
+    disagreed = [
+        line
+        for kind, how in TRAINED.items()
+        for line in disagreements(of_kind(compared, kind), how)
+    ]
+    said = '\n\n'.join([RULE, *never(compared), *disagreed])
     return _best_of_each(of_kind(studies, FULL), said)
 
 
@@ -92,17 +99,17 @@ def never(studies: Sequence[Study]) -> list[str]:
     return [f'{said}: {", ".join(names)}.'] if names else []
 
 
-def disagreements(studies: Sequence[Study]) -> list[str]:
-    """Methods that are better in one study and worse in another."""
+def disagreements(studies: Sequence[Study], how: str) -> list[str]:
+    """Methods that are better in one study and worse in another that was trained alike."""
     lines = []
     for score in HEADLINE:
         said: dict[str, dict[str, list[str]]] = {}
         for study in studies:
             for method in study.methods[1:]:
                 verdict = found(study.row(method, score))
-                said.setdefault(name_of(method), {}).setdefault(verdict, []).append(study.title)
+                said.setdefault(name_of(method), {}).setdefault(verdict, []).append(place_of(study))
         for method, by in said.items():
             if 'better' in by and 'worse' in by:
-                lines += [f'{method} ({SCORES[score]} is better on '
-                          f'{", ".join(by["better"])} and worse on {", ".join(by["worse"])})']  # fmt: skip
-    return [f'Data sets disagree on {"; ".join(lines)}.'] if lines else []
+                better, worse = (', '.join(by[told]) for told in ('better', 'worse'))
+                lines.append(f'{method} ({SCORES[score]}: better on {better}; worse on {worse})')
+    return [f'{how}, data sets disagree on {", ".join(lines)}.'] if lines else []

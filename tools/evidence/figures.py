@@ -1,7 +1,7 @@
 """Curves on dev with the spread over seeds, differences with intervals, dev against test."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -18,6 +18,10 @@ CURVES = {
     'imbalance/mRecall': ('mean recall on dev, %', 100),
     'cal': ('calibration on dev, %', 100),
 }
+SUMMARY = ('mIoU', 'mRecall', 'mIoU_I', 'acc', 'cal')
+SUMMARY_FILE = 'trainings.png'
+SMALL = dict(va='center', fontsize=8, color=INK, zorder=3)
+BAND = '#eef0f3'
 FOREST = ('mIoU', 'mRecall', 'acc', 'cal')
 LEGEND_WIDTH = 150  # characters across a figure
 CURVES_FILE = 'curves_{}.png'
@@ -46,13 +50,18 @@ def names_of(study: Study) -> dict[str, str]:
 
 def draw(study: Study, folder: Path) -> list[Path]:
     """Write the figures of a study; the same study gives the same bytes on one machine."""
-    paths = []
+    return [_save(make, study, folder / file) for file, (_, make) in makers(study).items()]
+
+
+def draw_summary(studies: Sequence[Study], folder: Path) -> Path:
+    """Write the figure of all full trainings."""
+    return _save(summary, studies, folder / SUMMARY_FILE)
+
+
+def _save(make: Callable[..., Figure], shown: Study | Sequence[Study], path: Path) -> Path:
     with mpl.rc_context(STYLE):
-        for file, (_, make) in makers(study).items():
-            path = folder / file
-            make(study).savefig(path, metadata={'Software': None})
-            paths.append(path)
-    return paths
+        make(shown).savefig(path, metadata={'Software': None})
+    return path
 
 
 def curves(study: Study) -> Figure:
@@ -108,6 +117,31 @@ def forest(study: Study) -> Figure:
         'told from zero',
         fontsize=9,
     )
+    return figure
+
+
+def summary(studies: Sequence[Study]) -> Figure:
+    """Differences on test of the trainings of several studies, one below the other."""
+    lines = [(study, method) for study in studies for method in study.methods]
+    figure = new_figure(11, 0.9 + 0.24 * len(lines))
+    panels = figure.subplots(1, len(SUMMARY), sharey=True)
+    for axes, score in zip(panels, SUMMARY, strict=True):
+        for y, (study, method) in enumerate(lines):
+            if method == study.baseline:
+                text = f'{name_of(method)} {study.cell(method, score).mean:.1f}'
+                axes.axhspan(y - 0.42, y + 0.42, color=BAND, zorder=2)  # over the line at zero
+                axes.text(0.02, y, text, transform=axes.get_yaxis_transform(), **SMALL)
+            else:
+                _point(axes, study.row(method, score), y, filled=True)
+        axes.axvline(0, color=INK, linewidth=0.8, zorder=1)
+        axes.set(title=SCORES[score], xlabel='points', ylim=(len(lines) - 0.5, -0.5))
+        axes.grid(axis='x', color=FAINT, alpha=0.35, linewidth=0.6)
+        axes.tick_params(axis='y', length=0)
+        plain_axes(axes)
+    labels = [study.title if m == study.baseline else name_of(m) for study, m in lines]
+    panels[0].set_yticks(range(len(lines)), labels)
+    for label, (study, method) in zip(panels[0].get_yticklabels(), lines, strict=True):
+        label.set_fontweight('bold' if method == study.baseline else 'normal')
     return figure
 
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from tools.evidence.figures import draw
-from tools.evidence.sections import BLOCKS
+from tools.evidence import sections
+from tools.evidence.figures import draw, draw_summary
 from tools.evidence.store import Study, load_studies
 from tools.evidence.zoo import metafile
 
@@ -30,9 +30,9 @@ def with_blocks(text: str, studies: Sequence[Study], page: str = '') -> str:
 
     def block(match: re.Match) -> str:
         name = match[2]
-        if name not in BLOCKS:
-            raise ValueError(f'{page}: no block {name!r}; there are {", ".join(BLOCKS)}.')
-        return f'{match[1]}\n{BLOCKS[name](studies)}\n\n{match[3]}'
+        if name not in sections.BLOCKS:
+            raise ValueError(f'{page}: no block {name!r}; there are {", ".join(sections.BLOCKS)}.')
+        return f'{match[1]}\n{sections.BLOCKS[name](studies)}\n\n{match[3]}'
 
     done = BLOCK.sub(block, text)
     if text.count('<!-- results:') != len(BLOCK.findall(text)):
@@ -56,8 +56,10 @@ def write_all(root: Path) -> list[Path]:
         if not path.is_file() or path.read_text(encoding='utf-8') != text:
             path.write_text(text, encoding='utf-8')
             changed.append(path)
-    for study in load_studies(root / 'docs' / 'results'):
+    studies = load_studies(root / 'docs' / 'results')
+    for study in studies:
         draw(study, root / 'docs' / 'images')
+    draw_summary(sections.in_headline(studies), root / 'docs' / 'images')
     return changed
 
 

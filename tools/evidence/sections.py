@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from tools.evidence.advice import ADVISED, advice, advice_of_screening, ranked, with_intervals
 from tools.evidence.claims import claims_in_brief, claims_in_full
 from tools.evidence.details import details
-from tools.evidence.figures import CURVES_FILE, has_curves
+from tools.evidence.figures import CURVES_FILE, SUMMARY_FILE, has_curves
 from tools.evidence.ranking import rank_agreements, ranks_over_data
 from tools.evidence.store import (
     CHECK,
@@ -20,16 +20,7 @@ from tools.evidence.store import (
     of_kind,
     points,
 )
-from tools.evidence.tables import (
-    LEGEND,
-    NOTHING,
-    across,
-    provenance,
-    side_by_side,
-    spread,
-    table,
-    test_table,
-)
+from tools.evidence.tables import LEGEND, NOTHING, across, provenance, spread, table, test_table
 
 # What the protocol asks for: name of the file, runs, methods (with the baseline) and seeds.
 PLAN = (
@@ -57,6 +48,11 @@ PLAN = (
     ('screen_t2_ccp', 'T2 on CCP, screening', 'the same'),
     ('street_scenes_977', 'the recommendation on StreetScenes rendered with seed 977', 'once'),
 )
+IN_PICTURE = (
+    'Differences from cross entropy on test, in points, with 95 % intervals; blue: better, orange: worse, '
+    'told from zero (Holm-adjusted p < 0.05); grey: cannot be told. In the bands what cross entropy has, in %. '
+    'The [numbers](docs/results.md#full-trainings).'
+)
 LOSSES = (
     'Differences from cross entropy on test that are told from zero, from the least to the greatest over the '
     'studies, and in how many; each with its interval is in the [details](results_details.md).'
@@ -69,17 +65,21 @@ ACROSS = (
 
 
 def headline(studies: Sequence[Study]) -> str:
-    """mIoU and mean recall of full trainings of several seeds in one table."""
-    compared = [study for study in of_kind(studies, FULL) if with_intervals(study)]
-    if not compared:
+    """Full trainings of several seeds in one picture."""
+    shown = in_headline(studies)
+    if not shown:
         return NOTHING
-    scores = side_by_side(compared, ('mIoU', 'mRecall'))
-    said = '; '.join(f'{study.title}: {provenance(study)}' for study in compared)
-    return f'{scores}\n\n{said}. {LEGEND}'
+    said = '; '.join(f'{study.title}: {provenance(study)}' for study in shown)
+    picture = f'![Differences of full trainings from cross entropy](docs/images/{SUMMARY_FILE})'
+    return f'{picture}\n\n{IN_PICTURE}\n{said}.'
+
+
+def in_headline(studies: Sequence[Study]) -> list[Study]:
+    return [study for study in of_kind(studies, FULL, CHECK) if with_intervals(study)]
 
 
 def trainings(studies: Sequence[Study]) -> str:
-    """As the headline, with all scores, and those of one seed too."""
+    """As tables, with those of one seed too."""
     return _each(of_kind(studies, FULL), list(SCORES))
 
 

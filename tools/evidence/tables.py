@@ -46,25 +46,6 @@ def _mean_and_difference(study: Study, method: str, score: str, split: str) -> s
     return text if row is None else f'{text} ({marked(row)})'
 
 
-def side_by_side(studies: Sequence[Study], scores: Sequence[str]) -> str:
-    """As ``test_table``, of several studies in one table."""
-    methods = dict.fromkeys(method for study in studies for method in study.methods)
-    columns = [(score, study) for score in scores for study in studies]
-    rows = [
-        [
-            name_of(method),
-            *(
-                _mean_and_difference(study, method, score, 'test')
-                if method in study.methods
-                else '–'
-                for score, study in columns
-            ),
-        ]
-        for method in methods
-    ]
-    return table(['method', *(f'{SCORES[s]}, {study.title}' for s, study in columns)], rows)
-
-
 def dev_and_test(study: Study) -> str:
     """Differences from the baseline on both splits."""
     rows = []
