@@ -149,6 +149,20 @@ def one_class(root, config):
     relabel(root, np.zeros_like)
 
 
+def ddr_head(**loss):
+    def spoil(root, config):
+        norm = dict(type='BN')
+        same = dict(norm_cfg=norm, align_corners=False, channels=8)
+        config.model.backbone = dict(type='DDRNet', in_channels=3, ppm_channels=8, **same)
+        losses = [loss, dict(type='OhemCrossEntropy', min_kept=1)]
+        config.model.decode_head = dict(
+            type='DDRHead', in_channels=32, num_classes=CLASSES, loss_decode=losses, **same
+        )
+        relabel(root, lambda labels: np.where(np.arange(48) < 2, 255, labels).astype(np.uint8))
+
+    return spoil
+
+
 def masks_0_255(root, config):
     two_classes(root, config)
     relabel(root, lambda labels: 255 * labels)
@@ -622,6 +636,7 @@ BROKEN = [
     ),
     Broken('loss-ignore-index', loss(type='TverskyLoss', ignore_index=0), message='does not look'),
     Broken('padding', setting('model.data_preprocessor.seg_pad_val', 0), message='padding'),
+    Broken('unpassed-ignore-index', ddr_head(**CE), message='DDRHead calls it .* ignores -100'),
     Broken('no-ignore-index', setting('model.decode_head.ignore_index', None), 'advice', '-100'),
     # Samplers
     Broken('sampler-place', image_sampler('BalanceBatchSampler', min_classes=2), message='batches'),

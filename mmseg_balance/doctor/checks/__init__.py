@@ -73,6 +73,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         ignore_index.dataset_ignore_index,
         ignore_index.metric_ignore_index,
         ignore_index.loss_ignore_index,
+        ignore_index.unpassed_ignore_index,
         ignore_index.padding,
         ignore_index.crop_ignore_index,
         ignore_index.no_ignore_index,

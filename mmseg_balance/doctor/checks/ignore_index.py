@@ -1,9 +1,10 @@
 """The label that does not count must be the same everywhere."""
 
 from collections.abc import Iterator
+from inspect import signature
 
 from mmseg.evaluation import IoUMetric
-from mmseg.registry import METRICS
+from mmseg.registry import METRICS, MODELS
 
 from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.findings import Finding, advice, error, warning
@@ -17,6 +18,9 @@ OWN_ARGUMENT = {
     'TverskyLoss': 'ignore_index',
     'OhemCrossEntropy': 'ignore_label',
 }
+# Heads that call some of their losses without it, and which.
+CALLED_WITHOUT = {'DDRHead': (0, 1), 'PIDHead': (1, 3)}
+OURS = f', or a loss of mmseg_balance, which ignores {STOCK_DEFAULT} by default'
 
 
 def dataset_ignore_index(reading: Reading) -> Iterator[Finding]:
@@ -112,6 +116,26 @@ def loss_ignore_index(reading: Reading) -> Iterator[Finding]:
             'unlabelled pixels are trained as a class',
             fix={f'{loss.key}.{name}': head.ignore_index},
         )
+
+
+def unpassed_ignore_index(reading: Reading) -> Iterator[Finding]:
+    """A head calls a loss without the ignored label, and the loss's default is another."""
+    for head in reading.heads:
+        places = CALLED_WITHOUT.get(head.kind, ())
+        for loss in (loss for i, loss in enumerate(head.losses) if i in places):
+            kind = view.registered(MODELS, loss.config)
+            taken = getattr(signature(kind.forward).parameters.get('ignore_index'), 'default', None)
+            if loss.kind in OWN_ARGUMENT or taken in (None, _of_data(reading)):
+                continue
+            if reading.statistics.ignored_pixels:
+                yield error(
+                    loss.key,
+                    f'{head.kind} calls it without ignore_index, so that it ignores {taken}; '
+                    f'{reading.statistics.ignored_pixels} training pixels have the ignored label '
+                    f'{_of_data(reading)}, which is trained as a class or out of range',
+                    f"a loss that is told itself, dict(type='OhemCrossEntropy', ignore_label="
+                    f'{_of_data(reading)})' + (OURS if _of_data(reading) == STOCK_DEFAULT else ''),
+                )
 
 
 def no_ignore_index(reading: Reading) -> Iterator[Finding]:
