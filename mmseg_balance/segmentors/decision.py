@@ -22,9 +22,11 @@ class DecisionSegmentor(SegTTAModel):
             ``tta_model`` it is filled in, and the views' mean probabilities are decided on.
         decision: ``'iou'``, ``'dice'`` or ``'argmax'``.
         data_preprocessor: As of ``BaseTTAModel``.
+        pretrained: None, as ``mmseg.apis.init_model`` sets it; the module's own counts.
+        train_cfg: None, likewise.
 
     Raises:
-        ValueError: an unknown decision.
+        ValueError: an unknown decision, or what belongs to the module.
 
     Example:
         In a config, with ``_base_`` the one that the checkpoint was trained with::
@@ -38,10 +40,24 @@ class DecisionSegmentor(SegTTAModel):
         module: dict | nn.Module,
         decision: str = 'iou',
         data_preprocessor: dict | nn.Module | None = None,
+        pretrained: None = None,
+        train_cfg: None = None,
     ) -> None:
         check_decision(decision)
+        for name, value in (('pretrained', pretrained), ('train_cfg', train_cfg)):
+            if value is not None:
+                raise ValueError(f'{name}={value!r} belongs to the module: set module.{name}.')
         super().__init__(module, data_preprocessor)
         self.decision = decision
+
+    @property
+    def dataset_meta(self) -> dict:
+        """The module's: ``show_result_pyplot`` takes ``.module`` for what it wraps, as DDP has it."""
+        return self.module.dataset_meta
+
+    @dataset_meta.setter
+    def dataset_meta(self, meta: dict) -> None:
+        self.module.dataset_meta = meta
 
     @torch.no_grad()
     def test_step(self, data) -> list:

@@ -14,6 +14,7 @@ import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint, save_checkpoint
+from mmseg.apis import MMSegInferencer, inference_model, init_model, show_result_pyplot
 from mmseg.registry import MODELS
 
 from mmseg_balance.functional.decision import decide, decide_probs
@@ -121,6 +122,26 @@ def test_stock_test_script(config, tmp_path, tta):
     assert result.returncode == 0, result.stderr
     assert 'mIoU_I' in result.stdout + result.stderr
     assert 'unexpected key' not in result.stdout + result.stderr
+
+
+def test_mmsegmentation_s_own_inference_decides_by_the_rule(config, tmp_path):
+    """init_model gave it an unexpected ``pretrained``; the picture looked for names in its module."""
+    meta = dict(dataset_meta=dict(classes=[f'c{i}' for i in range(11)], palette=[[0] * 3] * 11))
+    weights = str(tmp_path / 'm.pth')
+    save_checkpoint(dict(state_dict=built(config.model).state_dict(), meta=meta), weights)
+    image = batch_of(config)['data_samples'][0].img_path
+    plain = inference_model(init_model(copy.deepcopy(config), weights, device='cpu'), image)
+    config.model = dict(type='DecisionSegmentor', decision='iou', module=config.model)
+    model = init_model(config, weights, device='cpu')
+    found = inference_model(model, image)
+    assert torch.equal(found.pred_sem_seg.data, decide(plain.seg_logits.data[None], 'iou'))
+    assert model.dataset_meta == meta['dataset_meta']
+    assert show_result_pyplot(model, image, found, show=False).shape == (48, 64, 3)
+    config.dump(str(tmp_path / 'config.py'))
+    inferencer = MMSegInferencer(str(tmp_path / 'config.py'), weights, device='cpu')
+    assert (inferencer(image)['predictions'] == found.pred_sem_seg.data[0].numpy()).all()
+    with pytest.raises(ValueError, match=r'belongs to the module: set module\.pretrained'):
+        MODELS.build({**config.model, 'pretrained': 'resnet.pth'})
 
 
 def test_refuses_to_train_and_unknown_rules(config):
