@@ -41,7 +41,7 @@ class SoftmaxSeesawLoss(PriorLoss):
         >>> loss(logits, torch.tensor([[[0, 0, 0, 1]]]))  # (3 log(1 + 3^-0.8) + log 2) / 4
         tensor(0.4338)
         >>> loss.seen_pixels
-        tensor([3., 1.], dtype=torch.float64)
+        tensor([3, 1])
     """
 
     def __init__(
@@ -66,7 +66,8 @@ class SoftmaxSeesawLoss(PriorLoss):
             raise ValueError(f'p={p} and q={q} must not be negative (0.8 and 2 are common).')
         self.p, self.q = p, q
         # As long from the start as it will be: EMAHook copies the model's buffers one by one.
-        seen = None if num_classes is None else torch.zeros(num_classes, dtype=torch.float64)
+        # Integers, which model.half() leaves alone.
+        seen = None if num_classes is None else torch.zeros(num_classes, dtype=torch.int64)
         self.register_buffer('seen_pixels', seen)
 
     def read_statistics(self, dataset=None) -> None:
@@ -95,6 +96,6 @@ class SoftmaxSeesawLoss(PriorLoss):
         if self.training:
             check_label_range(labels, classes, ignore_index)
             ones = torch.ones_like(labels, dtype=torch.float32)
-            batch = sum_by_label(ones, labels, classes, ignore_index).double().sum(0)
-            self.seen_pixels += sum_over_ranks(batch)
+            batch = sum_by_label(ones, labels, classes, ignore_index).long().sum(0)
+            self.seen_pixels += sum_over_ranks(batch).long()
         return self.seen_pixels

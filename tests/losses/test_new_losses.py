@@ -94,16 +94,16 @@ class TestSeesaw:
         loss = build(type='SoftmaxSeesawLoss', num_classes=CLASSES)
         once = loss(logits, labels).item()
         seen = torch.bincount(labels[labels != 255], minlength=CLASSES)
-        assert torch.equal(loss.seen_pixels, seen.double())
+        assert torch.equal(loss.seen_pixels, seen)
         expected = references.softmax_seesaw(
             logits.detach().numpy(), labels.numpy(), np.maximum(seen.numpy(), 1)
         )
         assert once == pytest.approx(expected, rel=1e-9)
         loss.eval()(logits, labels)
         loss.train()(logits, torch.full_like(labels, 255))
-        assert torch.equal(loss.seen_pixels, seen.double())
+        assert torch.equal(loss.seen_pixels, seen)
         loss(logits, labels)
-        assert torch.equal(loss.seen_pixels, 2 * seen.double())
+        assert torch.equal(loss.seen_pixels, 2 * seen)
 
     def test_resumes_with_its_counts(self):
         logits, labels = batch()
@@ -121,9 +121,26 @@ class TestSeesaw:
         average = ExponentialMovingAverage(
             copy.deepcopy(model), momentum=0.5, update_buffers=update_buffers
         )
-        model[0](logits, labels)
-        average.update_parameters(model)
-        assert torch.equal(average.module[0].seen_pixels, model[0].seen_pixels)
+        for _ in range(3):
+            model[0](logits, labels)
+            average.update_parameters(model)
+        counts = average.module[0].seen_pixels
+        assert counts.dtype == torch.int64
+        if not update_buffers:
+            assert torch.equal(counts, model[0].seen_pixels)
+
+    def test_counts_of_a_model_in_half_precision_stay_exact(self):
+        """As a float buffer they became float16, infinite beyond 65504 pixels."""
+        loss = build(type='SoftmaxSeesawLoss', num_classes=2).half()
+        labels = torch.zeros(1, 300, 300, dtype=torch.int64)
+        found = loss(torch.zeros(1, 2, 300, 300, dtype=torch.float16), labels)
+        assert loss.seen_pixels.tolist() == [90000, 0]
+        assert torch.isfinite(found)
+
+    def test_counts_of_earlier_checkpoints_load(self):
+        fresh = build(type='SoftmaxSeesawLoss', num_classes=2)
+        fresh.load_state_dict({'seen_pixels': torch.tensor([9e9, 3.0], dtype=torch.float64)})
+        assert fresh.seen_pixels.tolist() == [9_000_000_000, 3]
 
     def test_labels_out_of_range_are_named_before_they_are_counted(self):
         logits, labels = batch()
