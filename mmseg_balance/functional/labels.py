@@ -192,6 +192,15 @@ def out_of_range(labels: Tensor, num_classes: int, ignore_index: int = 255) -> T
     return (labels != ignore_index) & ((labels < 0) | (labels >= num_classes))
 
 
+def ignored_label(ignore_index: int | None) -> int:
+    """The label of pixels that do not count, as a number that no class has where there is none.
+
+    >>> ignored_label(255), ignored_label(None)
+    (255, -100)
+    """
+    return -100 if ignore_index is None else ignore_index
+
+
 def check_label_range(
     labels: Tensor,
     num_classes: int,

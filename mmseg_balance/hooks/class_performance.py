@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mmseg_balance.functional.arguments import below_one
 from mmseg_balance.functional.confusion import confusion_scores
+from mmseg_balance.functional.labels import ignored_label
 from mmseg_balance.functional.sampling import add_to_confusion
 from mmseg_balance.hooks.checkpoint_due import checkpoint_due
 from mmseg_balance.runtime.models import final_head, head_classes
@@ -145,7 +146,7 @@ class ClassPerformanceHook(Hook):
         """Count the predictions of a validation batch."""
         if self.source != 'val' or self.recent is None:
             return
-        ignore_index = final_head(runner.model).ignore_index
+        ignore_index = ignored_label(final_head(runner.model).ignore_index)
         for sample in outputs:
             labels = sample.gt_sem_seg.data.cpu().long()
             labels = torch.where(labels == ignore_index, -1, labels)

@@ -9,7 +9,7 @@ from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.registry import HOOKS
 from torch import Tensor
 
-from mmseg_balance.functional.labels import count_valid
+from mmseg_balance.functional.labels import count_valid, ignored_label
 from mmseg_balance.functional.logits import UpsampledLogits
 from mmseg_balance.functional.primitives import pixel_nll
 from mmseg_balance.runtime.models import losses_of, losses_together, reads_primitives, unwrapped
@@ -91,7 +91,7 @@ def fused_loss_by_feat(
     values = losses_together(losses, logits, labels, weight=weight, ignore_index=head.ignore_index)
     for loss, value in zip(losses, values, strict=True):
         found[loss.loss_name] = found.get(loss.loss_name, 0) + value
-    found['acc_seg'] = accuracy(logits.detach(), labels, head.ignore_index)
+    found['acc_seg'] = accuracy(logits.detach(), labels, ignored_label(head.ignore_index))
     return found
 
 

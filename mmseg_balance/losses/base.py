@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from mmseg_balance.functional.labels import label_lookup
+from mmseg_balance.functional.labels import ignored_label, label_lookup
 from mmseg_balance.functional.pixel import reduce_pixel_losses
 from mmseg_balance.losses.class_weight import ClassWeight
 
@@ -68,7 +68,7 @@ class SegmentationLoss(nn.Module):
         weight: Tensor | None = None,
         avg_factor: float | None = None,
         reduction_override: str | None = None,
-        ignore_index: int = 255,
+        ignore_index: int | None = 255,
     ) -> Tensor:
         """The loss as a decode head calls it.
 
@@ -78,7 +78,7 @@ class SegmentationLoss(nn.Module):
             weight: of the shape of labels, weights of the pixels, as OHEMPixelSampler makes them.
             avg_factor: denominator in place of the number of valid pixels.
             reduction_override: ``'none'`` for the shape of labels, ``'sum'``, or ``'mean'``.
-            ignore_index: the label of pixels that do not count.
+            ignore_index: the label of pixels that do not count; None: there is no such label.
 
         Returns:
             A scalar, or of the shape of labels, times ``loss_weight``.
@@ -98,7 +98,8 @@ class SegmentationLoss(nn.Module):
             self._refuse_points(logits)
             logits, labels = logits.unsqueeze(-1), labels.unsqueeze(-1)
             weight = None if weight is None else weight.unsqueeze(-1)
-        value = self.value(logits, labels, ignore_index, weight, avg_factor, reduction_override)
+        ignored = ignored_label(ignore_index)
+        value = self.value(logits, labels, ignored, weight, avg_factor, reduction_override)
         return self.loss_weight * (value.squeeze(-1) if points else value)
 
     def _refuse_points(self, logits: Tensor) -> None:

@@ -76,7 +76,7 @@ def _check_classes(name: str, head: nn.Module, num_classes: int, dataset) -> Non
 def _check_ignored(name: str, head: nn.Module, evaluator: Evaluator | None) -> None:
     for metric in evaluator.metrics if evaluator else ():
         theirs = getattr(metric, 'ignore_index', head.ignore_index)
-        if theirs != head.ignore_index:
+        if head.ignore_index is not None and theirs != head.ignore_index:
             raise InputError(
                 f'{name} ignores label {head.ignore_index} and {type(metric).__name__} label '
                 f'{theirs}: set ignore_index={head.ignore_index} in both'

@@ -5,6 +5,7 @@ from mmseg.registry import TASK_UTILS
 from mmseg.structures import BasePixelSampler
 from torch import Tensor
 
+from mmseg_balance.functional.labels import ignored_label
 from mmseg_balance.functional.sampling import add_to_confusion
 from mmseg_balance.runtime.models import head_classes
 
@@ -46,7 +47,7 @@ class ConfusionPixelSampler(BasePixelSampler):
         self.calls += 1
         logits = seg_logit.detach()[:, :, row :: self.stride, column :: self.stride]
         labels = seg_label[:, 0, row :: self.stride, column :: self.stride]
-        labels = torch.where(labels == self.context.ignore_index, -1, labels.long())
+        labels = torch.where(labels == ignored_label(self.context.ignore_index), -1, labels.long())
         if logits.shape[1] == 1:
             pred = (logits[:, 0].sigmoid() > self.context.threshold).long()
         else:

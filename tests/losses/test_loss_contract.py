@@ -158,6 +158,16 @@ def test_any_ignore_index(case, ignore_index):
 
 
 @each_loss
+def test_a_head_without_an_ignored_label(case):
+    """Some losses compared labels with None."""
+    logits, labels = batch()
+    labels = labels.clamp(max=CLASSES - 1)
+    assert torch.equal(
+        case.build()(logits, labels, ignore_index=None), case.build()(logits, labels)
+    )
+
+
+@each_loss
 @pytest.mark.parametrize('dtype', [torch.float64, torch.float16])
 def test_all_ignored_is_zero(case, dtype):
     logits, labels = batch(dtype=dtype)

@@ -146,6 +146,20 @@ def test_a_data_set_without_classes_is_named(tmp_path):
         train(BadInput('no classes', without_classes, ''), tmp_path, CHECKS)
 
 
+def test_a_head_without_an_ignored_label_trains_under_every_hook(tmp_path, monkeypatch):
+    monkeypatch.setenv('MMSEG_BALANCE_STATISTICS', str(tmp_path / 'statistics'))
+
+    def no_ignored_label(root, cfg):
+        cfg.model.decode_head.ignore_index = None
+        cfg.model.decode_head.loss_decode = dict(type='RecallLoss')
+        cfg.train_dataloader.sampler = dict(type='ClassPerformanceSampler')
+
+    hooks = [*CHECKS, dict(type='ClassPerformanceHook', interval=1), dict(type='FusedLossHook')]
+    runner = train(BadInput('nothing', no_ignored_label, ''), tmp_path, hooks)
+    assert runner.iter == 3
+    assert runner.message_hub.get_scalar('train/loss').current() > 0
+
+
 def without_label_maps(root, cfg):
     cfg.train_dataloader.dataset.data_prefix = dict(img_path='images')
 
