@@ -154,7 +154,10 @@ def recommend(results: dict, score: str) -> dict | None:
         'baseline': baseline,
         'against': against,
         'confirmed': baseline in better,
-        'text': _text(results, method, baseline, score, dev, test),
+        'text': [
+            *_on_dev(results, method, baseline, score, dev),
+            *_on_test(results, method, baseline, score, test),
+        ],
     }
 
 
@@ -193,34 +196,38 @@ def _with_nan(row: dict) -> dict:
     return {k: np.nan if v is None else v for k, v in row.items()}
 
 
-def _text(results, method, baseline, score, dev, test) -> list[str]:
-    lines = [
+def _on_dev(results: dict, method: str, baseline: str, score: str, dev: dict) -> list[str]:
+    """What was chosen, and between what."""
+    chosen = (
         f'By {score} on dev, {method} is first of {len(dev)} methods '
         f'({_percent(dev[method])}; {baseline} {_percent(dev.get(baseline))}).'
         if len(dev) > 1
         else f'On dev {method} is the only method with {score}: {_percent(dev[method])}.'
-    ]
+    )
     scored = dict.fromkeys(run['method'] for run in results['runs'] if run['split'] == 'dev')
-    undefined = [name for name in scored if name not in dev and name != CHECKPOINT]
-    if undefined:
-        lines.append(f'On dev {score} is not defined for {", ".join(undefined)}.')
-    if method == baseline and len(scored) > 1 + (CHECKPOINT in scored):
-        lines.append(f'No method is above {baseline} on dev: keep {baseline}.')
+    scored.pop(CHECKPOINT, None)
+    undefined = ', '.join(name for name in scored if name not in dev)
+    kept = method == baseline and len(scored) > 1
+    return [
+        chosen,
+        *([f'On dev {score} is not defined for {undefined}.'] if undefined else []),
+        *([f'No method is above {baseline} on dev: keep {baseline}.'] if kept else []),
+    ]
+
+
+def _on_test(results: dict, method: str, baseline: str, score: str, test: dict) -> list[str]:
+    """What test says of it, and whether of any method."""
     told = [
         row
         for row in results['differences']
         if (row['score'], row['split']) == (score, 'test') and not np.isnan(_with_nan(row)['mean'])
     ]
-    lines += [_against(row) for row in told if row['method'] == method]
-    rows = [row for row in told if row['baseline'] == CHECKPOINT]
-    if rows and not any(is_better(row) for row in rows):
-        lines.append(
-            f'On test no method can be told to be better than the checkpoint as it was trained '
-            f'({_percent(test.get(CHECKPOINT))} {score}).'
-        )
-    own = [row for row in told if row['baseline'] == baseline]
-    if own and not any(is_better(row) for row in own if row['method'] != CHECKPOINT):
-        lines.append(f'On test no method can be told to be better than {baseline}.')
+    as_trained = f'the checkpoint as it was trained ({_percent(test.get(CHECKPOINT))} {score})'
+    lines = [_against(row) for row in told if row['method'] == method]
+    for reference, name in ((CHECKPOINT, as_trained), (baseline, baseline)):
+        rows = [row for row in told if row['baseline'] == reference]
+        if rows and not any(is_better(row) for row in rows if row['method'] != CHECKPOINT):
+            lines.append(f'On test no method can be told to be better than {name}.')
     return lines
 
 
