@@ -70,7 +70,7 @@ def examine_config(
     for check in (check for checks in CHECKS.values() for check in checks):
         findings += _run(check, reading, skipped)
     if not any(one.severity == ERROR for one in findings):
-        for check in AFTER_ERRORS:
+        for check in (check for checks in AFTER_ERRORS.values() for check in checks):
             findings += _run(check, reading, skipped)
     findings += _not_read(skipped)
     return Examination(by_severity(findings), reading, skipped)

@@ -584,6 +584,18 @@ BROKEN = [
     Broken('threshold', no_threshold, 'advice', '0.3'),
     Broken('batch-of-one', batch_of_one, message='1x1'),
     Broken('batch-of-one', last_batch_of_one, message='last batch', name='last-batch-of-one'),
+    Broken(
+        'optimizer-builds',
+        setting('optim_wrapper.optimizer.weigth_decay', 0.1),
+        message="unexpected keyword argument 'weigth_decay'",
+    ),
+    Broken('optimizer-builds', setting('optim_wrapper.optimizer.lr', 'fast'), name='lr-a-text'),
+    Broken(
+        'optimizer-builds',
+        setting('param_scheduler', [dict(type='PolyLR', end=3, by_epoch=False, powr=1)]),
+        message='powr',
+        name='schedule-argument',
+    ),
     Broken('model-builds', setting('model.decode_head.kernel', 3), message='kernel'),
     # Losses
     Broken('class-weight-ignored', loss(**CE, class_weight=WEIGHTS), 'warning', 'IndexError'),

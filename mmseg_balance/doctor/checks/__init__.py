@@ -111,7 +111,10 @@ CHECKS: dict[str, tuple[Check, ...]] = {
     ),
 }
 # After all others, and only if they found no error: most errors stop the model from being built.
-AFTER_ERRORS: tuple[Check, ...] = (heads.model_builds,)
+AFTER_ERRORS: dict[str, tuple[Check, ...]] = {
+    'Heads': (heads.model_builds,),
+    'Schedule': (schedule.optimizer_builds,),
+}
 
 
 def name_of(check: Check) -> str:
@@ -132,7 +135,7 @@ def table() -> list[tuple[str, str, str]]:
     """Subject, name and meaning of every check, for the documentation."""
     rows = []
     for subject, checks in CHECKS.items():
-        late = AFTER_ERRORS if subject == 'Heads' else ()
+        late = AFTER_ERRORS.get(subject, ())
         rows += [(subject, name_of(one), what_it_finds(one)) for one in (*checks, *late)]
     return rows
 

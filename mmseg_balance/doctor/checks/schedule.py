@@ -1,9 +1,17 @@
 """Schedules and intervals against the length of the run, and the learning rate."""
 
-from collections.abc import Iterator, Mapping
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
+from mmengine.logging import MMLogger
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import PARAM_SCHEDULERS
 
 from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.findings import Finding, error, warning
@@ -12,6 +20,8 @@ from mmseg_balance.experiments.progress import number_of
 from mmseg_balance.functional.schedules import build_schedules
 
 OTHER_RATE = 2.0
+WRAPPERS = ('', 'OptimWrapper', 'AmpOptimWrapper')
+OF_HALF_PRECISION = ('loss_scale', 'dtype', 'use_fsdp')
 ANY_LENGTH = 1000  # of a run whose length is not known: the form is looked at all the same
 
 
@@ -47,6 +57,53 @@ def scheduler_length(reading: Reading) -> Iterator[Finding]:
                 f'{end}, and the training goes on to {total} at the lowest learning rate',
                 fix={f'{key}.end': total},
             )
+
+
+def optimizer_builds(reading: Reading) -> Iterator[Finding]:
+    """The optimizer, or a schedule of its learning rate, cannot be built."""
+    wrapper = reading.config.get('optim_wrapper')
+    if not wrapper or view.type_name(wrapper) not in WRAPPERS:
+        return
+    content = {k: v for k, v in wrapper.items() if k not in OF_HALF_PRECISION}
+    content['type'] = 'OptimWrapper'  # those of half precision ask for a GPU
+    module = reading.model.module
+    built, problem = _tried(lambda: build_optim_wrapper(module, deepcopy(content)))
+    problems = {'optim_wrapper': problem}
+    if hasattr(built, 'optimizer'):
+        for key, one in view.schedulers_of(reading.config):
+            kept = {k: v for k, v in one.items() if k != 'convert_to_iter_based'}
+            kept['optimizer'] = built.optimizer
+            problems[key] = _tried(lambda kept=kept: PARAM_SCHEDULERS.build(kept))[1]
+    for key, problem in problems.items():
+        if problem is not None:
+            yield error(
+                key,
+                f'it cannot be built: {type(problem).__name__}: {str(problem).splitlines()[0]}',
+                'correct the argument that the message names',
+            )
+
+
+def _tried(build: Callable[[], Any]) -> tuple[Any, Exception | None]:
+    """What is built, or what was raised instead."""
+    try:
+        with _silence():
+            return build(), None
+    except Exception as problem:  # constructors raise whatever they like
+        return None, problem
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """No line for every parameter that has a learning rate of its own, or none."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')
+            yield
+    finally:
+        logger.setLevel(level)
 
 
 def scheduler_by_epoch(reading: Reading) -> Iterator[Finding]:
