@@ -218,10 +218,10 @@ def test_another_split_is_a_column_of_its_own():
     more.content['runs'] += [run | {'split': 'official_val'} for run in of_dev]
     rows = [row | {'split': 'official_val'} for row in more.content['differences'][:1]]
     more.content['differences'] += rows
-    lines = sections.trainings([more]).splitlines()
-    assert lines[2].endswith('| calibration | mIoU, official validation |')
-    assert lines[4].endswith('| 50.0 | 50.0 |')
-    assert lines[5].endswith('| 52.0 (**+2.0 [+1.0, +3.0]**) |')
+    lines = [line for line in sections.trainings([more]).splitlines() if line.startswith('|')]
+    assert lines[0].endswith('| calibration | mIoU, official validation |')
+    assert lines[2].endswith('| 50.0 | 50.0 |')
+    assert lines[3].endswith('| 52.0 (**+2.0 [+1.0, +3.0]**) |')
 
 
 def test_the_final_check_judges_what_was_advised_and_gives_no_advice():

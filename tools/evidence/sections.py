@@ -50,8 +50,7 @@ PLAN = (
 )
 IN_PICTURE = (
     'Differences from cross entropy on test, in points, with 95 % intervals; blue: better, orange: worse, '
-    'told from zero (Holm-adjusted p < 0.05); grey: cannot be told. In the bands what cross entropy has, in %. '
-    'The [numbers](docs/results.md#full-trainings).'
+    'told from zero (Holm-adjusted p < 0.05); grey: cannot be told. In the bands what cross entropy has, in %.'
 )
 LOSSES = (
     'Differences from cross entropy on test that are told from zero, from the least to the greatest over the '
@@ -70,8 +69,12 @@ def headline(studies: Sequence[Study]) -> str:
     if not shown:
         return NOTHING
     said = '; '.join(f'{study.title}: {provenance(study)}' for study in shown)
-    picture = f'![Differences of full trainings from cross entropy](docs/images/{SUMMARY_FILE})'
-    return f'{picture}\n\n{IN_PICTURE}\n{said}.'
+    numbers = 'The [numbers](docs/results.md#full-trainings).'
+    return f'{_picture("docs/images")}\n\n{IN_PICTURE} {numbers}\n{said}.'
+
+
+def _picture(folder: str) -> str:
+    return f'![Differences of full trainings from cross entropy]({folder}/{SUMMARY_FILE})'
 
 
 def in_headline(studies: Sequence[Study]) -> list[Study]:
@@ -79,8 +82,10 @@ def in_headline(studies: Sequence[Study]) -> list[Study]:
 
 
 def trainings(studies: Sequence[Study]) -> str:
-    """As tables, with those of one seed too."""
-    return _each(of_kind(studies, FULL), list(SCORES))
+    """The picture, then tables, with those of one seed too."""
+    tables = _each(of_kind(studies, FULL), list(SCORES))
+    shown = f'{_picture("images")}\n\n{IN_PICTURE}\n\n' if in_headline(studies) else ''
+    return shown + tables
 
 
 def final_check(studies: Sequence[Study]) -> str:
