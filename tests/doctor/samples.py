@@ -648,6 +648,7 @@ BROKEN = [
     ),
     Broken('loss-ignore-index', loss(type='TverskyLoss', ignore_index=0), message='does not look'),
     Broken('padding', setting('model.data_preprocessor.seg_pad_val', 0), message='padding'),
+    Broken('registered-names', ddr_head(type='NoSuchLoss'), name='unknown-loss-of-ddr'),
     Broken('unpassed-ignore-index', ddr_head(**CE), message='DDRHead calls it .* ignores -100'),
     Broken('no-ignore-index', setting('model.decode_head.ignore_index', None), 'advice', '-100'),
     # Samplers

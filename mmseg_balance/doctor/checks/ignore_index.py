@@ -120,22 +120,31 @@ def loss_ignore_index(reading: Reading) -> Iterator[Finding]:
 
 def unpassed_ignore_index(reading: Reading) -> Iterator[Finding]:
     """A head calls a loss without the ignored label, and the loss's default is another."""
-    for head in reading.heads:
-        places = CALLED_WITHOUT.get(head.kind, ())
-        for loss in (loss for i, loss in enumerate(head.losses) if i in places):
-            kind = view.registered(MODELS, loss.config)
-            taken = getattr(signature(kind.forward).parameters.get('ignore_index'), 'default', None)
-            if loss.kind in OWN_ARGUMENT or taken in (None, _of_data(reading)):
-                continue
-            if reading.statistics.ignored_pixels:
-                yield error(
-                    loss.key,
-                    f'{head.kind} calls it without ignore_index, so that it ignores {taken}; '
-                    f'{reading.statistics.ignored_pixels} training pixels have the ignored label '
-                    f'{_of_data(reading)}, which is trained as a class or out of range',
-                    f"a loss that is told itself, dict(type='OhemCrossEntropy', ignore_label="
-                    f'{_of_data(reading)})' + (OURS if _of_data(reading) == STOCK_DEFAULT else ''),
-                )
+    theirs = _of_data(reading)
+    called = [
+        (head, loss)
+        for head in reading.heads
+        for place, loss in enumerate(head.losses)
+        if place in CALLED_WITHOUT.get(head.kind, ()) and loss.kind not in OWN_ARGUMENT
+    ]
+    for head, loss in called:
+        default = _default_ignore_index(loss)
+        if default not in (None, theirs) and reading.statistics.ignored_pixels:
+            yield error(
+                loss.key,
+                f'{head.kind} calls it without ignore_index, so that it ignores {default}; '
+                f'{reading.statistics.ignored_pixels} training pixels have the ignored label '
+                f'{theirs}, which is trained as a class or out of range',
+                f"a loss that is told itself, dict(type='OhemCrossEntropy', ignore_label={theirs})"
+                + (OURS if theirs == STOCK_DEFAULT else ''),
+            )
+
+
+def _default_ignore_index(loss: view.Loss) -> int | None:
+    """What it ignores when it is not told; None where that is not known."""
+    forward = getattr(view.registered(MODELS, loss.config), 'forward', None)
+    taken = signature(forward).parameters.get('ignore_index') if forward else None
+    return None if taken is None or taken.default is taken.empty else taken.default
 
 
 def no_ignore_index(reading: Reading) -> Iterator[Finding]:
