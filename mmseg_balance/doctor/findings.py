@@ -56,6 +56,19 @@ def advice(where: str, message: str, change: str = '', **more) -> Finding:
     return Finding(ADVICE, where, message, change, **more)
 
 
+def not_built(where: str, problem: Exception) -> Finding:
+    """The finding for what a constructor raised.
+
+    >>> not_built('model', AssertionError()).message
+    'it cannot be built: AssertionError'
+    """
+    said = str(problem).partition('\n')[0]
+    reason = type(problem).__name__ + (f': {said}' if said else '')
+    return error(
+        where, f'it cannot be built: {reason}', 'correct the argument that the message names'
+    )
+
+
 def by_severity(findings: Iterable[Finding]) -> list[Finding]:
     """Errors first, then warnings, then advice; in each, the order they were found in."""
     return sorted(findings, key=lambda one: SEVERITIES.index(one.severity))

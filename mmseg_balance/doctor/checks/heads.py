@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from mmseg_balance.doctor import config_view as view
-from mmseg_balance.doctor.findings import Finding, advice, error
+from mmseg_balance.doctor.findings import Finding, advice, error, not_built
 from mmseg_balance.doctor.fixes import replacement
 from mmseg_balance.doctor.reading import NotReadError, Reading
 
@@ -156,11 +156,6 @@ def model_builds(reading: Reading) -> Iterator[Finding]:
     except NotReadError:
         cause = reading.build_errors.get('model')
         if cause is not None:
-            message = str(cause).split('\n')[0]
-            yield error(
-                'model',
-                f'it cannot be built: {type(cause).__name__}: {message}',
-                'correct the argument that the message names',
-            )
+            yield not_built('model', cause)
             return
         raise

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from mmseg_balance.doctor import config_view as view
-from mmseg_balance.doctor.findings import Finding, error, warning
+from mmseg_balance.doctor.findings import Finding, error, not_built, warning
 from mmseg_balance.doctor.reading import NotReadError, Reading
 
 RESIZES = ('Resize', 'RandomResize', 'RandomChoiceResize', 'ResizeToMultiple', 'ResizeShortestEdge')
@@ -17,11 +17,7 @@ def pipeline_runs(reading: Reading) -> Iterator[Finding]:
         cause = reading.build_errors.get('pipeline')
         if cause is None or isinstance(cause, KeyError):  # a name that is not registered
             raise
-        yield error(
-            'train_dataloader.dataset.pipeline',
-            f'it cannot be built: {type(cause).__name__}: {cause}',
-            'correct the argument that the message names',
-        )
+        yield not_built('train_dataloader.dataset.pipeline', cause)
         return
     if errors:
         path, message = errors[0]

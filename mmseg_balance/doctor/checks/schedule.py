@@ -14,7 +14,7 @@ from mmengine.optim import build_optim_wrapper
 from mmengine.registry import PARAM_SCHEDULERS
 
 from mmseg_balance.doctor import config_view as view
-from mmseg_balance.doctor.findings import Finding, error, warning
+from mmseg_balance.doctor.findings import Finding, error, not_built, warning
 from mmseg_balance.doctor.reading import NotReadError, Reading, named_batch
 from mmseg_balance.experiments.progress import number_of
 from mmseg_balance.functional.schedules import build_schedules
@@ -74,13 +74,7 @@ def optimizer_builds(reading: Reading) -> Iterator[Finding]:
             kept = {k: v for k, v in one.items() if k != 'convert_to_iter_based'}
             kept['optimizer'] = built.optimizer
             problems[key] = _tried(lambda kept=kept: PARAM_SCHEDULERS.build(kept))[1]
-    for key, problem in problems.items():
-        if problem is not None:
-            yield error(
-                key,
-                f'it cannot be built: {type(problem).__name__}: {str(problem).splitlines()[0]}',
-                'correct the argument that the message names',
-            )
+    yield from (not_built(key, problem) for key, problem in problems.items() if problem is not None)
 
 
 def _tried(build: Callable[[], Any]) -> tuple[Any, Exception | None]:
