@@ -59,7 +59,8 @@ def write_all(root: Path) -> list[Path]:
     studies = load_studies(root / 'docs' / 'results')
     for study in studies:
         draw(study, root / 'docs' / 'images')
-    draw_summary(sections.in_headline(studies), root / 'docs' / 'images')
+    if shown := sections.in_headline(studies):
+        draw_summary(shown, root / 'docs' / 'images')
     return changed
 
 
