@@ -228,10 +228,35 @@ def ldam_loss(
     check_shapes(logits, labels)
     margin = label_lookup(margins.to(logits.dtype), labels, ignore_index).unsqueeze(1)
     _, index = valid_and_class(labels, logits.shape[1], ignore_index)  # pixel_nll refuses bad ones
-    scaled = logits * scale
-    # In place: no second copy, here or backward.
-    scaled.scatter_add_(1, index.unsqueeze(1), -scale * margin)
-    return pixel_nll(scaled, labels, ignore_index)
+    scaled = _MarginLogits.apply(logits, margin, index.unsqueeze(1), scale)
+    return _Slope.apply(pixel_nll(scaled, labels, ignore_index), scale)
+
+
+class _MarginLogits(Function):
+    """``s (z - margin of the label)``, whose gradient lacks the s that :class:`_Slope` has."""
+
+    @staticmethod
+    def forward(ctx, logits, margin, index, scale):
+        ctx.save_for_backward(index)
+        return (logits * scale).scatter_add_(1, index, -scale * margin)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (index,) = ctx.saved_tensors
+        return grad, -grad.gather(1, index) if ctx.needs_input_grad[1] else None, None, None
+
+
+class _Slope(Function):
+    """The losses themselves, with s times the gradient: one number a pixel to multiply, not C."""
+
+    @staticmethod
+    def forward(ctx, losses, scale):
+        ctx.scale = scale
+        return losses.view_as(losses)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * ctx.scale, None
 
 
 def ldam_margins(pixels: Tensor, max_margin: float = 0.5) -> Tensor:

@@ -7,6 +7,7 @@ LARGEST_BITS = tl.constexpr((127 + 96) << 23)  # 2^96: a larger loss counts as t
 NORMAL_BITS = tl.constexpr(1 << 23)  # the smallest normal float
 ROUNDING = tl.constexpr(256)  # of a tangent's root, in units of the last bit
 LOWEST_LOG = tl.constexpr(-1e4)  # below the log-ratio of any two floats: a threshold of zero
+LEAST_POWER = tl.constexpr(2.0**-126)  # of a positive loss: too large a sum only loosens a bound
 
 
 @triton.jit(do_not_specialize=['turn'])  # else 0, 1 and the others are compiled each
@@ -29,7 +30,11 @@ def search_kernel(
     BLOCK: tl.constexpr,
     PROGRAMS: tl.constexpr,
 ):
-    """One pass: how many losses lie above each candidate, and the power sum of those below."""
+    """One pass: how many losses lie between each two candidates, and their power sums.
+
+    A loss is compared with the candidate above it alone, so a pixel takes one power, not one for
+    each candidate; :func:`narrowed` adds the sums up.
+    """
     program, pool = tl.program_id(0), tl.program_id(1)
     pools = tl.num_programs(1)
     valid = tl.load(num_valid + pool).to(tl.int32)
@@ -58,10 +63,7 @@ def search_kernel(
         tl.store(at + 3, above_high)
         tl.store(log_alpha + turn * pools + pool, log_root)
 
-    candidate = candidates_of(low, high, HARDEST, CANDIDATES)
-    base = base_of(high)
-    if not HARDEST:
-        offset = log_ratio(as_float(candidate), base)
+    step = step_of(low, high, CANDIDATES)
     count = tl.zeros((CANDIDATES, BLOCK), tl.int32)
     power_sum = tl.zeros((CANDIDATES, BLOCK), tl.float32)
     first = pool.to(tl.int64) * num_pixels
@@ -69,14 +71,14 @@ def search_kernel(
         pixel = start + tl.arange(0, BLOCK)
         loss, counted = load_losses(losses, inside, first, pixel, num_pixels, HARDEST)
         bits = as_bits(loss)
-        above = bits[None, :] > candidate[:, None]
-        count += (above & counted[None, :]).to(tl.int32)
+        place = tl.maximum(bits - low - 1, 0) // step
+        place = tl.where(counted & (bits <= high), place, CANDIDATES)
+        here = place[None, :] == tl.arange(0, CANDIDATES)[:, None]
+        count += here.to(tl.int32)
         if not HARDEST:
-            # Never below 2^-126: too large a sum puts the tangent's root too far right at worst.
-            log_power = tl.maximum(
-                exponent * (log_ratio(loss, base)[None, :] - offset[:, None]), -126.0
-            )
-            power_sum += tl.where((loss > 0)[None, :] & (above == 0), tl.exp2(log_power), 0.0)
+            above = as_float(tl.maximum(tl.minimum(low + (1 + place) * step, high), NORMAL_BITS))
+            power = tl.maximum(tl.exp2(exponent * log_ratio(loss, above)), LEAST_POWER)
+            power_sum += tl.where(here & (loss > 0)[None, :], power[None, :], 0.0)
     at = ((turn * pools + pool) * programs + program) * CANDIDATES + tl.arange(0, CANDIDATES)
     tl.store(counts + at, tl.sum(count, 1))
     if not HARDEST:
@@ -192,7 +194,10 @@ def narrowed(
         log_root = tl.load(log_alpha + before)
         candidate = candidates_of(low, high, HARDEST, CANDIDATES)
         at, known = partial_sums_at(before, programs, CANDIDATES, PROGRAMS)
-        above = tl.sum(tl.load(counts + at, mask=known, other=0), 0)
+        number = tl.sum(tl.load(counts + at, mask=known, other=0), 0)
+        place = tl.arange(0, CANDIDATES)
+        below_too = place[:, None] <= place[None, :]
+        above = valid - tl.sum(tl.where(below_too, number[:, None], 0), 0)
         supported = tl.maximum(ratio * tl.maximum(valid, 1).to(tl.float32), 1.0)
         slack = supported - above.to(tl.float32)
         base = base_of(high)
@@ -200,7 +205,10 @@ def narrowed(
             reached = tl.ceil(supported) > above.to(tl.float32)
         else:
             offset = log_ratio(as_float(candidate), base)
-            below = tl.sum(tl.load(powers + at, mask=known, other=0.0), 0)
+            power = tl.sum(tl.load(powers + at, mask=known, other=0.0), 0)[:, None]
+            rebased = power * tl.exp2(exponent * (offset[:, None] - offset[None, :]))
+            rebased = tl.where(power > 0, tl.maximum(rebased, LEAST_POWER), 0.0)
+            below = tl.sum(tl.where(below_too, rebased, 0.0), 0)
             log_share = tl.log2(below / tl.where(slack > 0, slack, 1.0))
             tangent = tl.where(slack > 0, offset + log_share / exponent, float('inf'))
             reached = tangent <= offset
@@ -223,11 +231,17 @@ def narrowed(
 @triton.jit
 def candidates_of(low, high, HARDEST: tl.constexpr, CANDIDATES: tl.constexpr):
     """Bits that cut the interval evenly; of normal numbers where logarithms are taken."""
-    step = (high - low + CANDIDATES) // (CANDIDATES + 1)
+    step = step_of(low, high, CANDIDATES)
     candidate = tl.minimum(low + (1 + tl.arange(0, CANDIDATES)) * step, high)
     if not HARDEST:
         candidate = tl.maximum(candidate, NORMAL_BITS)
     return candidate
+
+
+@triton.jit
+def step_of(low, high, CANDIDATES: tl.constexpr):
+    """Bits between two candidates."""
+    return (high - low + CANDIDATES) // (CANDIDATES + 1)
 
 
 @triton.jit
