@@ -238,7 +238,8 @@ class _MarginLogits(Function):
     @staticmethod
     def forward(ctx, logits, margin, index, scale):
         ctx.save_for_backward(index)
-        return (logits * scale).scatter_add_(1, index, -scale * margin)
+        scaled = (logits * scale).scatter_add_(1, index, -scale * margin)
+        return scaled.view_as(scaled)  # else PyTorch 2.11 compiles the gradient to zero
 
     @staticmethod
     def backward(ctx, grad):

@@ -82,7 +82,8 @@ class _Seesawed(Function):
         raised = torch.lerp(own, logits, 1 + q)  # z_c + q (z_c - z_y)
         raised = torch.maximum(raised, logits, out=raised)
         own_size = label_lookup(size, labels, ignore_index).unsqueeze(1)
-        return raised.add_(torch.minimum(size[:, None, None], own_size))
+        raised.add_(torch.minimum(size[:, None, None], own_size))
+        return raised.view_as(raised)  # else PyTorch 2.11 compiles the gradient to zero
 
     @staticmethod
     def backward(ctx, grad):
