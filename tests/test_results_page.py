@@ -341,7 +341,9 @@ def test_agreement_of_screening_and_training_of_one_config():
 
 def test_mean_ranks_need_two_data_sets():
     assert 'Needs full trainings on two' in ranking.ranks_over_data([study()])
-    assert 'Needs full trainings on two' in ranking.ranks_over_data([study(), study('t1_camvid_12k')])
+    assert 'Needs full trainings on two' in ranking.ranks_over_data(
+        [study(), study('t1_camvid_12k')]
+    )
     text = ranking.ranks_over_data([study(), study('u')])
     assert '| mIoU | 2.5 | 1.0 | 4.0 | 2.5 |' in text
 

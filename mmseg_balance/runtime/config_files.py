@@ -11,6 +11,12 @@ from mmengine.config.utils import ConfigParsingError
 SUFFIXES = ('.py', '.yml', '.yaml', '.json')  # what MMEngine reads
 PACKAGES = ('mmseg_balance', 'mmseg', 'mmengine', 'mmcv', 'torch')
 CHECKPOINTS = ('.pth', '.pt', '.ckpt', '.safetensors')
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+PARTS = ('model', 'train_cfg', 'optim_wrapper', 'default_hooks', *LOADERS)
+WHOLE_NUMBERS = {
+    'train_cfg': ('max_iters', 'max_epochs', 'val_interval'),
+    **dict.fromkeys(LOADERS, ('batch_size', 'num_workers')),
+}
 
 
 class ConfigError(ValueError):
@@ -65,7 +71,7 @@ def override(config: Config, options: Mapping[str, Any] | None) -> None:
     """Change entries of a config as ``--cfg-options`` says.
 
     Raises:
-        ConfigError: One of them leads nowhere.
+        ConfigError: One of them leads nowhere, or a main entry has a value that it cannot have.
     """
     try:
         config.merge_from_dict(dict(options or {}))
@@ -75,6 +81,28 @@ def override(config: Config, options: Mapping[str, Any] | None) -> None:
             f'--cfg-options {given}: {error.args[0]}; give keys that {config.filename} has, as in '
             'model.decode_head.dropout_ratio=0'
         ) from error
+    _check_main_entries(config)
+
+
+def _check_main_entries(config: Config) -> None:
+    """What all else takes for granted: parts are dicts, lengths and sizes are whole numbers."""
+    for key in PARTS:
+        part = config.get(key)
+        if isinstance(part, (str, int, float)):
+            raise ConfigError(f'{key}={part!r} of {config.filename}: give a dict')
+        for name in WHOLE_NUMBERS.get(key, ()) if isinstance(part, Mapping) else ():
+            value = part.get(name)
+            if value is not None and not _is_whole(value):
+                raise ConfigError(
+                    f'{key}.{name}={value!r} of {config.filename}: give a whole number'
+                )
+
+
+def _is_whole(value: Any) -> bool:
+    try:
+        return int(value) == float(value)
+    except (ValueError, TypeError, OverflowError):
+        return False
 
 
 def is_pure_python(path: str | Path) -> bool:
