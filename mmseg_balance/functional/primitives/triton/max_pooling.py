@@ -2,8 +2,8 @@
 
 Non-negative floats have the order of their bits read as integers, a nearly logarithmic scale. Each
 pass cuts the interval in which the threshold lies into ``CANDIDATES + 1`` parts: every program adds
-up what its pixels say of each candidate, and each program of the next pass adds up the programs'
-sums and narrows the interval for itself. A pass is one launch.
+up what its pixels say of each part, and each program of the next pass adds up the programs' sums
+and narrows the interval for itself. A pass is one launch.
 """
 
 import math
