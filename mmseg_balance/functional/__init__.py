@@ -50,14 +50,12 @@ from mmseg_balance.functional.overlap import (
 from mmseg_balance.functional.per_image import image_iou, per_image_scores
 from mmseg_balance.functional.pixel import (
     focal_modulation,
-    ldam_loss,
-    ldam_margins,
-    logit_adjusted_loss,
     reduce_pixel_losses,
     softmax_focal_loss,
     weighted_cross_entropy_loss,
 )
 from mmseg_balance.functional.primitives import overlap_sums, pixel_nll, pixel_nll_and_overlap_sums
+from mmseg_balance.functional.priors import ldam_loss, ldam_margins, logit_adjusted_loss
 from mmseg_balance.functional.recall import recall_loss
 from mmseg_balance.functional.region_size import region_size_loss
 from mmseg_balance.functional.repeat_factors import repeat_factors

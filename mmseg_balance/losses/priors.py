@@ -5,7 +5,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from mmseg_balance.functional.class_weights import class_priors
-from mmseg_balance.functional.pixel import ldam_loss, ldam_margins, logit_adjusted_loss
+from mmseg_balance.functional.priors import ldam_loss, ldam_margins, logit_adjusted_loss
 from mmseg_balance.losses.base import PixelLoss
 from mmseg_balance.statistics import ClassStatistics, load_statistics, name_of_run
 
@@ -64,7 +64,7 @@ class LDAMLoss(PriorLoss):
     .. math:: -\log \mathrm{softmax}\big(s\,(z - \Delta_y e_y)\big)_y, \qquad
               \Delta_c = \texttt{max\_margin}\,(n_{\min} / n_c)^{1/4}
 
-    Convention: that of :func:`~mmseg_balance.functional.pixel.ldam_loss`.
+    Convention: that of :func:`~mmseg_balance.functional.priors.ldam_loss`.
 
     Args:
         statistics: path of the class statistics, or ``'auto'``.
@@ -107,7 +107,7 @@ class LogitAdjustedLoss(PriorLoss):
 
     .. math:: -\log \mathrm{softmax}(z + \tau \log \pi)_y
 
-    Convention: that of :func:`~mmseg_balance.functional.pixel.logit_adjusted_loss`. The shift is
+    Convention: that of :func:`~mmseg_balance.functional.priors.logit_adjusted_loss`. The shift is
     for training only; the network's own logits are then those of balanced classes.
 
     Args:
