@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from mmseg_balance.benchmarking.gpu_report import report
+from mmseg_balance.benchmarking.gpu_report import compiled, report
 from mmseg_balance.benchmarking.gpu_report.sections import Section, all_sections
 from mmseg_balance.functional.backend import TRITON_USABLE
 
@@ -181,3 +182,9 @@ def test_without_a_gpu_the_remedy_is_named(capsys, monkeypatch):
     with pytest.raises(SystemExit):
         report.main([])
     assert '--dry-run tries the sections on a CPU' in capsys.readouterr().err
+
+
+def test_a_gradient_compiled_to_zero_does_not_agree():
+    gradient = torch.tensor([3e-7, -2e-7, 0.0])  # as small as those of a mean over a million pixels
+    assert compiled.agree(gradient * (1 + 1e-5), gradient)
+    assert not compiled.agree(torch.zeros(3), gradient)

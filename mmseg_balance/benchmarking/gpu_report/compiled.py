@@ -37,7 +37,7 @@ def measure(dry_run: bool) -> Iterator[dict]:
         raise SystemExit(f'no loss agrees with its compiled form: {rows}')
 
 
-def _agree(found: Tensor, expected: Tensor) -> bool:
+def agree(found: Tensor, expected: Tensor) -> bool:
     """Relative to the largest: a pixel's gradient is 1e-6, a bound of that size would see nothing."""
     largest = expected.abs().max().item()
     return torch.allclose(found, expected, rtol=1e-3, atol=1e-4 * largest)
@@ -52,7 +52,7 @@ def _row(name: str, loss: torch.nn.Module, logits: Tensor, labels: Tensor, dry_r
         return value.detach(), torch.autograd.grad(value, logits)[0]
 
     expected, found = gradient(loss), gradient(compiled)
-    same = name in RANDOM or all(map(_agree, found, expected))
+    same = name in RANDOM or all(map(agree, found, expected))
     cases = [
         Case('eager', 'ours', lambda: gradient(loss)),
         Case('compiled', 'ours', lambda: gradient(compiled)),
