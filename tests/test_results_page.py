@@ -3,10 +3,13 @@
 import doctest
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
+from mmseg_balance.datasets.street_scenes import write_street_scenes
 from mmseg_balance.experiments.differences import differences, holm
 from mmseg_balance.functional.groups import make_groups
 from mmseg_balance.functional.per_image import per_image_scores
@@ -66,7 +69,7 @@ def study(name='t', kind='train', gain=GAIN, seeds=5, config='configs/c.py', tit
 
 
 def row(method, score, split, mean, seeds):
-    told = abs(mean) > 0.01
+    significant = abs(mean) > 0.01
     known = seeds > 1
     return dict(
         method=method,
@@ -76,7 +79,7 @@ def row(method, score, split, mean, seeds):
         mean=mean,
         low=mean - 0.01 if known else None,
         high=mean + 0.01 if known else None,
-        p_holm=(0.001 if told else 0.4) if known else None,
+        p_holm=(0.001 if significant else 0.4) if known else None,
     )
 
 
@@ -128,6 +131,15 @@ def test_kept_scores_follow_from_the_kept_confusion_matrices(repository):
                 assert run['scores'][name] == pytest.approx(value, abs=1e-5), run['confusion']
 
 
+def test_the_final_check_s_scenes_are_those_of_its_seed(repository, tmp_path):
+    kept = repository / 'docs' / 'results' / 'confusions' / 'street_scenes_977'
+    confusions, names = load_confusions(kept / 'ce_seed0_test.npz')
+    write_street_scenes(tmp_path / 'scenes', 977, {'test': 3}, num_workers=1)
+    for confusion, name in zip(confusions[:3], names[:3], strict=True):
+        label = np.asarray(Image.open(tmp_path / 'scenes' / 'labels' / 'test' / Path(name).name))
+        assert np.array_equal(np.bincount(label.ravel(), minlength=10), confusion.sum(-1))
+
+
 def test_kept_differences_follow_from_the_kept_confusion_matrices(repository):
     """Of the first two methods of every study; the draws are the same, so the numbers are."""
     folder = repository / 'docs' / 'results'
@@ -149,7 +161,7 @@ def test_kept_differences_follow_from_the_kept_confusion_matrices(repository):
                 assert value == pytest.approx(made[key], abs=1e-5, nan_ok=True)
 
 
-def test_advice_has_only_what_is_told_from_the_baseline_on_test():
+def test_advice_has_only_what_is_significant_on_test():
     text = advice.advice([study()])
     line = next(line for line in text.splitlines() if line.startswith('| t (3 methods) |'))
     assert line.split(' | ')[1:] == 2 * ['recall loss +2.0 [+1.0, +3.0]'] + [
@@ -163,6 +175,16 @@ def test_advice_rests_on_full_trainings_and_names_what_no_screening_saw_help():
     assert not [line for line in text.splitlines() if line.startswith('| T1 on A, screening')]
     assert 'not shown to help in any of these scores: weighted cross entropy' in text
     assert '| T1 on A, screening (3 methods) |' in advice.advice_of_screening([study(), heads])
+
+
+def test_each_command_can_be_pasted():
+    two = study()
+    two.content['command'] = (
+        'python -m tools.collect_results a and python -m tools.collect_results b'
+    )
+    assert '`python -m tools.collect_results a` and `python -m tools.collect_results b` at' in (
+        details.details([two])
+    )
 
 
 def test_what_never_helped_is_named_when_it_was_judged_twice():
@@ -195,18 +217,16 @@ def test_advice_names_what_a_method_costs():
 def test_data_sets_that_disagree_are_named():
     other = study('u', gain={**GAIN, 'recall': -0.02})
     text = advice.advice([study(), other])
-    assert (
-        'Trained in full, data sets disagree on recall loss (mIoU: better on t; worse on u), '
-        in text
-    )
+    assert 'Data sets disagree:\n\n- Recall loss, mIoU: better on t; worse on u.' in text
 
 
 def test_a_head_alone_and_a_full_training_do_not_disagree():
     heads = study('u', 'screen', gain={**GAIN, 'recall': -0.02})
-    assert 'data sets disagree' not in advice.advice([study(), heads])
+    assert 'Data sets disagree' not in advice.advice([study(), heads])
+    assert 'Data sets disagree' not in advice.advice_of_screening([study(), heads])
 
 
-def test_what_cannot_be_told_is_not_bold():
+def test_what_is_not_significant_is_not_bold():
     text = sections.trainings([study()])
     assert '52.0 (**+2.0 [+1.0, +3.0]**)' in text
     assert '(0.0 [−1.0, +1.0])' in text
@@ -224,13 +244,11 @@ def test_another_split_is_a_column_of_its_own():
     assert lines[3].endswith('| 52.0 (**+2.0 [+1.0, +3.0]**) |')
 
 
-def test_the_final_check_judges_what_was_advised_and_gives_no_advice():
+def test_the_final_check_judges_what_was_predicted_and_gives_no_advice():
     check = study('street_scenes_977', gain={**GAIN, 'recall': -0.02}, title='check')
     text = sections.final_check([study(), check])
-    assert (
-        '- For mIoU: recall loss, +2.0 [+1.0, +3.0] on t. Here −2.0 [−3.0, −1.0]: refuted.' in text
-    )
-    assert 'loss max-pooling, ' not in text
+    assert '- Recall loss raises mIoU: −2.0 [−3.0, −1.0], refuted.' in text
+    assert 'calibration:' not in text  # nobody had predicted it
     assert 'check' not in advice.advice([study(), check])
     assert sections.final_check([study()]) == sections.NOTHING
 

@@ -28,7 +28,7 @@ and 95 %. Studentised resampling covers about as often, with intervals several t
 seeds are few.
 
 **Limits.** Effects of one seed on one group alone are in both variances: where they dominate, the
-interval is too wide, never too narrow. Seed effects far from normal cannot be told from 5 seeds:
+interval is too wide, never too narrow. Whether seed effects are far from normal 5 seeds do not show:
 the interval is then too narrow. So it is for ``mIoU_worst5``, which rests on few groups: on the
 synthetic runs of the tests (16 groups of 3 or 6 images) it covered 90 to 95 % and had false
 discoveries in 5.6 % of the repetitions, where the other scores kept to 5 %.
@@ -42,7 +42,7 @@ from scipy.special import stdtr, stdtrit
 from mmseg_balance.functional.per_image import draw_resamples, resampled_scores
 
 ROW = ('method', 'baseline', 'score', 'split', 'mean', 'low', 'high', 'p_holm', 'seeds', 'groups')
-UNDECIDED = 'cannot be told from the baseline'
+UNDECIDED = 'not significant'
 
 
 def differences(
@@ -162,11 +162,11 @@ def verdict(row: Mapping, alpha: float = 0.05) -> str:
     """What a row of differences says: ``'higher'``, ``'lower'``, or ``UNDECIDED``.
 
     Convention: by the p value that is adjusted over the methods, so an interval may exclude zero
-    and the difference be undecided still; nan is undecided.
+    and the difference still not be significant; nan is not significant.
 
     Example:
         >>> verdict(dict(mean=.02, p_holm=.01)), verdict(dict(mean=.02, p_holm=.3))
-        ('higher', 'cannot be told from the baseline')
+        ('higher', 'not significant')
     """
     if not row['p_holm'] < alpha:
         return UNDECIDED

@@ -217,17 +217,17 @@ def _on_dev(results: dict, method: str, baseline: str, score: str, dev: dict) ->
 
 def _on_test(results: dict, method: str, baseline: str, score: str, test: dict) -> list[str]:
     """What test says of it, and whether of any method."""
-    told = [
+    tested = [
         row
         for row in results['differences']
         if (row['score'], row['split']) == (score, 'test') and not np.isnan(_with_nan(row)['mean'])
     ]
     as_trained = f'the checkpoint as it was trained ({_percent(test.get(CHECKPOINT))} {score})'
-    lines = [_against(row) for row in told if row['method'] == method]
+    lines = [_against(row) for row in tested if row['method'] == method]
     for reference, name in ((CHECKPOINT, as_trained), (baseline, baseline)):
-        rows = [row for row in told if row['baseline'] == reference]
+        rows = [row for row in tested if row['baseline'] == reference]
         if rows and not any(is_better(row) for row in rows if row['method'] != CHECKPOINT):
-            lines.append(f'On test no method can be told to be better than {name}.')
+            lines.append(f'On test no method is significantly better than {name}.')
     return lines
 
 
@@ -240,8 +240,7 @@ def _against(row: dict) -> str:
             'seeds or more, and images in two groups or more.'
         )
     said = verdict(row)
-    end = UNDECIDED if said == UNDECIDED else f'{said} than the baseline'
-    end = end.replace('the baseline', row['baseline'])
+    end = said if said == UNDECIDED else f'{said} than {row["baseline"]}'
     return (
         f'On test it has {points} over {row["baseline"]} (95 % interval {row["low"] * 100:+.1f} to '
         f'{row["high"] * 100:+.1f}, Holm-adjusted p {row["p_holm"]:.2g}): {end}.'

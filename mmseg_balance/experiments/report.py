@@ -102,7 +102,7 @@ def verdicts(
     table: Sequence[Sequence],
     differences: Sequence[dict] = (),
 ) -> list[Verdict]:
-    """Who is best at what, by how much over the first method, and whether that can be told."""
+    """Who is best at what, by how much over the first method, and whether that is significant."""
     if len(methods) < 2:
         return []
     first = methods[0].name
@@ -143,7 +143,7 @@ def _against(first, best, name: str, winners: Sequence[str], row: dict | None) -
     gain = f'{row["mean"] * 100:+.1f} over {name}'  # on the seeds that both have
     if row['p_holm'] is None:
         return f'{gain}, without an interval'
-    return f'{gain}, cannot be told from it' if verdict(row) == UNDECIDED else gain
+    return f'{gain}, {UNDECIDED}' if verdict(row) == UNDECIDED else gain
 
 
 def strip_pictures(strips: dict, work_dir: Path) -> list[dict]:

@@ -108,7 +108,7 @@ def _difference(row: dict) -> tuple[str, str]:
 
 
 def difference_table(results: dict, baseline: str) -> str:
-    """Differences from a baseline on test, those that are told from it bold."""
+    """Differences from a baseline on test, significant ones bold."""
     rows = [
         [markdown_name(method), *(f'**{text}**' if said else text for text, said in cells)]
         for method, cells in difference_rows(results, baseline)
@@ -116,7 +116,7 @@ def difference_table(results: dict, baseline: str) -> str:
     head = ['method', *map(markdown_name, DIFFERENCE_SCORES)]
     return (
         f'Differences from {baseline} on test in points, 95 % interval; bold: Holm-adjusted '
-        f'p < 0.05, all others cannot be told from {baseline}.\n\n{_markdown([head, *rows])}'
+        f'p < 0.05, all others are not significant.\n\n{_markdown([head, *rows])}'
     )
 
 

@@ -307,7 +307,7 @@ def test_a_page_without_dev_says_so(work_dir, verb, said):
     ('mean', 'p', 'said'),
     [
         (0.038, 0.001, '+3.8 over ce'),
-        (0.038, 0.3, '+3.8 over ce, cannot be told from it'),
+        (0.038, 0.3, '+3.8 over ce, not significant'),
         (0.038, None, '+3.8 over ce, without an interval'),
     ],
 )

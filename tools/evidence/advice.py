@@ -23,32 +23,26 @@ from tools.evidence.tables import HEADLINE, NOTHING, place_of, table
 COUNTS = 0.005  # the least difference that advice is given for
 ADVISED = ('mIoU', 'mRecall', 'cal')  # nothing is chosen for accuracy, which cross entropy serves
 RULE = (
-    'The best two methods whose difference from cross entropy on test is told from zero (95 % interval, '
-    'Holm-adjusted p < 0.05) and half a point or more; –: there is none. What ran with one seed is not judged. '
+    'The best two methods whose difference from cross entropy on test is significant (Holm-adjusted '
+    'p < 0.05) and half a point or more; –: there is none. What ran with one seed is not judged. '
     'Calibration is the score of Taubert et al.; the proper scores, NLL and Brier, can disagree.'
 )
 
-TRAINED = {FULL: 'Trained in full', HEADS: 'With the head alone'}
-
 
 def advice(studies: Sequence[Study]) -> str:
-    """What full trainings show to be better on test, what no study does, and where data sets disagree."""
-    compared = [study for study in of_kind(studies, FULL, HEADS) if with_intervals(study)]
-    disagreed = [
-        line
-        for kind, how in TRAINED.items()
-        for line in disagreements(of_kind(compared, kind), how)
-    ]
-    said = '\n\n'.join([RULE, *never(compared), *disagreed])
-    return _best_of_each(of_kind(studies, FULL), said)
+    """What full trainings show to be better on test, where they disagree, and what no study shows."""
+    full = of_kind(studies, FULL)
+    judged = [study for study in of_kind(studies, FULL, HEADS) if with_intervals(study)]
+    return _best_of_each(full, [RULE, *never(judged), *disagreements(full)])
 
 
 def advice_of_screening(studies: Sequence[Study]) -> str:
-    """What is better on test when the head alone is trained."""
-    return _best_of_each(of_kind(studies, HEADS), RULE)
+    """What is better on test when the head alone is trained, and where data sets disagree."""
+    heads = of_kind(studies, HEADS)
+    return _best_of_each(heads, [RULE, *disagreements(heads)])
 
 
-def _best_of_each(studies: Sequence[Study], said: str) -> str:
+def _best_of_each(studies: Sequence[Study], said: Sequence[str]) -> str:
     """A row for each study, a column for each score of advice."""
     rows = []
     for study in filter(with_intervals, studies):
@@ -59,7 +53,7 @@ def _best_of_each(studies: Sequence[Study], said: str) -> str:
         methods = number_of(len(with_intervals(study)), 'method')
         rows.append([f'{study.title} ({methods})', *best])
     head = ['on', *(f'better {SCORES[score]}' for score in ADVISED)]
-    return f'{table(head, rows)}\n\n{said}' if rows else NOTHING
+    return '\n\n'.join([table(head, rows), *said]) if rows else NOTHING
 
 
 def with_intervals(study: Study) -> list[str]:
@@ -99,17 +93,19 @@ def never(studies: Sequence[Study]) -> list[str]:
     return [f'{said}: {", ".join(names)}.'] if names else []
 
 
-def disagreements(studies: Sequence[Study], how: str) -> list[str]:
+def disagreements(studies: Sequence[Study]) -> list[str]:
     """Methods that are better in one study and worse in another that was trained alike."""
     lines = []
     for score in HEADLINE:
         said: dict[str, dict[str, list[str]]] = {}
-        for study in studies:
+        for study in filter(with_intervals, studies):
             for method in study.methods[1:]:
-                verdict = found(study.row(method, score))
-                said.setdefault(name_of(method), {}).setdefault(verdict, []).append(place_of(study))
+                said.setdefault(name_of(method), {}).setdefault(
+                    found(study.row(method, score)), []
+                ).append(place_of(study))
         for method, by in said.items():
             if 'better' in by and 'worse' in by:
-                better, worse = (', '.join(by[told]) for told in ('better', 'worse'))
-                lines.append(f'{method} ({SCORES[score]}: better on {better}; worse on {worse})')
-    return [f'{how}, data sets disagree on {", ".join(lines)}.'] if lines else []
+                better, worse = (', '.join(by[verdict]) for verdict in ('better', 'worse'))
+                name = method[0].upper() + method[1:]
+                lines.append(f'- {name}, {SCORES[score]}: better on {better}; worse on {worse}.')
+    return ['Data sets disagree:', '\n'.join(lines)] if lines else []

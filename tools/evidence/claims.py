@@ -12,7 +12,7 @@ VERDICTS = (HELD, NOT_HELD, UNDECIDED, NO_INTERVAL)
 HEAD = ('paper', 'claim', "the paper's number")
 RULE = (
     '*Held*: the difference on test lies on the claimed side of zero (Holm-adjusted p < 0.05). *Not held*: on the '
-    'other side. *Undecided*: it cannot be told from zero. Where a paper says how much a score may '
+    'other side. *Undecided*: it is not significant. Where a paper says how much a score may '
     'fall at most, that bound takes the place of zero: held when the whole 95 % interval is above it, not held '
     'when the whole interval is below. *One seed*: no interval, which decides nothing. –: none.'
 )

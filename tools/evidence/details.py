@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from mmseg_balance.experiments.merging import LR
 from tools.evidence.figures import names_of
+from tools.evidence.publishing import AND, BETWEEN
 from tools.evidence.store import PROPER, SCORES, Study, found, has_interval, name_of, points, signed
 from tools.evidence.tables import LEGEND, NOTHING, class_table, dev_and_test, provenance, test_table
 
@@ -20,13 +21,13 @@ def _details(study: Study) -> str:
         f'{k} {v}' for k, v in has.items() if k not in ('machine', 'cores', 'date')
     )
     chosen = (content.get('recommended') or {}).get('text', [])
-    commands = content['command'].replace(' and mmseg-balance', '` and `mmseg-balance')
+    commands = AND.join(f'`{command}`' for command in BETWEEN.split(content['command']))
     parts = [
         f'## {study.title}',
         f'{provenance(study)}; config `{at["config"]}`; {at["train_images"]} training and '
         f'{at.get("dev_images", "?")} dev images; groups of images: `{at.get("groups", "images")}`; '
         f'{at.get("tuned") or "no"} trials of tuning for each method. {content.get("note", "")}'.strip(),
-        f'*Made by* `{commands}` at commit {content.get("commit", "unknown")}, '
+        f'*Made by* {commands} at commit {content.get("commit", "unknown")}, '
         f'{has["date"][:10]}, {has["machine"]}, {has["cores"]} cores; {versions}.',
         ' '.join(chosen),
         tuning(study),
@@ -72,7 +73,7 @@ def _said(settings: Mapping[str, float]) -> str:
 
 
 def losses_of(study: Study) -> str:
-    """What the methods lose, and which gain nothing that can be told."""
+    """What the methods lose, and which gain nothing significant."""
     lines, nothing = [], []
     for method in study.methods[1:]:
         rows = [study.row(method, score) for score in (*SCORES, *PROPER)]

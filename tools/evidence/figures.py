@@ -99,7 +99,7 @@ def _band(axes: Axes, runs: list, scale: float, colour: str, label: str) -> None
 
 
 def forest(study: Study) -> Figure:
-    """Difference from the baseline, filled on test and hollow on dev; colour: told from zero."""
+    """Difference from the baseline, filled on test and hollow on dev; colour: significant."""
     methods = study.methods[1:]
     figure = new_figure(10, 1.1 + 0.3 * len(methods))
     panels = figure.subplots(1, len(FOREST), sharey=True)
@@ -114,7 +114,7 @@ def forest(study: Study) -> Figure:
     panels[0].set_yticks([-i for i in range(len(methods))], [*map(name_of, methods)])
     figure.suptitle(
         f'Difference from {name_of(study.baseline)}: filled on test, hollow on dev; in colour: '
-        'told from zero',
+        'significant',
         fontsize=9,
     )
     return figure

@@ -12,6 +12,7 @@ from mmseg_balance.runtime.atomic_files import write_text
 
 CONFUSIONS = 'confusions'
 AND = ' and '  # between commands
+BETWEEN = re.compile(f'{AND}(?=mmseg-balance |python -m )')
 FILE_LIMIT, NAME_LIMIT = 300_000, 6_000_000  # bytes
 RUN = ('method', 'loss', 'sampler', 'decision', 'seed', 'split', 'scores', 'per_class', 'settings')
 STATE = ('recipe', 'sha256', 'commits')  # of trainings

@@ -26,7 +26,7 @@ def ranks_over_data(studies: Sequence[Study]) -> str:
         lines.append(f'| {title} | {" | ".join(f"{rank:.1f}" for rank in ranks)} |')
     said = (
         f'Mean rank on test over {", ".join(study.title for study in full)}; 1 is best. Ranks that '
-        f'differ by less than {limit:.1f} cannot be told apart (critical difference, level 0.05).'
+        f'differ by less than {limit:.1f} do not differ significantly (critical difference, level 0.05).'
     )
     return '\n'.join([*lines, '', said])
 

@@ -181,7 +181,7 @@ def has_interval(row: dict | None) -> bool:
 def found(row: dict | None) -> str:
     """``'better'``, ``'worse'``, ``'undecided'``, or ``'unknown'`` where there is no interval.
 
-    The rule of every table: better and worse are told by the p value of the paired difference on
+    The rule of every table: better and worse go by the p value of the paired difference on
     the split, adjusted over the methods (Holm), below 0.05; the 95 % interval then excludes 0.
 
     >>> row = dict(score='ECE', mean=.1, low=.05, high=.15, p_holm=.01)
@@ -222,6 +222,6 @@ def signed(value: float | None, score: str = '') -> str:
 
 
 def marked(row: dict | None) -> str:
-    """A difference, bold where it is told from zero."""
+    """A difference, bold where it is significant."""
     text = points(row)
     return f'**{text}**' if found(row) in ('better', 'worse') else text

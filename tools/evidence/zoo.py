@@ -43,7 +43,6 @@ def _model(study: Study, method: str) -> dict:
         'Metadata': {
             'Training Data': setting['data'],
             'Length': setting['length'],
-            'Training Resources': study.content['environment']['machine'],
             'Seeds': [run['seed'] for run in runs],
             'Checkpoints sha256': [run['sha256'][:8] for run in runs],
         },
