@@ -200,6 +200,14 @@ def test_a_difference_below_half_a_point_is_no_advice():
     assert 'recall loss +0.4' not in text
 
 
+def test_advice_is_ordered_by_dev():
+    lucky = study(gain={**GAIN, 'recall': 0.03, 'wce': 0.02})
+    for found in lucky.content['differences']:
+        if (found['method'], found['split']) == ('wce', 'dev'):
+            found['mean'] = 0.05
+    assert [row['method'] for row in advice.ranked(lucky, 'mIoU')] == ['wce', 'recall']
+
+
 def test_one_seed_is_neither_advice_nor_headline():
     for section in (advice.advice, sections.headline):
         assert section([study(seeds=1)]) == sections.NOTHING
@@ -257,6 +265,12 @@ def test_losses_of_a_method_are_listed():
     text = details.losses_of(study())
     assert '- weighted cross entropy is worse in mIoU −3.0 [−4.0, −2.0]' in text
     assert 'No score is shown to gain from weighted cross entropy, loss max-pooling.' in text
+
+
+def test_the_largest_losses_are_named_by_score():
+    other = study('u', gain={**GAIN, 'wce': -0.05}, title='other')
+    line = next(t for t in sections.worst([study(), other]).splitlines() if '| mIoU |' in t)
+    assert line.startswith('| mIoU | 2 of 6 | weighted cross entropy −5.0 [−6.0, −4.0], other<br>')
 
 
 def test_losses_of_all_studies_are_a_range():

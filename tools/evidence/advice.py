@@ -23,8 +23,8 @@ from tools.evidence.tables import HEADLINE, NOTHING, place_of, table
 COUNTS = 0.005  # the least difference that advice is given for
 ADVISED = ('mIoU', 'mRecall', 'cal')  # nothing is chosen for accuracy, which cross entropy serves
 RULE = (
-    'The best two methods whose difference from cross entropy on test is significant (Holm-adjusted '
-    'p < 0.05) and half a point or more; –: there is none. What ran with one seed is not judged. '
+    'Of the methods whose difference from cross entropy on test is significant (Holm-adjusted p < 0.05) '
+    'and half a point or more, the best two on dev; –: there is none. What ran with one seed is not judged. '
     'Calibration is the score of Taubert et al.; the proper scores, NLL and Brier, can disagree.'
 )
 
@@ -62,10 +62,15 @@ def with_intervals(study: Study) -> list[str]:
 
 
 def ranked(study: Study, score: str) -> list[dict]:
-    """Rows of the methods that are better on test by an amount that counts, best first."""
+    """Rows of the methods that are better on test by an amount that counts, best on dev first."""
     rows = [study.row(method, score) for method in study.methods[1:]]
     better = [row for row in rows if found(row) == 'better' and abs(row['mean']) >= COUNTS]
-    return sorted(better, key=lambda row: -direction(score) * row['mean'])
+    # Ordered by test, the largest of many estimates would come first, and be too large.
+    return sorted(better, key=lambda row: -direction(score) * _on_dev(study, row))
+
+
+def _on_dev(study: Study, row: dict) -> float:
+    return study.row(row['method'], row['score'], 'dev')['mean']
 
 
 def _with_cost(study: Study, row: dict) -> str:

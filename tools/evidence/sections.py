@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+from mmseg_balance.experiments.recommendation import direction
 from tools.evidence.advice import advice, advice_of_screening, with_intervals
 from tools.evidence.claims import claims_in_brief, claims_in_full
 from tools.evidence.details import details
@@ -144,6 +145,22 @@ def _screened(studies: Sequence[Study], scores: Sequence[str]) -> str:
     return f'{across(studies, scores)}\n\n{ACROSS}\n\n{said}.'
 
 
+def worst(studies: Sequence[Study]) -> str:
+    """Of each score: how often a method loses significantly, and the largest losses."""
+    lines = []
+    for score, title in (SCORES | PROPER).items():
+        rows = [(s, s.row(method, score)) for s in studies for method in s.methods[1:]]
+        judged = [(study, row) for study, row in rows if found(row) != 'unknown']
+        lost = [(study, row) for study, row in judged if found(row) == 'worse']
+        lost.sort(key=lambda pair: direction(score) * pair[1]['mean'])
+        if judged:
+            most = '<br>'.join(
+                f'{name_of(row["method"])} {points(row)}, {study.title}' for study, row in lost[:2]
+            )
+            lines.append([title, f'{len(lost)} of {len(judged)}', most or '–'])
+    return table(['score', 'significantly worse', 'the largest losses'], lines)
+
+
 def against(studies: Sequence[Study]) -> str:
     """What methods lose significantly: the range over the studies."""
     lost: dict[str, dict[str, list[float]]] = {}
@@ -204,6 +221,7 @@ BLOCKS: dict[str, Callable[[Sequence[Study]], str]] = {
     'final-check': final_check,
     'screened-losses': screened_losses,
     'screened-samplers': screened_samplers,
+    'worst': worst,
     'against': against,
     'claims': claims_in_brief,
     'claims-in-full': claims_in_full,
