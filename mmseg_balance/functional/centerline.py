@@ -89,7 +89,8 @@ def centerline_dice_loss(
     valid = (labels != ignore_index).unsqueeze(1)
     factor = valid.to(logits.dtype)
     if weight is not None:
-        valid, factor = valid & (weight > 0).unsqueeze(1), factor * weight.unsqueeze(1)
+        weight = weight.unsqueeze(1).to(logits.dtype)
+        valid, factor = valid & (weight > 0), factor * weight
     # A label out of range is NaN here where check_label_range does not look, on a GPU.
     range_check = label_lookup(logits.new_zeros(logits.shape[1]), labels, ignore_index).sum()
     probs = torch.where(valid, logits, 0).softmax(1)

@@ -203,10 +203,7 @@ def _numpy_rows(probs, labels, valid, shares) -> tuple[Tensor, Tensor]:
     grad = torch.zeros_like(probs, memory_format=torch.contiguous_format)
     slopes = grad.flatten(2).unflatten(0, (groups, -1)).numpy()
     ignored = ~valid.reshape(groups, -1).numpy()
-    members = [
-        _pixels_by_class(row, num_classes)
-        for row in labels.reshape(groups, -1).numpy()
-    ]
+    members = [_pixels_by_class(row, num_classes) for row in labels.reshape(groups, -1).numpy()]
     share = shares.numpy()
 
     def run(row: tuple[int, int]) -> float:

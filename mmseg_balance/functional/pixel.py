@@ -14,7 +14,7 @@ from mmseg_balance.functional.arguments import below_one, check_class_weight, no
 from mmseg_balance.functional.distributed import sum_over_ranks
 from mmseg_balance.functional.first_order import first_order
 from mmseg_balance.functional.labels import count_valid, label_lookup, valid_and_class
-from mmseg_balance.functional.logits import full_size_logits, widen
+from mmseg_balance.functional.logits import full_size_logits, wide_dtype, widen
 from mmseg_balance.functional.primitives import pixel_nll
 
 
@@ -64,7 +64,7 @@ def reduce_pixel_losses(
     """
     one_of('reduction', reduction, ('mean', 'sum', 'none'))
     if weight is not None:
-        losses = losses * weight
+        losses = losses * weight.to(wide_dtype(losses))
     if reduction == 'none':
         return losses
     if avg_factor is not None:

@@ -17,6 +17,7 @@ from mmseg_balance.functional import (
     overlap_sums,
     rare_class_probabilities,
     recall_loss,
+    reduce_pixel_losses,
     region_size_loss,
     soft_dice_loss,
     soft_iou_loss,
@@ -32,6 +33,12 @@ LOGITS, LABELS = torch.randn(2, 3, 4, 5), torch.randint(3, (2, 4, 5))
 
 def centerline(logits, labels, **options):
     return centerline_dice_loss(logits, labels, [1], **options)
+
+
+def value_and_gradient(loss, logits):
+    leaf = logits.clone().requires_grad_()
+    value = loss(leaf, LABELS)
+    return value.detach(), torch.autograd.grad(value, leaf)[0]
 
 
 @pytest.mark.parametrize(
@@ -125,6 +132,34 @@ def test_the_dtype_of_class_weights_is_not_that_of_the_loss(loss, logits, weight
     expected = loss(LOGITS.to(logits), LABELS, class_weight=torch.tensor([3, 7, 11]).to(logits))
     assert value.dtype == logits
     assert torch.equal(value, expected)
+
+
+@pytest.mark.parametrize(
+    'loss',
+    [
+        soft_dice_loss,
+        soft_iou_loss,
+        soft_tversky_loss,
+        generalized_dice_loss,
+        region_size_loss,
+        centerline,
+        lambda logits, labels, weight: reduce_pixel_losses(
+            weighted_cross_entropy_loss(logits, labels), labels, weight=weight
+        ),
+    ],
+)
+@pytest.mark.parametrize('logits', [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize('weights', [torch.float64, torch.bool])
+def test_the_dtype_of_pixel_weights_is_not_that_of_the_loss(loss, logits, weights):
+    """float64 beside float32 logits ended the backward pass, and beside bfloat16 gave float64."""
+    given = (torch.rand(LABELS.shape, dtype=torch.float64) - 0.2).clamp(min=0).to(weights)
+    wide = torch.float64 if logits == torch.float64 else torch.float32
+    found, expected = (
+        value_and_gradient(partial(loss, weight=weight), LOGITS.to(logits))
+        for weight in (given, given.to(wide))
+    )
+    assert found[0].dtype == wide
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
 
 
 @pytest.mark.parametrize('power', [0, -1, float('nan')])
