@@ -52,7 +52,7 @@ def reduce_pixel_losses(
         sync: sum numerator and denominator over all processes.
 
     Raises:
-        ValueError: an unknown reduction.
+        ValueError: an unknown reduction, or ``avg_factor`` with ``'sum'``.
 
     Example:
         >>> losses, labels = torch.tensor([[[1., 2., 0.]]]), torch.tensor([[[0, 1, 255]]])
@@ -63,6 +63,11 @@ def reduce_pixel_losses(
         tensor(1.2500)
     """
     one_of('reduction', reduction, ('mean', 'sum', 'none'))
+    if reduction == 'sum' and avg_factor is not None:
+        raise ValueError(
+            f"avg_factor={avg_factor} divides a mean and reduction='sum' has no divisor: remove "
+            "avg_factor, or take reduction='mean'."
+        )
     if weight is not None:
         losses = losses * weight.to(wide_dtype(losses))
     if reduction == 'none':

@@ -26,7 +26,7 @@ from mmseg_balance.functional import (
     temperature_nll,
     weighted_cross_entropy_loss,
 )
-from mmseg_balance.losses import SoftDiceLoss, SoftIoULoss
+from mmseg_balance.losses import LMPLoss, SoftDiceLoss, SoftIoULoss, WeightedCrossEntropyLoss
 
 LOGITS, LABELS = torch.randn(2, 3, 4, 5), torch.randint(3, (2, 4, 5))
 
@@ -160,6 +160,15 @@ def test_the_dtype_of_pixel_weights_is_not_that_of_the_loss(loss, logits, weight
     )
     assert found[0].dtype == wide
     assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+def test_a_sum_has_no_avg_factor():
+    """It was dropped; MMSegmentation's losses refuse it, too."""
+    losses = torch.ones(LABELS.shape)
+    for loss in (WeightedCrossEntropyLoss(), LMPLoss()):
+        with pytest.raises(ValueError, match="^avg_factor=7 divides a mean and reduction='sum'"):
+            loss(LOGITS, LABELS, avg_factor=7, reduction_override='sum')
+    assert torch.equal(reduce_pixel_losses(losses, LABELS, avg_factor=7, reduction='none'), losses)
 
 
 @pytest.mark.parametrize('power', [0, -1, float('nan')])
