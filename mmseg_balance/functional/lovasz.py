@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmseg_balance.functional.arguments import check_class_weight, one_of
+from mmseg_balance.functional.arguments import check_per_class, one_of
 from mmseg_balance.functional.backend import is_compiling
 from mmseg_balance.functional.first_order import first_order
 from mmseg_balance.functional.labels import (
@@ -85,7 +85,7 @@ def lovasz_softmax_loss(
     logits = as_multiclass(logits)
     refuse_low_resolution(logits, 'lovasz_softmax_loss')
     check_shapes(logits, labels)
-    check_class_weight(class_weight, logits.shape[1])
+    check_per_class('class_weight', class_weight, logits.shape[1])
     labels = class_indices(labels)
     check_label_range(labels, logits.shape[1], ignore_index)
     if not logits.numel():

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from mmseg_balance.functional.arguments import below_one, check_class_weight, not_negative, one_of
+from mmseg_balance.functional.arguments import below_one, check_per_class, not_negative, one_of
 from mmseg_balance.functional.distributed import sum_over_ranks
 from mmseg_balance.functional.first_order import first_order
 from mmseg_balance.functional.labels import count_valid, label_lookup, valid_and_class
@@ -121,7 +121,7 @@ def weighted_cross_entropy_loss(
         tensor([[[0.3808, 0.0000]]])
     """
     below_one('label_smoothing', label_smoothing)
-    check_class_weight(class_weight, max(logits.shape[1], 2))
+    check_per_class('class_weight', class_weight, max(logits.shape[1], 2))
     losses = pixel_nll(logits, labels, ignore_index)
     if class_weight is not None:
         class_weight = class_weight.to(losses.dtype)

@@ -7,12 +7,15 @@ import pytest
 import torch
 
 from mmseg_balance.functional import (
+    blv_loss,
     boundary_sums,
     calibration_sums,
     centerline_dice_loss,
     confusion_matrix,
     focal_modulation,
     generalized_dice_loss,
+    ldam_loss,
+    logit_adjusted_loss,
     lovasz_softmax_loss,
     overlap_sums,
     rare_class_probabilities,
@@ -23,6 +26,7 @@ from mmseg_balance.functional import (
     soft_iou_loss,
     soft_tversky_loss,
     softmax_focal_loss,
+    softmax_seesaw_loss,
     temperature_nll,
     weighted_cross_entropy_loss,
 )
@@ -80,6 +84,23 @@ def test_a_misspelt_option_gave_a_plausible_number(loss, options):
 def test_class_weights_of_another_length_gave_a_plausible_number(loss, options, length):
     with pytest.raises(ValueError, match=f'class_weight has {length} entries for 3 classes'):
         loss(LOGITS, LABELS, class_weight=torch.full((length,), 2.0), **options)
+
+
+@pytest.mark.parametrize(
+    ('loss', 'name'),
+    [
+        (ldam_loss, 'margins'),
+        (logit_adjusted_loss, 'priors'),
+        (blv_loss, 'variation'),
+        (softmax_seesaw_loss, 'pixels'),
+        (recall_loss, 'running_recall'),
+    ],
+)
+@pytest.mark.parametrize('length', [1, 4])
+def test_a_table_of_another_length_gave_a_plausible_number(loss, name, length):
+    """One prior for all classes was plain cross entropy, one size NaN."""
+    with pytest.raises(ValueError, match=f'^{name} has {length} entries for 3 classes'):
+        loss(LOGITS, LABELS, **{name: torch.full((length,), 0.5)})
 
 
 @pytest.mark.parametrize(
