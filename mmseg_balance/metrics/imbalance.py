@@ -177,7 +177,10 @@ def _dense(cells: list, num_classes: int) -> np.ndarray:
 
 def _relative(paths: list[str]) -> list[str]:
     """Paths without the folder that all have in common: the same on every machine."""
-    folder = os.path.commonpath([os.path.dirname(path) for path in paths])
+    try:
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths])
+    except ValueError:  # absolute and relative ones have no folder in common
+        return paths
     return [os.path.relpath(path, folder) if folder else path for path in paths]
 
 
