@@ -58,7 +58,7 @@ def collect(work_dir: Path, base_hash: str, order: Sequence[str] = ()) -> dict:
 
 
 def read_run(folder: RunFolder, work_dir: Path) -> list[dict]:
-    """An entry for each split and decision of a finished run; scores are fractions, nan undefined."""
+    """An entry for each split and decision of a finished run; scores are fractions, None undefined."""
     common = _known(folder, work_dir)
     log = _training(folder)
     entries = []

@@ -1,30 +1,13 @@
 """results.json: the one file that the tables and the report are made from."""
 
 import json
-import math
 from pathlib import Path
 from typing import Any
 
 from mmseg_balance.runtime.atomic_files import write_text
+from mmseg_balance.runtime.json_files import plain
 
 FORMAT = 2
-
-
-def plain(value: Any) -> Any:
-    """Turns numpy numbers and arrays into JSON's own; undefined numbers become None.
-
-    >>> plain({'a': float('nan'), 'b': (1, 2.5)})
-    {'a': None, 'b': [1, 2.5]}
-    """
-    if hasattr(value, 'tolist'):
-        value = value.tolist()
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -64,27 +64,27 @@ def below_one(name: str, value: float) -> float:
     return value
 
 
-def check_class_weight(class_weight: Tensor | None, num_classes: int) -> None:
-    """Raise ValueError unless there is a weight for each class: a single one would broadcast.
+def check_per_class(name: str, values: Tensor | None, num_classes: int) -> None:
+    """Raise ValueError unless there is a number for each class: a single one would broadcast.
 
     A TypeError for a list or an array, which has no device.
 
     Args:
-        class_weight: ``(C,)``, or None.
+        name: of the argument.
+        values: ``(C,)``, or None.
         num_classes: number of classes C, two for one channel.
 
     Example:
-        >>> check_class_weight(torch.ones(3), 3)
-        >>> check_class_weight(torch.ones(1), 3)
+        >>> check_per_class('class_weight', torch.ones(3), 3)
+        >>> check_per_class('class_weight', torch.ones(1), 3)
         Traceback (most recent call last):
         ValueError: class_weight has 1 entries for 3 classes: give one per class.
     """
-    if class_weight is not None and not torch.is_tensor(class_weight):
+    if values is not None and not torch.is_tensor(values):
         raise TypeError(
-            f'class_weight={class_weight!r} must be a tensor: torch.tensor(…, device=logits.device).'
+            f'{name}={values!r} must be a tensor: torch.tensor(…, device=logits.device).'
         )
-    if class_weight is not None and class_weight.shape[-1:] != (num_classes,):
+    if values is not None and values.shape[-1:] != (num_classes,):
         raise ValueError(
-            f'class_weight has {class_weight.numel()} entries for {num_classes} classes: give one '
-            'per class.'
+            f'{name} has {values.numel()} entries for {num_classes} classes: give one per class.'
         )

@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from mmseg_balance.functional.arguments import check_per_class
 from mmseg_balance.functional.logits import full_size_logits
 from mmseg_balance.functional.primitives import pixel_nll
 
@@ -52,6 +53,7 @@ def blv_loss(
         Wang et al. 2023, Balancing Logit Variation; bound and quotient of their published code.
     """
     logits = full_size_logits(logits, 'blv_loss')
+    check_per_class('variation', variation, logits.shape[1])
     noise = logit_noise(logits.shape, logits.device, sigma, bound).to(logits.dtype)
     scale = variation.to(logits.dtype)[:, None, None]
     return pixel_nll(torch.addcmul(logits, noise, scale), labels, ignore_index)

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmseg_balance.functional.arguments import check_class_weight, one_of
+from mmseg_balance.functional.arguments import check_per_class, one_of
 from mmseg_balance.functional.distributed import sum_over_ranks
 from mmseg_balance.functional.labels import (
     check_label_range,
@@ -83,13 +83,14 @@ def centerline_dice_loss(
     one_of('over', over, ('batch', 'image'))
     check_thin_classes(thin_classes, logits.shape[1])
     check_iterations(iterations)
-    check_class_weight(class_weight, logits.shape[1])
+    check_per_class('class_weight', class_weight, logits.shape[1])
     labels = class_indices(labels)
     check_label_range(labels, logits.shape[1], ignore_index)
     valid = (labels != ignore_index).unsqueeze(1)
     factor = valid.to(logits.dtype)
     if weight is not None:
-        valid, factor = valid & (weight > 0).unsqueeze(1), factor * weight.unsqueeze(1)
+        weight = weight.unsqueeze(1).to(logits.dtype)
+        valid, factor = valid & (weight > 0), factor * weight
     # A label out of range is NaN here where check_label_range does not look, on a GPU.
     range_check = label_lookup(logits.new_zeros(logits.shape[1]), labels, ignore_index).sum()
     probs = torch.where(valid, logits, 0).softmax(1)

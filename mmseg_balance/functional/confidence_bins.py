@@ -165,7 +165,8 @@ def _chunk_sums(
     )
     return CalibrationSums(
         **{name: part.cpu().numpy() for name, part in arrays.items()},
-        nll=int(_fixed(nll.sum(dtype=torch.float64))),
+        # Scaled in Python: 2^20 nats of 2^19 pixels, fewer than a GPU's chunk, are 2^63 units.
+        nll=round(float(nll.sum(dtype=torch.float64)) / UNIT),
         squared_error=int(_fixed(squared + labels.numel())),
         pixels=labels.numel(),
         not_finite=not_finite,

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmseg_balance.functional.arguments import check_class_weight, one_of
+from mmseg_balance.functional.arguments import check_per_class, one_of
 from mmseg_balance.functional.backend import is_compiling
 from mmseg_balance.functional.first_order import first_order
 from mmseg_balance.functional.labels import (
@@ -85,7 +85,7 @@ def lovasz_softmax_loss(
     logits = as_multiclass(logits)
     refuse_low_resolution(logits, 'lovasz_softmax_loss')
     check_shapes(logits, labels)
-    check_class_weight(class_weight, logits.shape[1])
+    check_per_class('class_weight', class_weight, logits.shape[1])
     labels = class_indices(labels)
     check_label_range(labels, logits.shape[1], ignore_index)
     if not logits.numel():
@@ -105,9 +105,10 @@ class _LovaszSoftmax(torch.autograd.Function):
             bad.unsqueeze(1), torch.nan
         )
         probs = scores.softmax(1, dtype=dtype)
-        labels = torch.where(bad, 0, labels)
+        # C for ignored pixels: the ignored label may be that of a class, whose pixels they are not.
+        labels = torch.where(valid, torch.where(bad, 0, labels), logits.shape[1])
         groups = 1 if over == 'batch' else len(logits)
-        shares = _class_shares(labels, valid, groups, logits.shape[1], classes, class_weight, dtype)
+        shares = _class_shares(labels, groups, logits.shape[1], classes, class_weight, dtype)
         rows = _numpy_rows if _use_numpy(probs) else _torch_rows
         loss, grad = rows(probs, labels, valid, shares)
         if ctx.needs_input_grad[0]:
@@ -123,9 +124,9 @@ class _LovaszSoftmax(torch.autograd.Function):
         return (grad * grad_output).to(ctx.dtype), None, None, None, None, None
 
 
-def _class_shares(labels, valid, groups, num_classes, classes, class_weight, dtype) -> Tensor:
+def _class_shares(labels, groups, num_classes, classes, class_weight, dtype) -> Tensor:
     """``(groups, C)``: the factor of each class's loss in the mean over classes and groups."""
-    bins = torch.where(valid, labels, num_classes).reshape(groups, -1)
+    bins = labels.reshape(groups, -1)
     counts = torch.zeros(groups, num_classes + 1, dtype=torch.int32, device=labels.device)
     counts.scatter_add_(1, bins, torch.ones_like(bins, dtype=torch.int32))
     counts = counts[:, :num_classes]
@@ -202,10 +203,7 @@ def _numpy_rows(probs, labels, valid, shares) -> tuple[Tensor, Tensor]:
     grad = torch.zeros_like(probs, memory_format=torch.contiguous_format)
     slopes = grad.flatten(2).unflatten(0, (groups, -1)).numpy()
     ignored = ~valid.reshape(groups, -1).numpy()
-    members = [
-        _pixels_by_class(row, num_classes)
-        for row in torch.where(valid, labels, num_classes).reshape(groups, -1).numpy()
-    ]
+    members = [_pixels_by_class(row, num_classes) for row in labels.reshape(groups, -1).numpy()]
     share = shares.numpy()
 
     def run(row: tuple[int, int]) -> float:

@@ -15,7 +15,7 @@ Common to all of them:
 import torch
 from torch import Tensor
 
-from mmseg_balance.functional.arguments import check_class_weight, one_of
+from mmseg_balance.functional.arguments import check_per_class, one_of
 from mmseg_balance.functional.pools import macro_mean, pool_mean, pooled_sums, safe_ratio
 
 
@@ -239,7 +239,7 @@ def generalized_dice_loss(
     present = target > 0
     inverse_square = torch.where(present, target, 1) ** -2 * present
     if class_weight is not None:
-        check_class_weight(class_weight, target.shape[1])
+        check_per_class('class_weight', class_weight, target.shape[1])
         inverse_square = inverse_square * class_weight
     ratio = _micro_ratio(intersection, predicted + target, inverse_square, smooth, eps)
     return pool_mean(1 - 2 * ratio, target, over, sync)
@@ -273,7 +273,7 @@ def _micro_ratio(
     numerator: Tensor, denominator: Tensor, class_weight: Tensor | None, smooth: float, eps: float
 ) -> Tensor:
     if class_weight is not None:
-        check_class_weight(class_weight, numerator.shape[1])
+        check_per_class('class_weight', class_weight, numerator.shape[1])
         class_weight = class_weight.to(numerator.dtype)
         numerator, denominator = numerator * class_weight, denominator * class_weight
     return safe_ratio(numerator.sum(1), denominator.sum(1), smooth, eps)

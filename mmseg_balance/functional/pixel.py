@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from mmseg_balance.functional.arguments import below_one, check_class_weight, not_negative, one_of
+from mmseg_balance.functional.arguments import below_one, check_per_class, not_negative, one_of
 from mmseg_balance.functional.distributed import sum_over_ranks
 from mmseg_balance.functional.first_order import first_order
 from mmseg_balance.functional.labels import count_valid, label_lookup, valid_and_class
-from mmseg_balance.functional.logits import full_size_logits, widen
+from mmseg_balance.functional.logits import full_size_logits, wide_dtype, widen
 from mmseg_balance.functional.primitives import pixel_nll
 
 
@@ -52,7 +52,7 @@ def reduce_pixel_losses(
         sync: sum numerator and denominator over all processes.
 
     Raises:
-        ValueError: an unknown reduction.
+        ValueError: an unknown reduction, or ``avg_factor`` with ``'sum'``.
 
     Example:
         >>> losses, labels = torch.tensor([[[1., 2., 0.]]]), torch.tensor([[[0, 1, 255]]])
@@ -63,8 +63,13 @@ def reduce_pixel_losses(
         tensor(1.2500)
     """
     one_of('reduction', reduction, ('mean', 'sum', 'none'))
+    if reduction == 'sum' and avg_factor is not None:
+        raise ValueError(
+            f"avg_factor={avg_factor} divides a mean and reduction='sum' has no divisor: remove "
+            "avg_factor, or take reduction='mean'."
+        )
     if weight is not None:
-        losses = losses * weight
+        losses = losses * weight.to(wide_dtype(losses))
     if reduction == 'none':
         return losses
     if avg_factor is not None:
@@ -116,7 +121,7 @@ def weighted_cross_entropy_loss(
         tensor([[[0.3808, 0.0000]]])
     """
     below_one('label_smoothing', label_smoothing)
-    check_class_weight(class_weight, max(logits.shape[1], 2))
+    check_per_class('class_weight', class_weight, max(logits.shape[1], 2))
     losses = pixel_nll(logits, labels, ignore_index)
     if class_weight is not None:
         class_weight = class_weight.to(losses.dtype)

@@ -6,7 +6,7 @@ Conventions are those of :mod:`mmseg_balance.functional.overlap`.
 import torch
 from torch import Tensor
 
-from mmseg_balance.functional.arguments import check_class_weight
+from mmseg_balance.functional.arguments import check_per_class
 from mmseg_balance.functional.distributed import sum_over_ranks
 from mmseg_balance.functional.primitives import overlap_sums
 
@@ -42,7 +42,7 @@ def safe_ratio(
 
 def class_mean(losses: Tensor, target: Tensor, class_weight: Tensor | None, classes: str) -> Tensor:
     """Weighted mean over classes, ``(G, C)`` to ``(G,)``."""
-    check_class_weight(class_weight, losses.shape[1])
+    check_per_class('class_weight', class_weight, losses.shape[1])
     present = target > 0
     if class_weight is not None:
         class_weight = class_weight.to(losses.dtype)

@@ -6,6 +6,7 @@ As in :mod:`mmseg_balance.functional.pixel` they return ``(N, H, W)`` without cl
 from torch import Tensor
 from torch.autograd import Function
 
+from mmseg_balance.functional.arguments import check_per_class
 from mmseg_balance.functional.labels import check_shapes, label_lookup, valid_and_class
 from mmseg_balance.functional.logits import as_multiclass, full_size_logits, widen
 from mmseg_balance.functional.primitives import pixel_nll
@@ -43,6 +44,7 @@ def ldam_loss(
     """
     logits = full_size_logits(logits, 'ldam_loss')
     check_shapes(logits, labels)
+    check_per_class('margins', margins, logits.shape[1])
     margin = label_lookup(margins.to(logits.dtype), labels, ignore_index).unsqueeze(1)
     _, index = valid_and_class(labels, logits.shape[1], ignore_index)  # pixel_nll refuses bad ones
     scaled = _MarginLogits.apply(logits, margin, index.unsqueeze(1), scale)
@@ -124,5 +126,6 @@ def logit_adjusted_loss(
         Menon et al. 2021, eq. 10.
     """
     logits = widen(as_multiclass(logits))
+    check_per_class('priors', priors, logits.shape[1])
     logits = logits + tau * priors.log().to(logits.dtype)[:, None, None]
     return pixel_nll(logits, labels, ignore_index)

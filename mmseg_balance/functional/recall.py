@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from mmseg_balance.functional.arguments import check_per_class
 from mmseg_balance.functional.distributed import sum_over_ranks
 from mmseg_balance.functional.labels import class_indices, label_lookup, sum_by_label
 from mmseg_balance.functional.primitives import pixel_nll
@@ -51,6 +52,7 @@ def recall_loss(
     labels = class_indices(labels)
     nll, hits = pixel_nll(logits, labels, ignore_index, return_hits=True)
     num_classes = max(logits.shape[1], 2)
+    check_per_class('running_recall', running_recall, num_classes)
     true_positive, total = (
         sum_by_label(count, labels, num_classes, ignore_index).sum(0).to(nll.dtype)
         for count in (hits, labels != ignore_index)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from mmseg_balance.functional.arguments import check_per_class
 from mmseg_balance.functional.labels import (
     check_label_range,
     check_shapes,
@@ -62,6 +63,7 @@ def softmax_seesaw_loss(
     """
     logits = full_size_logits(logits, 'softmax_seesaw_loss')
     check_shapes(logits, labels)
+    check_per_class('pixels', pixels, logits.shape[1])
     check_label_range(labels, logits.shape[1], ignore_index)
     size = pixels.clamp(min=1).to(logits.dtype).log()
     size = (p * (size - size.max())).to(logits.dtype)

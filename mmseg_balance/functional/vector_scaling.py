@@ -135,7 +135,8 @@ def fit_recall_bias(
     with the least :math:`\mu` (by bisection between 1/8 and 32 on a logarithmic scale) at which the
     accuracy of the argmax on these pixels is at least that without bias less ``accuracy_drop``.
 
-    Convention: as :func:`fit_iou_bias`; if no such :math:`\mu` keeps the floor, the bias is 0.
+    Convention: as :func:`fit_iou_bias`, but only the first of the bisection's fits starts from no
+    bias, each later one from the bias before; if no such :math:`\mu` keeps the floor, the bias is 0.
 
     Args:
         logits, labels, free, ridge: See :func:`fit_vector_scaling`.

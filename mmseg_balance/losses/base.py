@@ -84,8 +84,9 @@ class SegmentationLoss(nn.Module):
             A scalar, or of the shape of labels, times ``loss_weight``.
 
         Raises:
-            ValueError: a loss of regions and a reduction or ``avg_factor`` that it cannot have; one
-                binary problem per class; points for a loss that reads the neighbours of a pixel.
+            ValueError: a loss of regions and a reduction or ``avg_factor`` that it cannot have;
+                ``avg_factor`` with ``'sum'``; one binary problem per class; points for a loss that
+                reads the neighbours of a pixel.
         """
         if self.use_sigmoid and logits.shape[1] > 1:
             raise ValueError(

@@ -53,12 +53,15 @@ class ClassWeight(nn.Module):
             check_rule(spec['type'])
             self._pending = dict(spec)
         elif spec is not None:
-            self._given = _as_weights(spec)
+            # The bits of float64 as integers, which model.half() leaves alone.
+            self._given = _as_weights(spec).view(torch.int64)
 
     @property
     def values(self) -> Tensor | None:
         """``(C,)`` float64, None where there are no weights or they have not been read yet."""
-        return self._given if self._read is None else self._read
+        if self._read is not None:
+            return self._read
+        return None if self._given is None else self._given.view(torch.float64)
 
     def read_statistics(self, dataset=None) -> None:
         """Read the file or apply the rule, unless that has been done.

@@ -6,7 +6,7 @@ from torch import Tensor
 from mmseg_balance.functional.labels import valid_and_index
 from mmseg_balance.functional.max_pooling import check_max_pooling_arguments, max_pool_weights
 from mmseg_balance.functional.pixel import reduce_pixel_losses
-from mmseg_balance.losses.base import SegmentationLoss
+from mmseg_balance.losses.base import SegmentationLoss, refuse_unknown
 
 
 @MODELS.register_module()
@@ -124,6 +124,9 @@ class OHEMCrossEntropyLoss(LMPLoss):
         class_weight=None,
         **leftovers,
     ) -> None:
+        refuse_unknown(
+            type(self), leftovers
+        )  # LMPLoss would take its own: p, ratio, pool, pixel_loss
         if not 0 < keep_ratio <= 1:
             raise ValueError(f'keep_ratio={keep_ratio} must be in (0, 1].')
         super().__init__(

@@ -26,6 +26,9 @@ class PairedLoss(SegmentationLoss):
         losses: configs of the losses.
         loss_weight, loss_name: as in all losses; class weights go into the losses' own configs.
 
+    Raises:
+        ValueError: fewer than two losses, or ``class_weight``.
+
     Example:
         >>> import torch
         >>> loss = PairedLoss([dict(type='SoftDiceLoss'), dict(type='WeightedCrossEntropyLoss')])
@@ -41,6 +44,13 @@ class PairedLoss(SegmentationLoss):
         loss_name: str = 'loss_paired',
         **leftovers,
     ) -> None:
+        if leftovers.get('class_weight') is not None:
+            raise ValueError(
+                f'class_weight={leftovers["class_weight"]!r} of PairedLoss would weigh nothing: put it '
+                "into the configs in losses, dict(type='…', class_weight=…); if the base config left "
+                "it there, start from an empty one: loss_decode=dict(_delete_=True, type='PairedLoss', "
+                '…).'
+            )
         super().__init__(loss_weight, loss_name, **leftovers)
         if len(losses) < 2:
             raise ValueError(f'losses={losses!r} must be the configs of two losses or more.')

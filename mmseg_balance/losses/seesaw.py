@@ -96,6 +96,8 @@ class SoftmaxSeesawLoss(PriorLoss):
         if self.training:
             check_label_range(labels, classes, ignore_index)
             ones = torch.ones_like(labels, dtype=torch.float32)
-            batch = sum_by_label(ones, labels, classes, ignore_index).long().sum(0)
+            counts = sum_by_label(ones, labels, classes, ignore_index)
+            # NaN of an image with a label out of range would be -2^63 in the counts, for good.
+            batch = counts.nan_to_num(nan=0).long().sum(0)
             self.seen_pixels += sum_over_ranks(batch).long()
         return self.seen_pixels

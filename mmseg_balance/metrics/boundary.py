@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from mmengine.fileio import dump
 from mmengine.logging import print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
@@ -16,6 +15,7 @@ from mmseg_balance.functional.boundary import (
     centerline_dice,
 )
 from mmseg_balance.functional.confusion import mean_over
+from mmseg_balance.metrics.score_file import write_scores
 from mmseg_balance.metrics.streamed import StreamedMetric, class_indices, labels_and_prediction
 
 UNIT = 2.0**-40  # of the sums of clDice over images: integers, whose order does not matter
@@ -38,7 +38,7 @@ class BoundaryMetric(StreamedMetric):
         classes: names or indices of the classes in ``mBoundaryIoU``; None means all.
         thin_classes: names or indices of the classes that have a centre line. Needs scikit-image.
         ratio: width of the boundary as a share of the image's diagonal.
-        out_file: JSON file for the scores and the scores per class.
+        out_file: JSON file for the scores and the scores per class, null where undefined.
         ignore_index: label of the pixels to leave out.
         collect_device, prefix, collect_dir: see MMEngine's ``BaseMetric``.
 
@@ -110,12 +110,7 @@ class BoundaryMetric(StreamedMetric):
                 per_class[key] = np.full(len(names), np.nan)
                 per_class[key][self._indices('thin_classes')] = values
         print_log('\n' + _table(names, per_class), logger='current')
-        if self.out_file is not None:
-            listed = {
-                key: [None if np.isnan(value) else float(value) for value in values]
-                for key, values in per_class.items()
-            }
-            dump({'classes': names, 'scores': result, 'per_class': listed}, self.out_file)
+        write_scores(self.out_file, {'classes': names, 'scores': result, 'per_class': per_class})
         return result
 
     def _indices(self, argument: str) -> list[int]:

@@ -3,7 +3,6 @@
 import logging
 
 import numpy as np
-from mmengine.fileio import dump
 from mmengine.logging import print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
@@ -17,6 +16,7 @@ from mmseg_balance.functional.calibration import (
 )
 from mmseg_balance.functional.confidence_bins import UNIT, CalibrationSums, calibration_sums
 from mmseg_balance.functional.confusion import mean_over
+from mmseg_balance.metrics.score_file import write_scores
 from mmseg_balance.metrics.streamed import StreamedMetric, labels_and_prediction, pixel_map
 
 TTA_REMEDY = (
@@ -38,7 +38,7 @@ class CalibrationMetric(StreamedMetric):
 
     Args:
         num_bins: Bins of [0, 1].
-        out_file: JSON file for the scores and, per class and bin, the count of pairs, the count of
+        out_file: JSON file for the scores, null where undefined, and, per class and bin, the count of pairs, the count of
             positives and the sum of confidences, which ``mmseg-balance plot reliability`` draws.
         ignore_index: Label of the pixels to leave out.
         collect_device, prefix, collect_dir: See MMEngine's ``BaseMetric``.
@@ -130,9 +130,8 @@ class CalibrationMetric(StreamedMetric):
             'confidence': (sums.confidence * UNIT).tolist(),
         }
         print_log('\n' + self._table(sums), logger='current')
-        if self.out_file is not None:
-            classes = list(self.dataset_meta['classes'])
-            dump({'classes': classes, 'scores': result, 'bins': self.bins}, self.out_file)
+        classes = list(self.dataset_meta['classes'])
+        write_scores(self.out_file, {'classes': classes, 'scores': result, 'bins': self.bins})
         return result
 
     def _table(self, sums: CalibrationSums) -> str:

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mmengine.fileio import dump
 from mmengine.logging import print_log
 from mmseg.registry import METRICS
 from prettytable import PrettyTable
@@ -20,6 +19,7 @@ from mmseg_balance.functional.confusion import (
 )
 from mmseg_balance.functional.per_image import per_image_scores
 from mmseg_balance.metrics.confusion_file import save_confusions
+from mmseg_balance.metrics.score_file import write_scores
 from mmseg_balance.metrics.streamed import StreamedMetric, class_indices, labels_and_prediction
 from mmseg_balance.statistics import load_statistics
 
@@ -41,7 +41,8 @@ class ImbalanceMetric(StreamedMetric):
     all matrices, 4 bytes for each of ``images * C * C`` numbers.
 
     Args:
-        out_file: JSON file for the confusion matrix, the scores and the scores per class.
+        out_file: JSON file for the confusion matrix, the scores and the scores per class, null where
+            undefined.
         groups: Class names or indices under ``head``, ``body``, ``tail`` or names of your own.
         statistics: Training-set statistics (path, ``'auto'`` or object) whose pixel counts split
             the classes into thirds. Default: the pixel counts of the evaluated labels.
@@ -128,15 +129,14 @@ class ImbalanceMetric(StreamedMetric):
         result |= {name: value for name, value in (of_images or {}).items() if name not in result}
         classes = list(self.dataset_meta['classes'])
         print_log('\n' + _table(classes, confusion, per_class, groups), logger='current')
-        if self.out_file is not None:
-            report = {
-                'classes': classes,
-                'confusion': confusion.tolist(),
-                'scores': result,
-                'per_class': {name: values.tolist() for name, values in per_class.items()},
-                'groups': groups,
-            }
-            dump(report, self.out_file)
+        report = {
+            'classes': classes,
+            'confusion': confusion,
+            'scores': result,
+            'per_class': per_class,
+            'groups': groups,
+        }
+        write_scores(self.out_file, report)
         return result
 
     def _group_indices(self, label_pixels: np.ndarray) -> dict[str, list[int]]:
@@ -177,7 +177,10 @@ def _dense(cells: list, num_classes: int) -> np.ndarray:
 
 def _relative(paths: list[str]) -> list[str]:
     """Paths without the folder that all have in common: the same on every machine."""
-    folder = os.path.commonpath([os.path.dirname(path) for path in paths])
+    try:
+        folder = os.path.commonpath([os.path.dirname(path) for path in paths])
+    except ValueError:  # absolute and relative ones have no folder in common
+        return paths
     return [os.path.relpath(path, folder) if folder else path for path in paths]
 
 

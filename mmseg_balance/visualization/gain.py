@@ -44,7 +44,9 @@ def run(args: argparse.Namespace) -> None:
         raise ValueError(
             f'{args.before} and {args.after} have different classes; give two runs on one data set.'
         )
-    difference = np.subtract(after['per_class'][args.score], before['per_class'][args.score])
+    # float: null, an undefined score, as nan
+    scores = (np.array(report['per_class'][args.score], float) for report in (after, before))
+    difference = np.subtract(*scores)
     pixels = np.asarray(after['confusion']).sum(1)
     save_figure(gain_figure(difference, pixels, after['classes'], args.score), args.out)
 

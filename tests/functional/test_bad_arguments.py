@@ -7,31 +7,42 @@ import pytest
 import torch
 
 from mmseg_balance.functional import (
+    blv_loss,
     boundary_sums,
     calibration_sums,
     centerline_dice_loss,
     confusion_matrix,
     focal_modulation,
     generalized_dice_loss,
+    ldam_loss,
+    logit_adjusted_loss,
     lovasz_softmax_loss,
     overlap_sums,
     rare_class_probabilities,
     recall_loss,
+    reduce_pixel_losses,
     region_size_loss,
     soft_dice_loss,
     soft_iou_loss,
     soft_tversky_loss,
     softmax_focal_loss,
+    softmax_seesaw_loss,
     temperature_nll,
     weighted_cross_entropy_loss,
 )
-from mmseg_balance.losses import SoftDiceLoss, SoftIoULoss
+from mmseg_balance.losses import LMPLoss, SoftDiceLoss, SoftIoULoss, WeightedCrossEntropyLoss
 
 LOGITS, LABELS = torch.randn(2, 3, 4, 5), torch.randint(3, (2, 4, 5))
 
 
 def centerline(logits, labels, **options):
     return centerline_dice_loss(logits, labels, [1], **options)
+
+
+def value_and_gradient(loss, logits):
+    leaf = logits.clone().requires_grad_()
+    value = loss(leaf, LABELS)
+    return value.detach(), torch.autograd.grad(value, leaf)[0]
 
 
 @pytest.mark.parametrize(
@@ -73,6 +84,23 @@ def test_a_misspelt_option_gave_a_plausible_number(loss, options):
 def test_class_weights_of_another_length_gave_a_plausible_number(loss, options, length):
     with pytest.raises(ValueError, match=f'class_weight has {length} entries for 3 classes'):
         loss(LOGITS, LABELS, class_weight=torch.full((length,), 2.0), **options)
+
+
+@pytest.mark.parametrize(
+    ('loss', 'name'),
+    [
+        (ldam_loss, 'margins'),
+        (logit_adjusted_loss, 'priors'),
+        (blv_loss, 'variation'),
+        (softmax_seesaw_loss, 'pixels'),
+        (recall_loss, 'running_recall'),
+    ],
+)
+@pytest.mark.parametrize('length', [1, 4])
+def test_a_table_of_another_length_gave_a_plausible_number(loss, name, length):
+    """One prior for all classes was plain cross entropy, one size NaN."""
+    with pytest.raises(ValueError, match=f'^{name} has {length} entries for 3 classes'):
+        loss(LOGITS, LABELS, **{name: torch.full((length,), 0.5)})
 
 
 @pytest.mark.parametrize(
@@ -125,6 +153,43 @@ def test_the_dtype_of_class_weights_is_not_that_of_the_loss(loss, logits, weight
     expected = loss(LOGITS.to(logits), LABELS, class_weight=torch.tensor([3, 7, 11]).to(logits))
     assert value.dtype == logits
     assert torch.equal(value, expected)
+
+
+@pytest.mark.parametrize(
+    'loss',
+    [
+        soft_dice_loss,
+        soft_iou_loss,
+        soft_tversky_loss,
+        generalized_dice_loss,
+        region_size_loss,
+        centerline,
+        lambda logits, labels, weight: reduce_pixel_losses(
+            weighted_cross_entropy_loss(logits, labels), labels, weight=weight
+        ),
+    ],
+)
+@pytest.mark.parametrize('logits', [torch.bfloat16, torch.float32, torch.float64])
+@pytest.mark.parametrize('weights', [torch.float64, torch.bool])
+def test_the_dtype_of_pixel_weights_is_not_that_of_the_loss(loss, logits, weights):
+    """float64 beside float32 logits ended the backward pass, and beside bfloat16 gave float64."""
+    given = (torch.rand(LABELS.shape, dtype=torch.float64) - 0.2).clamp(min=0).to(weights)
+    wide = torch.float64 if logits == torch.float64 else torch.float32
+    found, expected = (
+        value_and_gradient(partial(loss, weight=weight), LOGITS.to(logits))
+        for weight in (given, given.to(wide))
+    )
+    assert found[0].dtype == wide
+    assert all(torch.equal(*pair) for pair in zip(found, expected, strict=True))
+
+
+def test_a_sum_has_no_avg_factor():
+    """It was dropped; MMSegmentation's losses refuse it, too."""
+    losses = torch.ones(LABELS.shape)
+    for loss in (WeightedCrossEntropyLoss(), LMPLoss()):
+        with pytest.raises(ValueError, match="^avg_factor=7 divides a mean and reduction='sum'"):
+            loss(LOGITS, LABELS, avg_factor=7, reduction_override='sum')
+    assert torch.equal(reduce_pixel_losses(losses, LABELS, avg_factor=7, reduction='none'), losses)
 
 
 @pytest.mark.parametrize('power', [0, -1, float('nan')])

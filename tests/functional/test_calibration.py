@@ -164,6 +164,16 @@ def test_minus_infinity_is_probability_zero():
     assert sums.not_finite == 0
 
 
+def test_a_chunk_of_labels_of_probability_zero(monkeypatch):
+    """The sum of a GPU's chunk overflowed int64, and NLL was negative."""
+    pixels = 2**19
+    monkeypatch.setitem(confidence_bins.CHUNK_ELEMENTS, 'cpu', 2 * pixels)
+    logits = torch.tensor([0.0, -float('inf')]).view(1, 2, 1, 1).expand(1, 2, 1, pixels)
+    sums = calibration_sums(logits, torch.ones(1, 1, pixels, dtype=torch.long))
+    assert sums.nll == pixels * 2**20 * 2**24
+    assert calibration_scores(sums)['NLL'] == 2**20
+
+
 def test_sums_do_not_depend_on_order_or_grouping():
     parts = [calibration_sums(*sample()) for _ in range(6)]
     forwards = sum(parts[1:], parts[0])

@@ -115,6 +115,17 @@ def test_absent_class(route):
     assert torch.isfinite(grad).all()
 
 
+@pytest.mark.parametrize('over', ['batch', 'image'])
+def test_ignored_pixels_of_a_class_are_no_foreground(route, over):
+    """``classes='all'`` with an ``ignore_index`` below C, except in float32 on a CPU."""
+    logits, labels = batch(route, ignored=0)
+    expected = references.lovasz_softmax(logits.numpy(), labels.numpy(), 0, over, 'all')
+    loss, grad = value_and_grad(logits, labels, ignore_index=0, over=over, classes='all')
+    assert loss.item() == pytest.approx(expected, rel=1e-6)
+    renamed = torch.where(labels == 0, 255, labels)
+    assert torch.equal(grad, value_and_grad(logits, renamed, over=over, classes='all')[1])
+
+
 def test_perfect_and_opposite_predictions(route):
     _, labels = batch(ignored=0)
     one_hot = torch.nn.functional.one_hot(labels, 5).movedim(-1, 1).to(route)

@@ -294,6 +294,18 @@ def test_class_weights_stay_out_of_checkpoints_and_follow_the_device(case):
 
 
 @each_loss
+@pytest.mark.parametrize('dtype', [torch.float16, torch.bfloat16])
+def test_class_weights_of_a_model_in_half_precision_stay_exact(case, dtype):
+    """They were cast with it: 1e5 is infinite in float16, and the loss was NaN."""
+    logits, labels = batch()
+    weights = [1e5, 1 / 3, 0.1, 1.0, 3.0]
+    expected = case.build(class_weight=weights)(logits, labels)
+    loss = case.build(class_weight=weights).to(dtype)
+    assert loss(logits, labels) == expected
+    assert copy.deepcopy(pickle.loads(pickle.dumps(loss)))(logits, labels) == expected
+
+
+@each_loss
 def test_class_weights_of_another_length(case):
     logits, labels = batch()
     with pytest.raises(ValueError, match=r'class_weight has 2 numbers and the head 5 classes'):

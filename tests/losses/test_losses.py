@@ -203,6 +203,17 @@ def test_leftovers_of_another_loss_are_named(case):
         case.build(naive_dice=True)
 
 
+@pytest.mark.parametrize(
+    'left', [dict(p=1.3, ratio=0.25, pool='image'), dict(pixel_loss=dict(type='SoftmaxFocalLoss'))]
+)
+def test_ohem_over_a_config_of_max_pooling_is_refused_in_a_sentence(left):
+    """``got multiple values for keyword argument 'p'``, and cross entropy became another loss."""
+    names = ', '.join(map(repr, left))
+    message = rf'OHEMCrossEntropyLoss has no argument {names}; it has keep_ratio, .*_delete_=True'
+    with pytest.raises(TypeError, match=message):
+        build(type='OHEMCrossEntropyLoss', **left)
+
+
 def test_three_lines_over_a_stock_config(tmp_path):
     """MMEngine merges the dicts, and the stock loss's use_sigmoid and loss_weight stay behind."""
     path = tmp_path / 'own.py'

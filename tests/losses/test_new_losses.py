@@ -150,6 +150,16 @@ class TestSeesaw:
             loss(logits, labels)
         assert not loss.seen_pixels.any()
 
+    def test_a_label_out_of_range_does_not_spoil_the_counts(self):
+        """Where none looks at the labels, on a GPU or compiled, the counts were about -2^63."""
+        logits, labels = batch(dtype=torch.float32)
+        labels[0, 0, 0] = CLASSES
+        loss = build(type='SoftmaxSeesawLoss', num_classes=CLASSES)
+        torch._dynamo.reset()
+        assert torch.compile(loss, backend='eager')(logits, labels).isnan()
+        seen = torch.bincount(labels[1][labels[1] != 255], minlength=CLASSES)
+        assert torch.equal(loss.seen_pixels, seen)  # the image with the bad label is left out
+
 
 class TestRegionSize:
     def test_right_sizes_in_wrong_places_cost_nothing(self):

@@ -106,6 +106,13 @@ def test_one_loss_is_no_pair():
         MODELS.build(dict(type='PairedLoss', losses=[dict(type='SoftDiceLoss')]))
 
 
+def test_class_weights_of_a_pair_were_ignored():
+    message = r'class_weight=\[.*\] of PairedLoss .* configs in losses, .*_delete_=True'
+    with pytest.raises(ValueError, match=message):
+        MODELS.build(dict(type='PairedLoss', losses=list(PAIRS[1]), class_weight=WEIGHTS))
+    MODELS.build(dict(type='PairedLoss', losses=list(PAIRS[1]), class_weight=None))
+
+
 def test_a_pair_in_a_pair():
     logits, labels = batch()
     pair = [dict(type='SoftIoULoss'), dict(type='RecallLoss')]

@@ -199,6 +199,20 @@ def test_files(tmp_path):
     assert len(imbalance['per_class']['recall']) == 4
 
 
+@pytest.mark.parametrize('metric', [CalibrationMetric, ImbalanceMetric, BoundaryMetric])
+def test_an_undefined_score_is_null_in_the_file(metric, tmp_path):
+    """It was NaN, which is not JSON: jq, JavaScript and a strict reader refuse the file."""
+    sample, _ = image()
+    sample['gt_sem_seg']['data'][:] = 255
+    path = tmp_path / 'scores.json'
+    scores = evaluate([(sample, None)], metric(out_file=str(path)))
+    report = json.loads(path.read_text(), parse_constant=lambda name: pytest.fail(name))
+    for name, value in scores.items():
+        written = report['scores'][name.split('/')[-1]]
+        assert written is None if np.isnan(value) else written == value
+    assert None in report['scores'].values()
+
+
 def test_table_per_class_is_logged(log):
     evaluate([image()], *BOTH)
     text = ''.join(log)

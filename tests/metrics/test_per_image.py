@@ -61,6 +61,15 @@ def test_files(tmp_path):
     assert [path.name for path in (tmp_path / 'new').iterdir()] == ['images.npz']
 
 
+def test_absolute_and_relative_paths_together(tmp_path):
+    """commonpath raised after the last image, and all scores were lost."""
+    made = images(2)
+    made[1][0]['img_path'] = 'test/b/1.jpg'
+    file = str(tmp_path / 'images.npz')
+    evaluate(made, ImbalanceMetric(per_image=True, save=file))
+    assert load_confusions(file)[1] == ['/data/test/a/0.jpg', 'test/b/1.jpg']
+
+
 def rank_results(rank, world_size, numbers, folder):
     """What DefaultSampler gives a rank: every world_size-th image, repeating from the start."""
     results = []

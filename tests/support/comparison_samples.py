@@ -8,7 +8,7 @@ from PIL import Image
 
 from mmseg_balance.experiments.collection import collect
 from mmseg_balance.experiments.recommendation import all_differences, recommend
-from mmseg_balance.experiments.results import load_results, save_results
+from mmseg_balance.experiments.results import load_results, save_results, write_json
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.strips import collect_strips
 from mmseg_balance.functional.confusion import confusion_scores, frequency_groups, group_means
@@ -146,4 +146,4 @@ def write_results(work_dir: Path, order=()) -> dict:
 
 
 def _write(path: Path, content: dict) -> None:
-    path.write_text(json.dumps(content))
+    write_json(path, content)

@@ -149,6 +149,13 @@ def write_reports(folder):
             dict(classes=CLASSES, confusion=confusion.tolist(), scores=scores, per_class=per_class)
         )
     )
+    undefined = dict(
+        classes=CLASSES,
+        confusion=confusion.tolist(),
+        scores=scores | dict(mRecall=None),
+        per_class={name: [*values[:2], None] for name, values in per_class.items()},
+    )
+    (folder / 'undefined.json').write_text(json.dumps(undefined))
     (folder / 'cal.json').write_text(json.dumps(dict(classes=CLASSES, scores={}, bins=BINS)))
 
 
@@ -160,6 +167,8 @@ def test_commands_write_pictures(tmp_path):
         'confusion': 'confusion imb.json',
         'gain': 'gain imb.json imb.json',
         'tradeoff': 'tradeoff imb.json imb.json --names a b',
+        'gain_undefined': 'gain imb.json undefined.json',
+        'tradeoff_undefined': 'tradeoff imb.json undefined.json --names a b',
     }
     script = (
         'import shlex\nfrom mmseg_balance.cli import main\n'

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmseg_balance.experiments.recommendation import CHECKPOINT, all_differences
-from mmseg_balance.experiments.results import FORMAT, load_results, plain, read_json
+from mmseg_balance.experiments.results import FORMAT, load_results, read_json
 from mmseg_balance.runtime.atomic_files import write_text
+from mmseg_balance.runtime.json_files import plain
 
 CONFUSIONS = 'confusions'
 AND = ' and '  # between commands

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 
 import mmengine
+import numpy as np
 import torch
 from mmengine.evaluator import BaseMetric
 from mmseg.models import EncoderDecoder
@@ -13,6 +14,7 @@ from torch.utils.data import DataLoader
 
 from mmseg_balance.experiments.merging import measures
 from mmseg_balance.experiments.prediction_hook import PredictionHook
+from mmseg_balance.experiments.results import write_json
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.screen.decisions import ARGMAX, DECISIONS
 from mmseg_balance.experiments.screen.frozen import FeatureMemo
@@ -84,9 +86,11 @@ class Scorer:
         """A rule changes classes, not probabilities: only the means with its scores are new."""
         content = mmengine.load(self.folders[ARGMAX] / 'calibration.json')
         scores = mmengine.load(self.folders[decision] / 'imbalance.json')['scores']
-        content['scores']['S_acc'] = harmonic_mean(content['scores']['cal'], scores['acc'])
-        content['scores']['S_rec'] = harmonic_mean(content['scores']['cal'], scores['mRecall'])
-        mmengine.dump(content, self.folders[decision] / 'calibration.json')
+        told = content['scores']['cal'], scores['acc'], scores['mRecall']
+        cal, accuracy, recall = np.array(told, float)  # null, which is undefined, as nan
+        content['scores']['S_acc'] = harmonic_mean(cal, accuracy)
+        content['scores']['S_rec'] = harmonic_mean(cal, recall)
+        write_json(self.folders[decision] / 'calibration.json', content)
 
 
 def _built(configs: list[dict], decision: str, dataset_meta: Mapping) -> list[BaseMetric]:

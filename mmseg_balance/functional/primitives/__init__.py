@@ -176,6 +176,8 @@ def _overlap_sums(
             f'pixel_weight has shape {tuple(pixel_weight.shape)}; it must be that of labels, '
             f'{tuple(labels.shape)}.'
         )
+    if pixel_weight is not None:
+        pixel_weight = pixel_weight.to(wide_dtype(logits))  # else it decides the dtype of the sums
     *sums, nll = code_for(logits, align_corners).OverlapSums.apply(
         logits, labels, ignore_index, power, pixel_weight, with_nll, align_corners
     )
