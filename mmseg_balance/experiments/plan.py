@@ -10,6 +10,15 @@ AS_CONFIGURED = 'config'
 CHECKPOINT = 'checkpoint'  # the method of a screening that is the network as it was trained
 
 
+def is_checkpoint(method: str) -> bool:
+    """Whether a method is the network as it was trained, with whatever decision.
+
+    >>> is_checkpoint('checkpoint'), is_checkpoint('checkpoint + iou'), is_checkpoint('ce + iou')
+    (True, True, False)
+    """
+    return method.split(' + ')[0] == CHECKPOINT
+
+
 @dataclass(frozen=True)
 class Ingredient:
     """A loss or a sampler: the name it was asked for by, and the config file that defines it.
