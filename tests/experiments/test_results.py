@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import statistics
 from html.parser import HTMLParser
 
@@ -129,6 +130,24 @@ def test_results_hold_what_the_metrics_wrote(work_dir):
     assert run['seconds_per_iteration'] == 0.2
     lost = next(r for r in results['runs'] if r['method'] == 'ce')
     assert lost['scores']['mF1'] is None  # nan is not JSON
+
+
+def test_groups_of_classes_are_those_of_test_on_every_split(tmp_path):
+    """Those of dev's own pixels had the same names, and differences went by test's."""
+    folder = write_run(tmp_path, 'ce', 0)
+    dev, test = (folder.scores(split) for split in ('dev', 'test'))
+    shutil.copytree(test, dev)
+    of_test = json.loads((test / 'imbalance.json').read_text())
+    own = {**of_test, 'groups': {'head': [2], 'tail': [0], 'rest': [1]}}
+    own['scores'] |= {'mIoU_head': 0.1, 'mIoU_tail': 0.2, 'mIoU_rest': 0.3}
+    (dev / 'imbalance.json').write_text(json.dumps(own))
+    on_dev, on_test = write_results(tmp_path)['runs']
+    assert on_dev['split'] == 'dev'
+    assert of_test['groups'] == {'head': [0], 'body': [1], 'tail': [2]}
+    for run in (on_dev, on_test):
+        iou = dict(zip(('head', 'body', 'tail'), run['per_class']['IoU'], strict=True))
+        found = {name: value for name, value in run['scores'].items() if 'mIoU_' in name}
+        assert found == {f'mIoU_{name}': value for name, value in iou.items()}
 
 
 def test_runs_of_another_base_config_are_left_out_and_named(work_dir):
