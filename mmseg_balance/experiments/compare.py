@@ -68,7 +68,7 @@ def _compare(args: argparse.Namespace) -> int:
     }
 
     def report(final: bool = False) -> None:
-        publish(args.work_dir, facts, trial_results(trials), final)
+        publish(args.work_dir, facts, trial_results(trials, chosen['choose_by']), final)
 
     try:
         with Progress(len(trials) + len(jobs), slots=engine.slots) as progress:

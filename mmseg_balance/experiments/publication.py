@@ -78,7 +78,7 @@ def publish(work_dir: Path, facts: dict, trials: list[dict], final: bool = True)
     Args:
         work_dir: Its folder.
         facts: Verb, setting, environment and calls.
-        trials: Of this call; those of earlier ones stay.
+        trials: Of this call; those that earlier ones made of other methods stay.
         final: Whether everything is done; differences are left out before.
     """
     about, calls = facts['setting'], facts['calls']
@@ -110,11 +110,12 @@ def calls_so_far(work_dir: Path, call: dict) -> list[dict]:
 
 
 def all_trials(work_dir: Path, base_hash: str, trials: list[dict]) -> list[dict]:
-    """These trials and, of results.json of the same base config, those of other settings."""
+    """These trials and, of results.json of the same base config, those of other methods."""
     before = read_json(work_dir / 'results.json', {})
     same = any(call['base_hash'] == base_hash for call in before.get('calls', []))
-    known = [*(before.get('trials', []) if same else []), *trials]
-    return list({(trial['method'], trial['setting']): trial for trial in known}.values())
+    again = {trial['method'] for trial in trials}
+    kept = [trial for trial in before.get('trials', []) if same and trial['method'] not in again]
+    return [*kept, *trials]
 
 
 def write_files(work_dir: Path) -> None:

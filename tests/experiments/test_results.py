@@ -309,8 +309,10 @@ def test_trials_of_earlier_calls_stay(tmp_path):
 
     before = [trial('ce', 0, 0.1), trial('ce', 1, 0.2)]
     write_json(tmp_path / 'results.json', dict(calls=[dict(base_hash='b')], trials=before))
-    found = all_trials(tmp_path, 'b', [trial('ce', 1, 0.3), trial('dice', 0, 0.4)])
-    assert found == [trial('ce', 0, 0.1), trial('ce', 1, 0.3), trial('dice', 0, 0.4)]
+    assert all_trials(tmp_path, 'b', []) == before
+    dice = trial('dice', 0, 0.4)
+    assert all_trials(tmp_path, 'b', [dice]) == [*before, dice]
+    assert all_trials(tmp_path, 'b', [trial('ce', 0, 0.3)]) == [trial('ce', 0, 0.3)]
     assert all_trials(tmp_path, 'longer', []) == []
 
 
@@ -319,7 +321,12 @@ def test_the_page_shows_what_was_tuned(work_dir):
         RunFolder(path).update_state(settings={'lr': 0.3, 'loss_decode.0.p': 2})
     results = write_results(work_dir)
     methods = dict.fromkeys(run['trained_as'] for run in results['runs'])
-    results['trials'] = [dict(method=m, setting=i) for m in methods for i in range(3)]
+    tuned = {'lr': 0.3, 'loss_decode.0.p': 2}
+    results['trials'] = [
+        dict(method=m, setting=i, settings=tuned if m == 'lmp' else {}, chosen=i == 2)
+        for m in methods
+        for i in range(3)
+    ]
     said = '3 settings tried for each method on dev'
     assert said in markdown_table(results)
     words = ' '.join(Page(render(results, work_dir)).words)

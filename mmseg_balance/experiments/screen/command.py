@@ -91,7 +91,8 @@ class Screening:
         jobs: list[HeadJob] = []
 
         def report(final: bool = False) -> None:
-            publish(args.work_dir, self._facts(), trial_results(trial_jobs), final)
+            tried = trial_results(trial_jobs, self.choices['choose_by'])
+            publish(args.work_dir, self._facts(), tried, final)
 
         try:
             with ScreenProgress(len(trials) + 1 + len(self.runs)) as progress:
