@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmseg_balance.experiments.collection import collect
+from mmseg_balance.experiments.numbers import check_numbers
 from mmseg_balance.experiments.plan import CHECKPOINT
 from mmseg_balance.experiments.recommendation import (
     all_differences,
@@ -22,17 +23,22 @@ from mmseg_balance.runtime.checkpoints import CheckpointError
 from mmseg_balance.runtime.launching import in_one_sentence
 
 CHOICES = {'choose_by': 'mIoU', 'groups': 'images', 'strips': 6}
+INTERRUPTED = 130  # the shell's exit status after Ctrl-C
 
 
 def run_verb(args: argparse.Namespace, verb: str, run: Callable[[], int]) -> int:
-    """Start ``compare`` or ``screen``; 2 if an input is at fault."""
+    """Start ``compare`` or ``screen``; 2 if an input is at fault, 130 if stopped at any point."""
     if args.work_dir is None:
         args.work_dir = Path('work_dirs', verb, Path(args.config).stem)
     if args.launcher is None:
         args.launcher = 'pytorch' if args.gpus > 1 else 'none'
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill ends like Ctrl-C
     try:
+        check_numbers(args)
         return report_again(args) if args.report_only else run()
+    except KeyboardInterrupt:
+        print('stopped; the same command goes on from here')
+        return INTERRUPTED
     except (ValueError, OSError, CheckpointError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
