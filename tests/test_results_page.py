@@ -124,9 +124,7 @@ def test_kept_scores_follow_from_the_kept_confusion_matrices(repository):
             if not run.get('confusion', '').startswith(publishing.CONFUSIONS):
                 continue
             confusions, _ = load_confusions(folder / run['confusion'])
-            # Dev has its own head, body and tail, by its own pixels.
-            of_test = found.content['groups'] if run['split'] == 'test' else None
-            scores = per_image_scores(confusions, of_test)
+            scores = per_image_scores(confusions, found.content['groups'])
             for name, value in scores.items():
                 assert run['scores'][name] == pytest.approx(value, abs=1e-5), run['confusion']
 

@@ -1,11 +1,14 @@
 """From run folders to one dictionary: what is in results.json."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from mmseg_balance.experiments.results import read_json
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.training_log import cost, curves, read_scalars
+from mmseg_balance.functional.confusion import group_means
 
 SPLITS = ('dev', 'test')  # before any other that was scored
 STATE = ('method', 'loss', 'sampler', 'seed', 'hash', 'base_hash', 'iterations')
@@ -24,8 +27,9 @@ def collect(work_dir: Path, base_hash: str, order: Sequence[str] = ()) -> dict:
         order: methods in the order they were asked for; others follow.
 
     Returns:
-        The classes, their labelled pixels in the test set, ``runs`` (one entry for each finished
-        run, split and decision rule), ``unfinished`` runs, and the names of those left out.
+        The classes, their labelled pixels in the test set and groups by these, ``runs`` (one entry
+        for each finished run, split and decision rule, all scored by these groups), ``unfinished``
+        runs, and the names of those left out.
     """
     runs, unfinished, left_out = [], [], []
     for path in sorted(work_dir.glob('runs/*/*/state.json')):
@@ -49,6 +53,8 @@ def collect(work_dir: Path, base_hash: str, order: Sequence[str] = ()) -> dict:
     unfinished.sort(key=place)
     first = next((run for run in runs if run['split'] == 'test'), None)
     facts = {key: first[key] for key in FACTS} if first else {key: [] for key in FACTS}
+    if first:
+        runs = [with_groups(run, first['groups']) for run in runs]
     return {
         **{key: facts[key] or {} if key == 'groups' else facts[key] for key in FACTS},
         'runs': [{k: v for k, v in run.items() if k not in FACTS} for run in runs],
@@ -79,6 +85,17 @@ def read_run(folder: RunFolder, work_dir: Path) -> list[dict]:
                 }
             )
     return entries
+
+
+def with_groups(run: dict, groups: Mapping[str, Sequence[int]]) -> dict:
+    """A run with the mIoU of these groups of classes, not of those that its own split gives.
+
+    Thirds by the pixels of dev and of test are other classes; differences go by test's on each.
+    """
+    means = group_means(np.array(run['per_class']['IoU'], dtype=float), groups)
+    gone = {f'mIoU_{name}' for name in run.get('groups', ()) if name not in groups}
+    scores = {name: value for name, value in run['scores'].items() if name not in gone}
+    return {**run, 'scores': scores | {f'mIoU_{name}': mean for name, mean in means.items()}}
 
 
 def _splits(folder: RunFolder) -> list[str]:

@@ -23,7 +23,6 @@ from mmseg_balance.runtime.environment import environment
 from mmseg_balance.runtime.processes import Launcher
 
 CONFIGS = Path(__file__).parents[1] / '.mim' / 'configs'  # as OpenMMLab's packages ship them
-INTERRUPTED = 130  # the shell's exit status after Ctrl-C
 
 
 def run(args: argparse.Namespace) -> int:
@@ -68,7 +67,7 @@ def _compare(args: argparse.Namespace) -> int:
     }
 
     def report(final: bool = False) -> None:
-        publish(args.work_dir, facts, trial_results(trials), final)
+        publish(args.work_dir, facts, trial_results(trials, chosen['choose_by']), final)
 
     try:
         with Progress(len(trials) + len(jobs), slots=engine.slots) as progress:
@@ -78,8 +77,7 @@ def _compare(args: argparse.Namespace) -> int:
             execute(jobs, launcher, args.work_dir, progress, report, engine)
     except KeyboardInterrupt:
         report()
-        print('stopped; the same command goes on from here')
-        return INTERRUPTED
+        raise
     report(final=True)
     announce(args.work_dir)
     return int(any(not job.finished for job in (*trials, *jobs)))

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from mmseg_balance.experiments.numbers import at_least
 from mmseg_balance.runtime.environment import usable_cores
 
 SECONDS_PER_TICK = 0.5
@@ -89,8 +90,7 @@ def make_engine(
     """
     if name not in ENGINES:
         raise ValueError(f'--engine {name}: choose from {", ".join(ENGINES)}')
-    if jobs < 1:
-        raise ValueError(f'--jobs {jobs}: give 1 or more')
+    at_least('--jobs', jobs, 1)
     if name == 'ray':
         if jobs != 1:
             raise ValueError('--jobs is for --engine local; Ray runs what its nodes have place for')

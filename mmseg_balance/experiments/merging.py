@@ -8,6 +8,7 @@ from typing import Any
 
 from mmengine.config import Config
 
+from mmseg_balance.experiments.numbers import at_least
 from mmseg_balance.experiments.plan import Ingredient, Run
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.runtime.config_files import override, read_config, type_name
@@ -42,8 +43,7 @@ def shorten(config: Config, iters: int) -> None:
     Raises:
         ValueError: ``iters`` is below 1, or the config counts epochs.
     """
-    if iters < 1:
-        raise ValueError(f'--iters: {iters} is not allowed; give 1 or more.')
+    at_least('--iters', iters, 1)
     loop = config.train_cfg
     if loop.get('by_epoch') or 'max_iters' not in loop:
         raise ValueError(

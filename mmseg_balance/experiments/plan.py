@@ -10,6 +10,15 @@ AS_CONFIGURED = 'config'
 CHECKPOINT = 'checkpoint'  # the method of a screening that is the network as it was trained
 
 
+def is_checkpoint(method: str) -> bool:
+    """Whether a method is the network as it was trained, with whatever decision.
+
+    >>> is_checkpoint('checkpoint'), is_checkpoint('checkpoint + iou'), is_checkpoint('ce + iou')
+    (True, True, False)
+    """
+    return method.split(' + ')[0] == CHECKPOINT
+
+
 @dataclass(frozen=True)
 class Ingredient:
     """A loss or a sampler: the name it was asked for by, and the config file that defines it.
@@ -115,7 +124,7 @@ def plan_runs(
     """Lists the runs seed by seed, so that a stopped comparison has whole rounds behind it.
 
     Raises:
-        ValueError: an unknown name, or one that is given twice.
+        ValueError: an unknown name, one that is given twice, or a file that cannot have its name.
     """
     for option, values in (
         ('losses', [x.lower() for x in losses]),
@@ -132,9 +141,33 @@ def plan_runs(
         twice = [key for i, key in enumerate(keys) if key in keys[:i]]
         if twice:
             raise ValueError(f'--{option}: {twice[0]!r} stands for two files; rename one.')
-    return [
+        joined = next((x for x in found if ' + ' in x.name), None)
+        if joined is not None:
+            raise ValueError(
+                f"--{option}: ' + ' joins a loss, a sampler and a decision; rename {joined.path}."
+            )
+    reserved = next((x for x in found_losses if x.key == CHECKPOINT), None)
+    if reserved is not None:
+        raise ValueError(
+            f'--losses: {CHECKPOINT!r} is the network as it was trained; rename {reserved.path}.'
+        )
+    runs = [
         Run(loss, sampler, seed)
         for seed in seeds
         for sampler in found_samplers
         for loss in found_losses
     ]
+    _check_folders(runs)
+    return runs
+
+
+def _check_folders(runs: Sequence[Run]) -> None:
+    """Raise ValueError where two runs would be kept in one folder."""
+    seen: dict[Path, Run] = {}
+    for run in runs:
+        other = seen.setdefault(run.folder, run)
+        if other is not run:
+            raise ValueError(
+                f'--losses, --samplers: {other.method!r} and {run.method!r} would both be kept in '
+                f'{run.folder.parent}; rename the file of one.'
+            )

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mmseg_balance.experiments.collection import collect
+from mmseg_balance.experiments.numbers import check_numbers
 from mmseg_balance.experiments.plan import CHECKPOINT
 from mmseg_balance.experiments.recommendation import (
     all_differences,
@@ -22,17 +23,22 @@ from mmseg_balance.runtime.checkpoints import CheckpointError
 from mmseg_balance.runtime.launching import in_one_sentence
 
 CHOICES = {'choose_by': 'mIoU', 'groups': 'images', 'strips': 6}
+INTERRUPTED = 130  # the shell's exit status after Ctrl-C
 
 
 def run_verb(args: argparse.Namespace, verb: str, run: Callable[[], int]) -> int:
-    """Start ``compare`` or ``screen``; 2 if an input is at fault."""
+    """Start ``compare`` or ``screen``; 2 if an input is at fault, 130 if stopped at any point."""
     if args.work_dir is None:
         args.work_dir = Path('work_dirs', verb, Path(args.config).stem)
     if args.launcher is None:
         args.launcher = 'pytorch' if args.gpus > 1 else 'none'
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a kill ends like Ctrl-C
     try:
+        check_numbers(args)
         return report_again(args) if args.report_only else run()
+    except KeyboardInterrupt:
+        print('stopped; the same command goes on from here')
+        return INTERRUPTED
     except (ValueError, OSError, CheckpointError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
@@ -78,7 +84,7 @@ def publish(work_dir: Path, facts: dict, trials: list[dict], final: bool = True)
     Args:
         work_dir: Its folder.
         facts: Verb, setting, environment and calls.
-        trials: Of this call; those of earlier ones stay.
+        trials: Of this call; those that earlier ones made of other methods stay.
         final: Whether everything is done; differences are left out before.
     """
     about, calls = facts['setting'], facts['calls']
@@ -110,11 +116,12 @@ def calls_so_far(work_dir: Path, call: dict) -> list[dict]:
 
 
 def all_trials(work_dir: Path, base_hash: str, trials: list[dict]) -> list[dict]:
-    """These trials and, of results.json of the same base config, those of other settings."""
+    """These trials and, of results.json of the same base config, those of other methods."""
     before = read_json(work_dir / 'results.json', {})
     same = any(call['base_hash'] == base_hash for call in before.get('calls', []))
-    known = [*(before.get('trials', []) if same else []), *trials]
-    return list({(trial['method'], trial['setting']): trial for trial in known}.values())
+    again = {trial['method'] for trial in trials}
+    kept = [trial for trial in before.get('trials', []) if same and trial['method'] not in again]
+    return [*kept, *trials]
 
 
 def write_files(work_dir: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from mmseg_balance.experiments.differences import UNDECIDED, differences, score_differences, verdict
-from mmseg_balance.experiments.plan import CHECKPOINT
+from mmseg_balance.experiments.plan import CHECKPOINT, is_checkpoint
 from mmseg_balance.experiments.stored_runs import load_runs
 from mmseg_balance.functional.groups import make_groups
 
@@ -64,7 +64,8 @@ def all_differences(
 ) -> list[dict]:
     """Rows of ``differences``: every method from the first and from the checkpoint, split by split.
 
-    The checkpoint has no seed of its own: it stands against every seed of a method.
+    The checkpoint has no seed of its own: it stands against every seed of a method. Two decisions
+    of the checkpoint are one pair, whose difference has no interval and no p value.
 
     Args:
         results: With ``runs``, as ``collect`` gives them.
@@ -81,16 +82,15 @@ def all_differences(
         confusions, names = _confusions(runs, work_dir)
         scores = _scores(runs)
         for baseline in dict.fromkeys([methods[0], *(m for m in methods if m == CHECKPOINT)]):
-            paired = [m for m in methods if set(confusions[m]) & set(confusions[baseline])]
             rows += differences(
-                {m: confusions[m] for m in paired},
+                _paired(confusions, baseline),
                 baseline,
                 image_groups(names, groups),
                 split=split,
                 class_groups=results['groups'],
                 resamples=resamples,
             )
-            rows += score_differences({m: scores[m] for m in paired}, baseline, split=split)
+            rows += score_differences(_paired(scores, baseline), baseline, split=split)
     return rows
 
 
@@ -98,8 +98,7 @@ def _confusions(runs: Sequence[dict], work_dir: Path) -> tuple[dict, list[str]]:
     paths: dict[str, dict] = {}
     for run in runs:
         paths.setdefault(run['method'], {})[run['seed']] = work_dir / run['confusion']
-    confusions, names = load_runs(paths)
-    return _for_all_seeds(confusions), names
+    return load_runs(paths)
 
 
 def _scores(runs: Sequence[dict]) -> dict:
@@ -108,20 +107,30 @@ def _scores(runs: Sequence[dict]) -> dict:
         values = {k: run['scores'].get(k) for k in OVER_SEEDS}
         values = {k: np.nan if v is None else v for k, v in values.items()}
         scores.setdefault(run['method'], {})[run['seed']] = values
-    return _for_all_seeds(scores)
+    return scores
 
 
-def _for_all_seeds(by_method: dict[str, dict]) -> dict[str, dict]:
-    """What has no seed is the same for every seed."""
-    seeds = sorted({s for values in by_method.values() for s in values if s is not None})
-    return {
-        method: dict.fromkeys(seeds or [0], values[None]) if None in values else values
+def _paired(by_method: dict[str, dict], baseline: str) -> dict[str, dict]:
+    """The methods with a seed in common with the baseline; a side without seeds stands for every one.
+
+    Where both sides have none they are a single pair, however many seeds the other methods have.
+    """
+    own = by_method[baseline]
+    if None in own:
+        seeds = dict.fromkeys(seed for values in by_method.values() for seed in values)
+        return {**by_method, baseline: dict.fromkeys(seeds, own[None])}
+    spread = {
+        method: dict.fromkeys(own, values[None]) if None in values else values
         for method, values in by_method.items()
     }
+    return {method: values for method, values in spread.items() if set(values) & set(own)}
 
 
 def recommend(results: dict, score: str) -> dict | None:
-    """The method with the best mean of a score on dev, and what test says of it.
+    """The method with the best score on dev, seed by seed, and what test says of it.
+
+    Convention: a method's mean is the baseline's plus the mean difference on the seeds that both
+    have; one without a seed in common cannot be chosen, nor can the checkpoint.
 
     Args:
         results: With ``runs`` and ``differences``.
@@ -132,11 +141,12 @@ def recommend(results: dict, score: str) -> dict | None:
         differences on test), ``confirmed`` (better than the baseline on test, by the adjusted p)
         and ``text``, the sentences of the page. None where nothing was scored on dev.
     """
-    runs = [run for run in results['runs'] if run['method'] != CHECKPOINT]
-    dev = _means(runs, 'dev', score)
+    runs = [run for run in results['runs'] if not is_checkpoint(run['method'])]
+    on_dev = _by_seed(runs, 'dev', score)
+    dev = _means(on_dev)
     if not dev:
         return None
-    test = _means(results['runs'], 'test', score)
+    test = _means(_by_seed(results['runs'], 'test', score))
     sign = direction(score)
     method = max(dev, key=lambda name: sign * dev[name])
     baseline = runs[0]['method']  # whether or not its score is defined
@@ -155,7 +165,8 @@ def recommend(results: dict, score: str) -> dict | None:
         'against': against,
         'confirmed': baseline in better,
         'text': [
-            *_on_dev(results, method, baseline, score, dev),
+            *_on_dev(runs, method, baseline, score, dev),
+            *_unpaired(on_dev),
             *_on_test(results, method, baseline, score, test),
         ],
     }
@@ -176,14 +187,43 @@ def missing_dev(results: dict) -> str:
     )
 
 
-def _means(runs: Sequence[dict], split: str, score: str) -> dict[str, float]:
-    """Mean over seeds of each method, those without a number left out."""
-    values: dict[str, list] = {}
+def _by_seed(runs: Sequence[dict], split: str, score: str) -> dict[str, dict]:
+    """A score of each method and seed, methods that lack a number left out."""
+    values: dict[str, dict] = {}
     for run in runs:
         if run['split'] == split:
-            values.setdefault(run['method'], []).append(run['scores'].get(score))
-    means = {m: [np.nan if x is None else x for x in v] for m, v in values.items()}
-    return {m: float(np.mean(v)) for m, v in means.items() if np.isfinite(np.mean(v))}
+            value = run['scores'].get(score)
+            values.setdefault(run['method'], {})[run['seed']] = np.nan if value is None else value
+    return {m: of for m, of in values.items() if np.isfinite(list(of.values())).all()}
+
+
+def _means(by_seed: dict[str, dict]) -> dict[str, float]:
+    """Of each method the first one's mean plus the mean paired difference from it."""
+    if not by_seed:
+        return {}
+    paired = _paired(by_seed, next(iter(by_seed)))
+    first = next(iter(paired.values()))
+    mean = np.mean(list(first.values()))
+    return {
+        method: float(mean + np.mean([of[seed] - first[seed] for seed in of if seed in first]))
+        for method, of in paired.items()
+    }
+
+
+def _unpaired(by_seed: dict[str, dict]) -> list[str]:
+    """Which methods have other seeds than the first, and what that means."""
+    first, *others = by_seed
+    common = {m: sorted(set(by_seed[m]) & set(by_seed[first])) for m in others}
+    none = ', '.join(m for m in others if not common[m])
+    some = ', '.join(
+        f'{m} ({", ".join(map(str, common[m]))})'
+        for m in others
+        if common[m] and set(by_seed[m]) != set(by_seed[first])
+    )
+    return [
+        *([f'Compared with {first} on the seeds that both have: {some}.'] if some else []),
+        *([f'Not compared, for want of a seed in common with {first}: {none}.'] if none else []),
+    ]
 
 
 def is_better(row: dict) -> bool:
@@ -196,18 +236,19 @@ def _with_nan(row: dict) -> dict:
     return {k: np.nan if v is None else v for k, v in row.items()}
 
 
-def _on_dev(results: dict, method: str, baseline: str, score: str, dev: dict) -> list[str]:
+def _on_dev(runs: Sequence[dict], method: str, baseline: str, score: str, dev: dict) -> list[str]:
     """What was chosen, and between what."""
+    scored = list(dict.fromkeys(run['method'] for run in runs if run['split'] == 'dev'))
+    defined = _by_seed(runs, 'dev', score)
+    undefined = ', '.join(name for name in scored if name not in defined)
     chosen = (
         f'By {score} on dev, {method} is first of {len(dev)} methods '
         f'({_percent(dev[method])}; {baseline} {_percent(dev.get(baseline))}).'
-        if len(dev) > 1
-        else f'On dev {method} is the only method with {score}: {_percent(dev[method])}.'
     )
-    scored = dict.fromkeys(run['method'] for run in results['runs'] if run['split'] == 'dev')
-    scored.pop(CHECKPOINT, None)
-    undefined = ', '.join(name for name in scored if name not in dev)
-    kept = method == baseline and len(scored) > 1
+    if len(dev) == 1:
+        only = 'with' if len(defined) == 1 else 'to compare by'
+        chosen = f'On dev {method} is the only method {only} {score}: {_percent(dev[method])}.'
+    kept = method == baseline and len(dev) + len(scored) - len(defined) > 1
     return [
         chosen,
         *([f'On dev {score} is not defined for {undefined}.'] if undefined else []),
@@ -226,7 +267,7 @@ def _on_test(results: dict, method: str, baseline: str, score: str, test: dict) 
     lines = [_against(row) for row in tested if row['method'] == method]
     for reference, name in ((CHECKPOINT, as_trained), (baseline, baseline)):
         rows = [row for row in tested if row['baseline'] == reference]
-        if rows and not any(is_better(row) for row in rows if row['method'] != CHECKPOINT):
+        if rows and not any(is_better(row) for row in rows if not is_checkpoint(row['method'])):
             lines.append(f'On test no method is significantly better than {name}.')
     return lines
 

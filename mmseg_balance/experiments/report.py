@@ -16,6 +16,7 @@ from mmseg_balance.experiments.progress import time_text
 from mmseg_balance.experiments.recommendation import missing_dev
 from mmseg_balance.experiments.strips import paint, read_labels
 from mmseg_balance.experiments.summary import (
+    Cell,
     Column,
     Method,
     columns_of,
@@ -105,11 +106,11 @@ def verdicts(
     """Who is best at what, by how much over the first method, and whether that is significant."""
     if len(methods) < 2:
         return []
-    first = methods[0].name
+    first = methods[0]
     rows = {
         (row['score'], row['method']): row
         for row in differences
-        if (row['split'], row['baseline']) == ('test', first)
+        if (row['split'], row['baseline']) == ('test', first.name)
     }
     keys = [c.key for c in columns]
     found = []
@@ -117,27 +118,38 @@ def verdicts(
         if key not in keys:
             continue
         cells = [row[keys.index(key)] for row in table]
-        best = [m.name for m, cell in zip(methods, cells, strict=True) if cell.rank == 1]
+        winners = [m for m, cell in zip(methods, cells, strict=True) if cell.rank == 1]
         value = next((c for c in cells if c.rank == 1), None)
         if value is not None:
+            row = rows.get((key, winners[0].name))
             found.append(
                 Verdict(
                     question,
                     score,
-                    ', '.join(best),
+                    ', '.join(m.name for m in winners),
                     value.text(),
-                    _against(cells[0], value, first, best, rows.get((key, best[0]))),
+                    _against(first, cells[0], winners, value, row),
                 )
             )
     return found
 
 
-def _against(first, best, name: str, winners: Sequence[str], row: dict | None) -> str:
-    if name in winners:
+def _share_a_seed(first: Method, other: Method) -> bool:
+    """The checkpoint, which has no seeds, can be compared with every one."""
+    return not (first.seeds and other.seeds) or not set(first.seeds).isdisjoint(other.seeds)
+
+
+def _against(
+    first: Method, own: Cell, winners: Sequence[Method], best: Cell, row: dict | None
+) -> str:
+    name = first.name
+    if first in winners:
         return 'the first loss is not beaten' if len(winners) == 1 else 'a tie'
-    if first.mean is None:
+    if own.mean is None:
         return f'{name}: n/a'
-    gain = f'{best.mean - first.mean:+.{best.digits}f} over {name}'
+    gain = f'{best.mean - own.mean:+.{best.digits}f} over {name}'
+    if not _share_a_seed(first, winners[0]):
+        return f'{gain}, no seed in common'
     if row is None or row['mean'] is None:
         return gain
     gain = f'{row["mean"] * 100:+.1f} over {name}'  # on the seeds that both have

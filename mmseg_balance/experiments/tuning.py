@@ -84,9 +84,12 @@ def plan_trials(runs: Sequence[Run], number: int, seed: int) -> list[Run]:
     ]
 
 
-def trial_results(trials: Iterable[Trial]) -> list[dict]:
-    """Every trial with its scores on dev; those that failed have none."""
-    return [
+def trial_results(trials: Iterable[Trial], score: str) -> list[dict]:
+    """Every trial with its scores on dev, and whether its method is run with its settings.
+
+    Chosen is the best by the score, the first of equals; a trial that failed has no scores.
+    """
+    found = [
         {
             'method': trial.run.method,
             'setting': trial.run.trial,
@@ -95,25 +98,24 @@ def trial_results(trials: Iterable[Trial]) -> list[dict]:
             'split': 'dev',
             'scores': read_scores(trial.folder.scores('dev'))['scores'] if trial.finished else {},
             'error': '' if trial.finished else trial.folder.state.get('error', ''),
+            'chosen': False,
         }
         for trial in trials
     ]
-
-
-def best_settings(trials: Iterable[Trial], score: str) -> dict[str, dict]:
-    """Of each method the settings with the best score; the first of equals."""
     best: dict[str, tuple[float, dict]] = {}
-    for trial in trial_results(trials):
+    for trial in found:
         value = trial['scores'].get(score)
         if value is None or value != value:
             continue
         value *= direction(score)
         if trial['method'] not in best or value > best[trial['method']][0]:
-            best[trial['method']] = (value, trial['settings'])
-    return {method: settings for method, (_, settings) in best.items()}
+            best[trial['method']] = (value, trial)
+    for _, trial in best.values():
+        trial['chosen'] = True
+    return found
 
 
 def tuned(runs: Iterable[Run], trials: Iterable[Trial], score: str) -> list[Run]:
     """The runs with the best settings of their methods, or their own where no trial has ended."""
-    best = best_settings(trials, score)
+    best = {t['method']: t['settings'] for t in trial_results(trials, score) if t['chosen']}
     return [replace(run, settings=best.get(run.method, run.settings)) for run in runs]

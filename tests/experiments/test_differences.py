@@ -77,19 +77,19 @@ def test_real_effects_are_found(repetitions):
     assert found.count('lower') == 0
 
 
-def linear_coverage(seed, group, repetitions=REPETITIONS):
-    """Coverage of the interval, and of percentiles of resampled seeds and groups, 5 and 16."""
+def linear_coverage(seed, group, repetitions=REPETITIONS, seeds=5):
+    """Coverage of the interval, and of percentiles of resampled seeds and 16 groups."""
     random = np.random.default_rng(5)
     covered = np.zeros(2)
     for _ in range(repetitions):
         effects = (
-            seed * random.standard_normal((5, 1))
+            seed * random.standard_normal((seeds, 1))
             + group * random.standard_normal((1, 16))
-            + 0.2 * random.standard_normal((5, 16))
+            + 0.2 * random.standard_normal((seeds, 16))
         )
         counts = random.multinomial(16, np.full(16, 1 / 16), 300) / 16
         on_groups = effects @ counts.T
-        picked = random.multinomial(5, np.full(5, 1 / 5), 300) / 5
+        picked = random.multinomial(seeds, np.full(seeds, 1 / seeds), 300) / seeds
         both = (picked * on_groups.T).sum(1)
         paired = np.concatenate([effects.mean(1, keepdims=True), on_groups], 1)
         for place, ends in enumerate(
@@ -108,6 +108,14 @@ def test_percentiles_of_resampled_seeds_and_groups_are_too_narrow(seed, group, m
     ours, percentiles = linear_coverage(seed, group)
     assert 0.92 <= ours <= 0.98
     assert percentiles < most
+
+
+@pytest.mark.parametrize(('seeds', 'least'), [(2, 0.86), (3, 0.9)])
+def test_few_seeds_cover_less_where_they_dominate(seeds, least):
+    """See "Limits" in differences.py."""
+    ours, percentiles = linear_coverage(1, 0.5, seeds=seeds)
+    assert least <= ours <= 0.95
+    assert percentiles < ours
 
 
 def constant(accuracies):

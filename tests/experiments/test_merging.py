@@ -187,7 +187,7 @@ def test_iterations_of_an_epoch_config_are_refused(write):
     path = write('epochs.py', 'train_cfg = dict(by_epoch=True, max_epochs=3)')
     with pytest.raises(ValueError, match='counts epochs'):
         prepare_base(path, iters=10)
-    with pytest.raises(ValueError, match='--iters: 0 is not allowed'):
+    with pytest.raises(ValueError, match='--iters 0: give 1 or more'):
         prepare_base(write('base.py', BASE), iters=0)
 
 

@@ -66,6 +66,26 @@ def test_a_mistake_is_named_with_its_remedy(roots, arguments, said):
         plan_runs(*arguments, roots)
 
 
+@pytest.mark.parametrize(
+    ('losses', 'said'),
+    [
+        (('a b', 'ab'), "'a b' and 'ab' would both be kept in runs/ab"),
+        (('ce', 'ce+uniform'), "'ce.uniform' and 'ce . uniform' would both be kept"),
+        (('checkpoint',), "'checkpoint' is the network as it was trained; rename .*checkpoint.py"),
+        (('ce', 'ce + iou'), "' . ' joins a loss, a sampler and a decision; rename .*ce . iou.py"),
+    ],
+)
+def test_a_file_s_name_cannot_be_that_of_another_method(roots, tmp_path, losses, said):
+    """Two methods wrote into one folder, or a loss took the place of the checkpoint."""
+    files = []
+    for name in losses:
+        path = tmp_path / f'{name}.py'
+        path.write_text('')
+        files.append(str(path))
+    with pytest.raises(ValueError, match=said):
+        plan_runs(files, ['config', 'uniform'], [0, 1], roots)
+
+
 def test_two_files_of_one_name_are_told_apart_or_refused(roots, tmp_path):
     own = tmp_path / 'ce.py'
     own.write_text('')

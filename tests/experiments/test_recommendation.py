@@ -5,6 +5,7 @@ import pytest
 
 from mmseg_balance.experiments.differences import score_differences
 from mmseg_balance.experiments.recommendation import SCORES, all_differences, recommend
+from mmseg_balance.experiments.results import plain
 from tests.support.comparison_samples import write_results, write_run
 
 
@@ -34,6 +35,97 @@ def test_a_baseline_without_the_score_is_still_the_baseline():
     assert 'mF1 is not defined for ce' in text
     assert 'keep' not in text
     assert 'nan' not in text
+
+
+def with_seeds(score: str, **values: dict) -> dict:
+    """Results of methods whose score is given seed by seed, the same on dev and test."""
+    runs = [
+        dict(method=name, seed=seed, split=split, scores={score: value})
+        for split in ('dev', 'test')
+        for name, of in values.items()
+        for seed, value in of.items()
+    ]
+    return {'runs': runs, 'differences': []}
+
+
+def test_a_seed_that_one_method_lacks_chooses_nothing():
+    """dice had the better mean, since it lacked the seed that was hard for every method."""
+    found = recommend(with_seeds('mIoU', ce={0: 0.5, 1: 0.4}, dice={0: 0.49}), 'mIoU')
+    assert found['method'] == 'ce'
+    assert found['text'] == [
+        'By mIoU on dev, ce is first of 2 methods (45.0; ce 45.0).',
+        'No method is above ce on dev: keep ce.',
+        'Compared with ce on the seeds that both have: dice (0).',
+    ]
+
+
+def test_a_better_method_that_lacks_a_seed_is_chosen_by_its_difference():
+    found = recommend(with_seeds('ECE', ce={0: 0.5, 1: 0.3}, dice={1: 0.28, 2: 0.9}), 'ECE')
+    assert (found['method'], found['dev']) == ('dice', pytest.approx(0.4 - 0.02))
+    assert found['test'] == found['dev']
+
+
+def test_a_method_without_a_seed_in_common_is_not_chosen():
+    """It was first by another seed, and the page said nothing of test."""
+    text = recommend(with_seeds('mIoU', ce={0: 0.4}, dice={1: 0.5}), 'mIoU')['text']
+    assert text == [
+        'On dev ce is the only method to compare by mIoU: 40.0.',
+        'Not compared, for want of a seed in common with ce: dice.',
+    ]
+
+
+@pytest.mark.parametrize('name', ['checkpoint', 'checkpoint + iou'])
+def test_the_checkpoint_is_not_recommended_with_any_decision(name):
+    """With a decision it was, though nothing was trained."""
+    found = recommend(with_seeds('mIoU', ce={0: 0.4}, **{name: {None: 0.5}}), 'mIoU')
+    assert found['method'] == 'ce'
+    assert name not in ' '.join(found['text'])
+
+
+def write_decisions(work_dir) -> dict:
+    """Results of two methods with three seeds and a checkpoint with two decisions."""
+    for method, seeds in {
+        'ce': (0, 1, 2),
+        'dice': (0, 1, 2),
+        'checkpoint': (None,),
+        'checkpoint + iou': (None,),
+    }.items():
+        for seed in seeds:
+            write_run(work_dir, method, 9 if seed is None else seed).update_state(seed=seed)
+    return write_results(work_dir, ['ce', 'dice', 'checkpoint'])
+
+
+def test_two_decisions_of_the_checkpoint_are_one_pair(tmp_path):
+    """One network stood for every seed: differences were certain, with p values of 0."""
+    results = write_decisions(tmp_path)
+    rows = [row for row in results['differences'] if row['baseline'] == 'checkpoint']
+    pairs = [row for row in rows if row['method'] == 'checkpoint + iou']
+    assert {row['score'] for row in pairs} >= {'mIoU', 'S_acc'}
+    for row in pairs:
+        assert (row['seeds'], row['low'], row['high'], row['p_holm']) == (1, None, None, None)
+    scores = {run['method']: run['scores']['mIoU'] for run in results['runs']}
+    (row,) = [row for row in pairs if row['score'] == 'mIoU']
+    assert row['mean'] == pytest.approx(scores['checkpoint + iou'] - scores['checkpoint'])
+
+
+def test_a_pair_without_a_p_value_is_not_among_holm_s(tmp_path):
+    """A decision leaves calibration as it is: its p of 1 made those of the methods larger."""
+    results = write_decisions(tmp_path)
+    for run in results['runs']:
+        if run['seed'] is None:
+            run['scores']['cal'] = 0.5
+
+    def of_methods(runs):
+        rows = all_differences({**results, 'runs': runs}, tmp_path, 'images', 20)
+        return [
+            row
+            for row in plain(rows)
+            if row['baseline'] == 'checkpoint' and row['method'] in ('ce', 'dice')
+        ]
+
+    alone = [run for run in results['runs'] if run['method'] != 'checkpoint + iou']
+    assert of_methods(results['runs']) == of_methods(alone)
+    assert {row['seeds'] for row in of_methods(alone)} == {3}
 
 
 def test_one_method_is_not_said_to_be_first_of_1_methods():

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import statistics
 from html.parser import HTMLParser
 
@@ -13,7 +14,7 @@ from mmengine.config import Config
 
 from mmseg_balance.experiments.compare import data_name, open_data
 from mmseg_balance.experiments.publication import all_trials, announce, calls_so_far, write_files
-from mmseg_balance.experiments.report import render, verdicts
+from mmseg_balance.experiments.report import _against, render, verdicts
 from mmseg_balance.experiments.results import load_results, save_results, write_json
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.summary import Column, Method, methods_of, summarise
@@ -89,6 +90,23 @@ def test_a_score_that_one_seed_lacks_is_undefined():
     assert (cell.mean, cell.text()) == (None, 'n/a')
 
 
+def test_a_gain_without_a_seed_in_common_says_so():
+    """It stood there like any other."""
+    first = method('ce', 0.5)
+    other = Method('dice', [{'seed': 1, 'scores': {'x': 0.6}}])
+    columns = [Column('x', 'x', '')]
+
+    def said(*methods):
+        table = summarise(methods, columns)
+        cells = [row[0] for row in table]
+        return _against(methods[0], cells[0], [methods[1]], cells[1], None)
+
+    assert said(first, other) == '+10.0 over ce, no seed in common'
+    assert said(first, method('dice', 0.6)) == '+10.0 over ce'
+    as_trained = Method('checkpoint', [{'seed': None, 'scores': {'x': 0.6}}])
+    assert said(first, as_trained) == '+10.0 over ce'
+
+
 @pytest.fixture
 def work_dir(tmp_path):
     for name in ('ce', 'lmp', 'focal + balance_batch'):
@@ -112,6 +130,24 @@ def test_results_hold_what_the_metrics_wrote(work_dir):
     assert run['seconds_per_iteration'] == 0.2
     lost = next(r for r in results['runs'] if r['method'] == 'ce')
     assert lost['scores']['mF1'] is None  # nan is not JSON
+
+
+def test_groups_of_classes_are_those_of_test_on_every_split(tmp_path):
+    """Those of dev's own pixels had the same names, and differences went by test's."""
+    folder = write_run(tmp_path, 'ce', 0)
+    dev, test = (folder.scores(split) for split in ('dev', 'test'))
+    shutil.copytree(test, dev)
+    of_test = json.loads((test / 'imbalance.json').read_text())
+    own = {**of_test, 'groups': {'head': [2], 'tail': [0], 'rest': [1]}}
+    own['scores'] |= {'mIoU_head': 0.1, 'mIoU_tail': 0.2, 'mIoU_rest': 0.3}
+    (dev / 'imbalance.json').write_text(json.dumps(own))
+    on_dev, on_test = write_results(tmp_path)['runs']
+    assert on_dev['split'] == 'dev'
+    assert of_test['groups'] == {'head': [0], 'body': [1], 'tail': [2]}
+    for run in (on_dev, on_test):
+        iou = dict(zip(('head', 'body', 'tail'), run['per_class']['IoU'], strict=True))
+        found = {name: value for name, value in run['scores'].items() if 'mIoU_' in name}
+        assert found == {f'mIoU_{name}': value for name, value in iou.items()}
 
 
 def test_runs_of_another_base_config_are_left_out_and_named(work_dir):
@@ -273,8 +309,10 @@ def test_trials_of_earlier_calls_stay(tmp_path):
 
     before = [trial('ce', 0, 0.1), trial('ce', 1, 0.2)]
     write_json(tmp_path / 'results.json', dict(calls=[dict(base_hash='b')], trials=before))
-    found = all_trials(tmp_path, 'b', [trial('ce', 1, 0.3), trial('dice', 0, 0.4)])
-    assert found == [trial('ce', 0, 0.1), trial('ce', 1, 0.3), trial('dice', 0, 0.4)]
+    assert all_trials(tmp_path, 'b', []) == before
+    dice = trial('dice', 0, 0.4)
+    assert all_trials(tmp_path, 'b', [dice]) == [*before, dice]
+    assert all_trials(tmp_path, 'b', [trial('ce', 0, 0.3)]) == [trial('ce', 0, 0.3)]
     assert all_trials(tmp_path, 'longer', []) == []
 
 
@@ -283,7 +321,12 @@ def test_the_page_shows_what_was_tuned(work_dir):
         RunFolder(path).update_state(settings={'lr': 0.3, 'loss_decode.0.p': 2})
     results = write_results(work_dir)
     methods = dict.fromkeys(run['trained_as'] for run in results['runs'])
-    results['trials'] = [dict(method=m, setting=i) for m in methods for i in range(3)]
+    tuned = {'lr': 0.3, 'loss_decode.0.p': 2}
+    results['trials'] = [
+        dict(method=m, setting=i, settings=tuned if m == 'lmp' else {}, chosen=i == 2)
+        for m in methods
+        for i in range(3)
+    ]
     said = '3 settings tried for each method on dev'
     assert said in markdown_table(results)
     words = ' '.join(Page(render(results, work_dir)).words)

@@ -8,6 +8,7 @@ from mmengine.config import Config
 from mmseg_balance.commands import compare as verb
 from mmseg_balance.experiments import compare
 from mmseg_balance.experiments.plan import Ingredient, Run
+from mmseg_balance.experiments.publication import INTERRUPTED
 from mmseg_balance.experiments.results import load_results
 from mmseg_balance.experiments.tuning import plan_trials, settings_to_try
 from tests.experiments.test_execution import StandIns
@@ -119,6 +120,57 @@ def test_a_report_is_made_again_as_it_was_or_as_asked(compared, tmp_path, capsys
     err = capsys.readouterr().err
     assert "no score 'miou'" in err
     assert '--groups subjects:(' in err
+
+
+def test_a_second_call_without_tuning_does_not_claim_it(compared, tmp_path):
+    """The runs were trained again untuned, and the page said that 3 settings had been tried."""
+    table = tmp_path / 'work' / 'table.md'
+    assert compared('--losses', 'ce', 'recall', '--tune') == 0
+    assert '3 settings tried for each method on dev' in table.read_text()
+    assert compared('--losses', 'ce', 'recall') == 0
+    results = load_results(tmp_path / 'work')
+    assert len(results['trials']) == 6
+    assert all(run['settings'] == {} for run in results['runs'])
+    assert 'tried' not in table.read_text()
+
+
+def test_a_call_with_fewer_trials_takes_the_place_of_its_methods_alone(compared, tmp_path):
+    assert compared('--losses', 'ce', 'recall', '--tune') == 0
+    assert compared('--losses', 'recall', '--tune', 2) == 0
+    trials = load_results(tmp_path / 'work')['trials']
+    chosen = [(t['method'], t['settings']) for t in trials if t['chosen']]
+    assert chosen == [('ce', {'lr': 0.3}), ('recall', {})]
+    assert 'Settings tried on dev: ce 3, recall 2' in (tmp_path / 'work/table.md').read_text()
+
+
+def test_a_stop_in_the_last_report_says_how_to_go_on(compared, monkeypatch, capsys):
+    """It ended with a traceback."""
+    publish = compare.publish
+
+    def stopped(work_dir, facts, trials, final):
+        if final:
+            raise KeyboardInterrupt
+        publish(work_dir, facts, trials, final)
+
+    monkeypatch.setattr(compare, 'publish', stopped)
+    assert compared('--losses', 'ce') == INTERRUPTED
+    assert 'the same command goes on from here' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ('option', 'number', 'least'),
+    [
+        ('--gpus', 0, 1),
+        ('--images', -1, 0),
+        ('--strips', -1, 0),
+        ('--jobs', 0, 1),
+        ('--iters', 0, 1),
+    ],
+)
+def test_a_number_below_the_least_is_named_at_once(compared, capsys, option, number, least):
+    """--gpus 0 was checked after everything else, and its message named no option."""
+    assert compared('--losses', 'nonsense', option, number) == 2
+    assert capsys.readouterr().err == f'error: {option} {number}: give {least} or more.\n'
 
 
 def test_a_missing_config_is_told_in_a_sentence(compared, tmp_path, capsys):

@@ -8,7 +8,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmseg_balance.experiments.compare import INTERRUPTED, config_roots, open_data, setting
+from mmseg_balance.experiments.compare import config_roots, open_data, setting
 from mmseg_balance.experiments.engines import make_engine
 from mmseg_balance.experiments.merging import dev_is_test, fingerprint, prepare_base, shorten
 from mmseg_balance.experiments.plan import AS_CONFIGURED, CHECKPOINT, Ingredient, Run, plan_runs
@@ -52,8 +52,6 @@ class Screening:
 
     def __init__(self, args: argparse.Namespace) -> None:
         self.args = args
-        if args.heads < 1:
-            raise ValueError(f'--heads {args.heads}: give 1 or more.')
         self.choices = choices(args)
         init_default_scope('mmseg')
         self.engine = make_engine(args.engine, args.jobs, args.gpus, args.address, args.work_dir)
@@ -91,7 +89,8 @@ class Screening:
         jobs: list[HeadJob] = []
 
         def report(final: bool = False) -> None:
-            publish(args.work_dir, self._facts(), trial_results(trial_jobs), final)
+            tried = trial_results(trial_jobs, self.choices['choose_by'])
+            publish(args.work_dir, self._facts(), tried, final)
 
         try:
             with ScreenProgress(len(trials) + 1 + len(self.runs)) as progress:
@@ -113,8 +112,7 @@ class Screening:
         except KeyboardInterrupt:
             if jobs:
                 report()
-            print('stopped; the same command goes on from here')
-            return INTERRUPTED
+            raise
         report(final=True)
         announce(args.work_dir)
         if args.keep:

@@ -7,6 +7,7 @@ import pytest
 from mmengine.config import Config
 
 from mmseg_balance.experiments.differences import ROW
+from mmseg_balance.experiments.publication import INTERRUPTED
 from mmseg_balance.experiments.results import load_results
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.screen import command, decisions, passes, worker
@@ -34,8 +35,43 @@ def test_a_stop_says_how_to_go_on(tiny, monkeypatch, capsys):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(worker.PassProgress, 'after_train_iter', stopped)
-    assert tiny('--losses', 'ce', iters=6) == command.INTERRUPTED
+    assert tiny('--losses', 'ce', iters=6) == INTERRUPTED
     assert 'the same command goes on from here' in capsys.readouterr().out
+
+
+def test_a_stop_in_the_last_report_says_how_to_go_on(tiny, monkeypatch, capsys):
+    """It ended with a traceback."""
+    publish = command.publish
+
+    def stopped(work_dir, facts, trials, final):
+        if final:
+            raise KeyboardInterrupt
+        publish(work_dir, facts, trials, final)
+
+    monkeypatch.setattr(command, 'publish', stopped)
+    assert tiny('--losses', 'ce') == INTERRUPTED
+    assert 'the same command goes on from here' in capsys.readouterr().out
+
+
+def test_a_screening_without_tune_after_one_with_it_does_not_claim_it(tiny, tmp_path):
+    """The heads were trained again untuned, and the page said that 2 settings had been tried."""
+    for name in ('ce', 'other'):
+        (tmp_path / f'{name}.py').write_text(
+            f"loss_decode = [dict(type='CrossEntropyLoss', loss_weight={len(name)}.0)]"
+        )
+    assert tiny('--losses', 'ce.py', 'other.py', '--tune', 2) == 0
+    path = tmp_path / 'work' / 'results.json'
+    results = load_results(tmp_path / 'work')
+    assert '2 settings tried' in (tmp_path / 'work' / 'table.md').read_text()
+    for trial in results['trials']:  # the second setting is the better one
+        trial['chosen'] = trial['setting'] == 1
+    path.write_text(json.dumps(results))
+    assert tiny('--losses', 'ce.py', 'other.py') == 0
+    after = load_results(tmp_path / 'work')
+    assert after['trials'] == results['trials']
+    assert {tuple(run['settings']) for run in after['runs']} == {()}
+    for page in ('table.md', 'report.html'):
+        assert 'tried' not in (tmp_path / 'work' / page).read_text()
 
 
 def test_a_failed_head_is_told_and_the_others_finish(tiny, tmp_path, capsys):
@@ -113,7 +149,7 @@ def test_results_have_the_fixed_schema(tiny, tmp_path, monkeypatch):
     assert all(set(ROW) == row.keys() for row in results['differences'])
     against = {(row['method'], row['baseline']) for row in results['differences']}
     assert {('recall', 'ce'), ('recall', 'checkpoint'), ('checkpoint', 'ce')} <= against
-    assert results['recommended']['method'] in (*methods, 'checkpoint + never_0')
+    assert results['recommended']['method'] in methods
     assert results['recommended']['score'] == 'mIoU'
 
 
@@ -214,7 +250,12 @@ def test_passes_are_balanced(heads, most, workers, sizes):
         ({}, ['--losses', 'ce', '--keep', 'ce', 'tiny.pth'], 'tiny.pth is the checkpoint itself'),
         ({}, ['--heads', 0], '--heads 0: give 1 or more'),
         ({}, ['--heads', -1], '--heads -1: give 1 or more'),
-        ({}, ['--iters', 0], '--iters: 0 is not allowed'),
+        ({}, ['--iters', 0], '--iters 0: give 1 or more'),
+        ({}, ['--images', -1, '--gpus', 0], '--gpus 0: give 1 or more'),
+        ({}, ['--images', -1], '--images -1: give 0 or more'),
+        ({}, ['--strips', -1], '--strips -1: give 0 or more'),
+        ({}, ['--jobs', 0], '--jobs 0: give 1 or more'),
+        ({}, ['--tune', -1], '--tune -1: give 0 or more'),
         ({}, ['--report-only', '--keep', 'ce', 'out.pth'], 'give it without --report-only'),
         ({'train_cfg.by_epoch': True}, [], 'counts epochs'),
         ({'model.decode_head.channels': 8}, [], 'give the config that it was trained with'),
