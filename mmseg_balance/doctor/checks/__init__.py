@@ -112,7 +112,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
 }
 # After all others, and only if they found no error: most errors stop the model from being built.
 AFTER_ERRORS: dict[str, tuple[Check, ...]] = {
-    'Heads': (heads.model_builds,),
+    'Heads': (heads.model_builds, heads.model_runs),
     'Schedule': (schedule.optimizer_builds,),
 }
 
