@@ -23,8 +23,8 @@ from mmseg_balance.runtime.cpu import replace_sync_bn
 DEFAULT_SIZE = (512, 512)
 # Heads with these call ``forward`` on the feature maps alone.
 STOCK_LOSS = (BaseDecodeHead.loss, BaseCascadeDecodeHead.loss)
-# A failure that names one of these is of the device, not of the model.
-DEVICES = ('meta', 'cuda', 'nvidia')
+# A failure that names one of these is of the device or the installation, not of the model.
+OUTSIDE = ('meta', 'cuda', 'nvidia', 'mmcv')
 
 
 @contextmanager
@@ -165,8 +165,8 @@ def _tried(run: Callable[[], Any]) -> tuple[Any, Exception | None]:
     try:
         return run(), None
     except (IndexError, RuntimeError) as error:
-        of_device = any(name in str(error).lower() for name in DEVICES)
-        return None, None if of_device or isinstance(error, NotImplementedError) else error
+        of_outside = any(name in str(error).lower() for name in OUTSIDE)
+        return None, None if of_outside or isinstance(error, NotImplementedError) else error
     except Exception:  # of another make: nothing can be said
         return None, None
 

@@ -401,6 +401,16 @@ def test_a_checkpoint_of_another_backbone_with_the_same_classifier_is_refused(tr
         recalibrate(config, path, str(tmp_path / 'new.pth'), Settings())
 
 
+def test_a_checkpoint_without_meta_is_calibrated(trained, tmp_path):
+    """MMSegmentation's init_model ended in a KeyError."""
+    config, checkpoint = trained
+    weights = torch.load(checkpoint, weights_only=True)['state_dict']
+    torch.save(weights, tmp_path / 'weights.pth')
+    out = str(tmp_path / 'new.pth')
+    report = recalibrate(config, str(tmp_path / 'weights.pth'), out, Settings(temperature=2.0))
+    assert report['temperature'] == 2
+
+
 def test_the_checkpoint_itself_and_a_folder_are_refused_before_anything_is_loaded(
     trained, tmp_path
 ):
