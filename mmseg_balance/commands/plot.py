@@ -54,7 +54,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Draw the picture."""
+    from mmseg_balance.visualization.style import check_picture
+
     try:
+        if 'out' in args:
+            check_picture('--out', args.out)
         args.draw(args)
     # RuntimeError: what BalanceBatchSampler says when it finds no such batch.
     except (ValueError, OSError, RuntimeError) as error:

@@ -120,8 +120,10 @@ def _found(root: Path, files, pattern: str) -> list[Path]:
 
 
 def _track(convert, sources: list[Path], num_workers: int) -> None:
-    if num_workers > 1:
-        track_parallel_progress(convert, sources, num_workers, chunksize=8)
-    else:
-        track_progress(convert, sources)
-    print(flush=True)
+    try:
+        if num_workers > 1:
+            track_parallel_progress(convert, sources, num_workers, chunksize=8)
+        else:
+            track_progress(convert, sources)
+    finally:  # an error has a line of its own, too
+        print(flush=True)

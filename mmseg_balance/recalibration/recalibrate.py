@@ -41,6 +41,10 @@ def recalibrate(config: Config, checkpoint: str, out: str, settings: Settings) -
         ``folding_error`` and, for a sigmoid head, its ``threshold``.
     """
     check_settings(settings, checkpoint, out)
+    if not config.get('model'):
+        raise ValueError(
+            'the config has no model; give the one that the checkpoint was trained with.'
+        )
     if config.get('val_dataloader') is None:
         raise ValueError(
             'the config has no val_dataloader, on whose images a change is fitted and judged.'

@@ -94,7 +94,7 @@ def check_output(
             )
     if path.is_dir():
         raise ValueError(f'{option} {path} is a folder; give the name of a file in it')
-    if suffixes and path.suffix not in suffixes:
+    if suffixes and path.suffix.lower() not in suffixes:
         raise ValueError(f'{option} {path} must end in {" or ".join(suffixes)}')
     folder = next(folder for folder in path.absolute().parents if folder.exists())
     try:

@@ -194,21 +194,6 @@ def check_there(checkpoint: str) -> None:
         )
 
 
-def check_new(out: str, checkpoint: str) -> None:
-    """See that a checkpoint made from another one gets a file of its own.
-
-    Raises:
-        ValueError: ``out`` is ``checkpoint``, or a folder.
-    """
-    if Path(out).resolve() == Path(checkpoint).resolve():
-        raise ValueError(
-            f'{out} is the checkpoint itself, whose optimizer would be lost; give the new one '
-            'another name.'
-        )
-    if Path(out).is_dir():
-        raise ValueError(f'{out} is a folder; give the new checkpoint a name in it.')
-
-
 def check_fit(
     model: nn.Module, checkpoint: str, weights: Mapping[str, torch.Tensor] | None = None
 ) -> None:

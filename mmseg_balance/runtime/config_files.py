@@ -7,6 +7,7 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.config.utils import ConfigParsingError
+from mmengine.utils import import_modules_from_strings
 
 SUFFIXES = ('.py', '.yml', '.yaml', '.json')  # what MMEngine reads
 PACKAGES = ('mmseg_balance', 'mmseg', 'mmengine', 'mmcv', 'torch')
@@ -48,7 +49,7 @@ def read_config(path: str | Path, import_custom_modules: bool = True) -> Config:
         )
         raise ConfigError(f'{path} is not a config: {remedy}')
     try:
-        config = Config.fromfile(str(path), import_custom_modules=import_custom_modules)
+        config = Config.fromfile(str(path), import_custom_modules=False)
     except FileNotFoundError as error:
         raise ConfigError(
             f'{path}: a file that it inherits is not there: {error.filename or error}'
@@ -62,9 +63,27 @@ def read_config(path: str | Path, import_custom_modules: bool = True) -> Config:
         raise ConfigError(
             f'{path} or a file that it inherits is no config that MMEngine reads: {error}'
         ) from error
+    except Exception as error:  # a config is a program: it may raise anything
+        first = str(error).strip().partition('\n')[0]
+        raise ConfigError(
+            f'{path} or a file that it inherits cannot be read: {type(error).__name__}: {first}'
+        ) from error
     if not is_pure_python(path):
+        if import_custom_modules:
+            _import_custom_modules(config)
         return config
     return Config(config.to_dict(), cfg_text=config.text, filename=config.filename)
+
+
+def _import_custom_modules(config: Config) -> None:
+    """Do what ``custom_imports`` asks for; an error inside a module keeps its traceback."""
+    try:
+        import_modules_from_strings(**(config.get('custom_imports') or {'imports': []}))
+    except ImportError as error:
+        raise ConfigError(
+            f'custom_imports of {config.filename}: {error.__context__ or error}; install the package, or '
+            'set PYTHONPATH to the folder of the module'
+        ) from error
 
 
 def override(config: Config, options: Mapping[str, Any] | None) -> None:

@@ -4,6 +4,7 @@ import argparse
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -256,3 +257,10 @@ def test_two_runs_of_one_name_are_refused_rather_than_drawn_as_one(tmp_path):
     )
     with pytest.raises(ValueError, match='--names'):
         reliability.run(args)
+
+
+def test_a_folder_as_picture_is_refused_before_anything_is_drawn(tmp_path):
+    """``--out DIR`` wrote ``DIR.png`` beside it."""
+    with pytest.raises(SystemExit, match=f'^error: --out {tmp_path} is a folder'):
+        main(['plot', 'confusion', 'nope.json', '--out', str(tmp_path)])
+    assert not Path(f'{tmp_path}.png').exists()
