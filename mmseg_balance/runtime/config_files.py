@@ -14,9 +14,10 @@ PACKAGES = ('mmseg_balance', 'mmseg', 'mmengine', 'mmcv', 'torch')
 CHECKPOINTS = ('.pth', '.pt', '.ckpt', '.safetensors')
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 PARTS = ('model', 'train_cfg', 'optim_wrapper', 'default_hooks', *LOADERS)
+# The least that each can be.
 WHOLE_NUMBERS = {
-    'train_cfg': ('max_iters', 'max_epochs', 'val_interval'),
-    **dict.fromkeys(LOADERS, ('batch_size', 'num_workers')),
+    'train_cfg': {'max_iters': 1, 'max_epochs': 1, 'val_interval': 1},
+    **{key: {'batch_size': 1, 'num_workers': 0} for key in LOADERS},
 }
 
 
@@ -109,11 +110,11 @@ def _check_main_entries(config: Config) -> None:
         part = config.get(key)
         if isinstance(part, (str, int, float)):
             raise ConfigError(f'{key}={part!r} of {config.filename}: give a dict')
-        for name in WHOLE_NUMBERS.get(key, ()) if isinstance(part, Mapping) else ():
+        for name, least in WHOLE_NUMBERS.get(key, {}).items() if isinstance(part, Mapping) else ():
             value = part.get(name)
-            if value is not None and not _is_whole(value):
+            if value is not None and not (_is_whole(value) and int(value) >= least):
                 raise ConfigError(
-                    f'{key}.{name}={value!r} of {config.filename}: give a whole number'
+                    f'{key}.{name}={value!r} of {config.filename}: give a whole number of at least {least}'
                 )
 
 

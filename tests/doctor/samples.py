@@ -478,14 +478,29 @@ def metric_ignoring_0(kind):
     return spoil
 
 
+def metric_of_nonsense(root, config):
+    ours(root, config)
+    config.val_evaluator = dict(type='ImbalanceMetric', nonsense=1)
+
+
+def tested(root, config):
+    for part in ('dataloader', 'cfg', 'evaluator'):
+        config[f'test_{part}'] = deepcopy(config[f'val_{part}'])
+
+
+def unknown_metric_of_tests(root, config):
+    tested(root, config)
+    config.test_evaluator.type = 'Foo'
+
+
 def metric_of_tests(root, config):
     config.test_dataloader = config.val_dataloader
-    config.test_evaluator = dict(type='CalibrationMetric')
+    config.update(test_cfg=dict(), test_evaluator=dict(type='CalibrationMetric'))
 
 
 def own_transform_of_tests(root, config):
     config.custom_imports = dict(imports=['no_such_package'])
-    config.test_dataloader = deepcopy(config.val_dataloader)
+    tested(root, config)
     config.test_dataloader.dataset.pipeline.insert(2, dict(type='OwnTransform'))
 
 
@@ -493,7 +508,7 @@ def broken_test_image(root, config):
     for kind in ('images', 'labels'):
         shutil.copytree(root / kind / 'val', root / kind / 'test')
     (root / 'images/test/0.jpg').write_bytes(b'no image')
-    config.test_dataloader = deepcopy(config.val_dataloader)
+    tested(root, config)
     config.test_dataloader.dataset.data_prefix = dict(
         img_path='images/test', seg_map_path='labels/test'
     )
@@ -755,6 +770,34 @@ BROKEN = [
         }.items()
     ),
     Broken('registered-names', setting('val_evaluator.type', 'IoUMetrik'), message='IoUMetrik'),
+    *(
+        Broken('registered-names', setting(f'{key}.type', 'Foo'), message="'Foo' is not", name=key)
+        for key in ('optim_wrapper.optimizer', 'visualizer', 'train_cfg', 'param_scheduler.0')
+    ),
+    Broken('registered-names', unknown_metric_of_tests, message="'Foo' is not", name='test-metric'),
+    Broken('split-parts', setting('val_cfg', None), message='val_cfg: not set, and val_dataloader'),
+    Broken(
+        'loop-arguments',
+        setting('train_cfg.type', 'EpochBasedTrainLoop'),
+        message='it has no argument max_iters, and it needs max_epochs',
+    ),
+    Broken('loop-arguments', setting('val_cfg.fp61', True), message='fp61', name='val-loop'),
+    Broken('persistent-workers', setting('train_dataloader.persistent_workers', True)),
+    Broken('slide-mode', setting('model.test_cfg.mode', 'slid'), message="'slid'"),
+    Broken(
+        'slide-mode',
+        setting('model.test_cfg', dict(mode='slide', crop_size=(32, 32))),
+        message="None, and mode='slide' needs height and width",
+        name='slide-without-stride',
+    ),
+    Broken('evaluators-build', setting('val_evaluator.iou_metrics', ['mFoo']), message="'mFoo'"),
+    Broken('evaluators-build', metric_of_nonsense, message='TypeError', name='metric'),
+    Broken('weights-missing', setting('load_from', 'nope.pth'), message='no such file'),
+    Broken(
+        'weights-missing',
+        setting('model.backbone.init_cfg', dict(type='Pretrained', checkpoint='nope.pth')),
+        name='init-cfg',
+    ),
     Broken('seed', setting('randomness', dict(seed=None)), 'advice'),
     Broken('slow-resume', long_run, 'advice'),
     # Imbalance

@@ -13,6 +13,10 @@ WRONG = [
     ('train_cfg.val_interval', 2.5, 'whole number'),
     ('train_cfg.max_iters', float('inf'), 'whole number'),
     ('val_dataloader.batch_size', [2], 'whole number'),
+    ('train_cfg.max_iters', 0, 'whole number of at least 1'),
+    ('train_cfg.val_interval', 0, 'whole number of at least 1'),
+    ('train_dataloader.batch_size', 0, 'whole number of at least 1'),
+    ('train_dataloader.num_workers', -1, 'whole number of at least 0'),
     ('train_dataloader', 3, 'dict'),
     ('model', 'FCN', 'dict'),
 ]
@@ -41,7 +45,7 @@ BROKEN = {
     'broken.yaml': (b'model: [', 'ParserError: '),
     'division.py': (b'a = 1 / 0', 'ZeroDivisionError: division by zero'),
     'base.py': (b'a = _base_.modl', '.*modl'),
-    'unknown_base.py': (b"_base_ = 'mmseg::nope.py'", '.*mmseg'),
+    'unknown_base.py': (b"_base_ = 'mmseg::nope.py'", '.*package name'),
     'latin.py': ('a = "Stra\xdfe"'.encode('latin-1'), '.*codec'),
     'itself.py': (b"_base_ = './itself.py'", 'RecursionError: '),
     'imports.py': (
