@@ -62,4 +62,6 @@ def run(args: argparse.Namespace) -> None:
         args.draw(args)
     # RuntimeError: what BalanceBatchSampler says when it finds no such batch.
     except (ValueError, OSError, RuntimeError) as error:
-        raise SystemExit(f'error: {error}') from None
+        from mmseg_balance.runtime.launching import in_one_sentence
+
+        raise SystemExit(f'error: {in_one_sentence(error) or error}') from None

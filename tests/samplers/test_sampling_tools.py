@@ -137,7 +137,7 @@ def test_the_config_is_not_overwritten(class_stats, config, capsys):
 def test_an_error_is_not_on_the_line_of_the_progress_bar(class_stats, config, tmp_path, capsys):
     content = Config.fromfile(config)
     dataset = content.train_dataloader.dataset
-    dataset.update(type='BaseSegDataset', img_suffix='.png', metainfo=dict(classes=['a', 'b']))
+    dataset.update(type='BaseSegDataset', metainfo=dict(classes=['a', 'b']))
     content.dump(config)
     assert class_stats(config, '--workers', 0) == 2
     assert '\nerror: ' in capsys.readouterr().err
@@ -264,6 +264,12 @@ def test_sampling_figure_and_numbers(config, tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert 'Balance-batch  20 batches' in printed
     assert (tmp_path / 's.png').stat().st_size > 1000
+
+
+def test_no_image_in_a_batch_is_not_the_batch_of_the_config(config):
+    line = ['plot', 'sampling', str(config), '--min-classes', '2', '--batch-size', '0']
+    with pytest.raises(SystemExit, match='^error: --batch-size must be at least 1, got 0'):
+        main(line)
 
 
 def test_what_batches_hold():
