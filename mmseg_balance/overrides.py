@@ -4,15 +4,17 @@ import argparse
 
 
 class KeyValues(argparse.Action):
-    """MMEngine's ``DictAction`` that refuses what has no ``=``."""
+    """MMEngine's ``DictAction`` that refuses what has no key or no ``=``."""
 
     def __call__(self, parser, namespace, values, option_string=None):
         from mmengine.config import DictAction
 
         for value in values:
-            if '=' not in value:
+            key, sign, _ = value.partition('=')
+            if not key or not sign:
+                lacking = '"="' if key else 'key'
                 remedy = 'give KEY=VALUE, and name the config before this option'
-                raise argparse.ArgumentError(self, f'{value!r} has no "=": {remedy}')
+                raise argparse.ArgumentError(self, f'{value!r} has no {lacking}: {remedy}')
         DictAction(self.option_strings, self.dest)(parser, namespace, values, option_string)
 
 

@@ -95,6 +95,13 @@ def test_an_override_without_a_value_is_refused_in_a_sentence(command, capsys):
     )
 
 
+def test_an_override_without_a_key_is_refused_in_a_sentence(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(['train', 'mine.py', '--cfg-options', '=3'])
+    assert end.value.code == 2
+    assert "'=3' has no key: give KEY=VALUE" in capsys.readouterr().err
+
+
 def test_output_that_nobody_reads_any_more_ends_without_a_traceback(monkeypatch):
     reader, writer = os.pipe()
     os.close(reader)

@@ -2,7 +2,6 @@
 
 import argparse
 
-from mmseg_balance.functional.arguments import json_name
 from mmseg_balance.overrides import add_cfg_options
 from mmseg_balance.recalibration import arguments
 
@@ -18,13 +17,14 @@ def run(args: argparse.Namespace) -> None:
     from mmengine.fileio import dump
 
     from mmseg_balance.recalibration.recalibrate import recalibrate, summary
-    from mmseg_balance.runtime.atomic_files import write_text
+    from mmseg_balance.runtime.atomic_files import check_output, write_text
     from mmseg_balance.runtime.checkpoints import CheckpointError
     from mmseg_balance.runtime.config_files import override, read_config
     from mmseg_balance.runtime.launching import errors_in_one_sentence
 
     try:
-        json_name('report', args.report)
+        if args.report:
+            check_output('--report', args.report, ['.json'], {'config': args.config})
         config = read_config(args.config)
         override(config, args.cfg_options)
         with errors_in_one_sentence():

@@ -72,12 +72,31 @@ def check(args: argparse.Namespace) -> None:
     for option in ('groups', 'seed', 'split_folder'):
         if getattr(args, option) is not None and args.split is None:
             raise ValueError(f'--{option.replace("_", "-")} needs --split')
+    if args.split is not None and not 0 < args.split < 1:
+        raise ValueError(f'--split must be a share between 0 and 1, as 0.2, got {args.split}')
+    if args.seed is not None and args.seed < 0:
+        raise ValueError(f'--seed must not be negative, got {args.seed}')
     if args.plot and args.split is not None:
         raise ValueError('--plot draws the whole training set: leave out --split')
     if args.address and args.engine != 'ray':
         raise ValueError('--address is for --engine ray')
     if args.workers is not None and args.engine == 'ray':
         raise ValueError('--workers is for --engine local: ray takes all cores of its cluster')
+
+
+def check_outputs(args: argparse.Namespace) -> None:
+    """See that what is counted can be written.
+
+    Raises:
+        ValueError: says which file cannot.
+    """
+    from mmseg_balance.runtime.atomic_files import check_output
+    from mmseg_balance.visualization.style import check_picture
+
+    if args.out:
+        check_output('--out', args.out, inputs={'config': args.config or ''})
+    if args.plot:
+        check_picture('--plot', args.plot)
 
 
 def read(args: argparse.Namespace) -> tuple:
@@ -143,6 +162,7 @@ def split(args: argparse.Namespace, found) -> None:
 def run(args: argparse.Namespace) -> int:
     """Count or merge, print the table, draw the picture; 2 if an input is at fault."""
     from mmseg_balance.runtime.console import wide_console
+    from mmseg_balance.runtime.launching import in_one_sentence
     from mmseg_balance.statistics import ClassStatistics
     from mmseg_balance.statistics.table import statistics_table
     from mmseg_balance.visualization.frequency import frequency_figure
@@ -150,6 +170,7 @@ def run(args: argparse.Namespace) -> int:
 
     try:
         check(args)
+        check_outputs(args)
         if args.split is not None:
             found = count(args)
             if found is not None:
@@ -164,7 +185,10 @@ def run(args: argparse.Namespace) -> int:
             wide_console().print(statistics_table(found))
             if args.plot:
                 save_figure(frequency_figure([found]), str(args.plot))
-    except (ValueError, OSError) as error:
-        print(f'error: {error}', file=sys.stderr)
+    except (ValueError, OSError, KeyError, TypeError, AssertionError) as error:
+        said = in_one_sentence(error)
+        if said is None and not isinstance(error, (ValueError, OSError)):
+            raise
+        print(f'error: {said or error}', file=sys.stderr)
         return 2
     return 0

@@ -14,6 +14,8 @@ def run(args: argparse.Namespace) -> None:
     """Write the PNG files, and for SYNTHIA the lists of its splits."""
     from mmseg_balance.datasets import label_conversion
 
+    if args.nproc < 1:
+        raise SystemExit(f'error: --nproc must be at least 1, got {args.nproc}')
     try:
         if args.dataset == 'sbd':
             count = label_conversion.convert_sbd(args.root, args.nproc)

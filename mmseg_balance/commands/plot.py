@@ -54,8 +54,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Draw the picture."""
+    from mmseg_balance.visualization.style import check_picture
+
     try:
+        if 'out' in args:
+            check_picture('--out', args.out)
         args.draw(args)
     # RuntimeError: what BalanceBatchSampler says when it finds no such batch.
     except (ValueError, OSError, RuntimeError) as error:
-        raise SystemExit(f'error: {error}') from None
+        from mmseg_balance.runtime.launching import in_one_sentence
+
+        raise SystemExit(f'error: {in_one_sentence(error) or error}') from None

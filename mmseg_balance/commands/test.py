@@ -1,7 +1,6 @@
 """Test a checkpoint: the options of MMSegmentation's own script, and a CPU is enough."""
 
 import argparse
-from pathlib import Path
 
 from mmseg_balance.commands.options import add_run_options
 
@@ -24,11 +23,8 @@ def run(args: argparse.Namespace) -> None:
 
     from mmseg_balance.runtime import checkpoints, cpu, launching
 
-    if '://' not in args.checkpoint and not Path(args.checkpoint).is_file():
-        raise SystemExit(
-            f'error: there is no checkpoint {args.checkpoint}: training writes them '
-            'into its work directory, and last_checkpoint there names the latest'
-        )
+    with launching.errors_in_one_sentence():
+        checkpoints.check_there(args.checkpoint)
     cfg = launching.load_config(args)
     cfg.load_from = args.checkpoint
     if args.show or args.show_dir:

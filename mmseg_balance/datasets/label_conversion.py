@@ -90,7 +90,18 @@ def synthia_train_ids(labels: np.ndarray, sequence: bool) -> np.ndarray:
 def _convert_sbd_file(source: Path) -> None:
     from scipy.io import loadmat  # only this conversion needs scipy
 
-    labels = loadmat(source, struct_as_record=False, squeeze_me=True)['GTcls'].Segmentation
+    try:
+        content = loadmat(source, struct_as_record=False, squeeze_me=True)
+        labels = np.asarray(content['GTcls'].Segmentation)
+        low, high = labels.min(), labels.max()
+    except Exception as error:  # a damaged or foreign file fails in many ways
+        raise OSError(
+            f'{source} is no label file of SBD ({type(error).__name__}); unpack the archive again.'
+        ) from error
+    if low < 0 or high > IGNORED:
+        raise OSError(
+            f'{source} has labels {low} to {high}, not classes of 8 bits; unpack it again.'
+        )
     _write_png(source.parents[1] / 'labels' / f'{source.stem}.png', labels.astype(np.uint8))
 
 
@@ -120,8 +131,10 @@ def _found(root: Path, files, pattern: str) -> list[Path]:
 
 
 def _track(convert, sources: list[Path], num_workers: int) -> None:
-    if num_workers > 1:
-        track_parallel_progress(convert, sources, num_workers, chunksize=8)
-    else:
-        track_progress(convert, sources)
-    print(flush=True)
+    try:
+        if num_workers > 1:
+            track_parallel_progress(convert, sources, num_workers, chunksize=8)
+        else:
+            track_progress(convert, sources)
+    finally:  # an error has a line of its own, too
+        print(flush=True)

@@ -2,7 +2,7 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmseg_balance.doctor.checks import markdown_table
@@ -13,10 +13,11 @@ from mmseg_balance.doctor.page import write_page
 from mmseg_balance.doctor.terminal import findings_table, imbalance_table, summary
 from mmseg_balance.experiments.progress import number_of
 from mmseg_balance.experiments.results import write_json
-from mmseg_balance.runtime.atomic_files import write_text
+from mmseg_balance.runtime.atomic_files import check_output, write_text
 from mmseg_balance.runtime.console import wide_console
 
 DEFAULT_PAGE = Path('work_dirs', 'doctor')
+SUFFIXES = {'--json': ['.json'], '--html': ['.html', '.htm'], '--fix': ['.py']}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -28,8 +29,8 @@ def run(args: argparse.Namespace) -> int:
         raise SystemExit('error: give a config, or --list')
     if args.gpus is not None and args.gpus < 1:
         raise SystemExit(f'error: --gpus must be at least 1 (as for a CPU), got {args.gpus}')
-    if args.fix and (args.fix.suffix != '.py' or args.fix.resolve() == Path(args.config).resolve()):
-        raise SystemExit(f'error: --fix {args.fix}: give a new .py file, which inherits the config')
+    page = args.html or DEFAULT_PAGE / Path(args.config).stem / 'doctor.html'
+    _check_outputs(args.config, {'--json': args.json, '--html': page, '--fix': args.fix})
     examination = examine(
         args.config,
         args.cfg_options,
@@ -44,14 +45,24 @@ def run(args: argparse.Namespace) -> int:
         console.print(imbalance)
     console.print(summary(examination.findings))
     try:
-        for line in _write(args, examination):
+        for line in _write(args, page, examination):
             console.print(line, highlight=False)
     except OSError as error:
         raise SystemExit(f'error: {error}') from None
     return 1 if examination.num_errors else 0
 
 
-def _write(args: argparse.Namespace, examination: Examination) -> Sequence[str]:
+def _check_outputs(config: str, outputs: Mapping[str, Path | None]) -> None:
+    """See, before the examination, that what it finds can be written."""
+    try:
+        for option, file in outputs.items():
+            if file:
+                check_output(option, file, SUFFIXES[option], {'config': config})
+    except ValueError as error:
+        raise SystemExit(f'error: {error}') from None
+
+
+def _write(args: argparse.Namespace, page: Path, examination: Examination) -> Sequence[str]:
     lines = []
     if args.json:
         findings = [one.to_dict() for one in examination.findings]
@@ -60,7 +71,6 @@ def _write(args: argparse.Namespace, examination: Examination) -> Sequence[str]:
             dict(config=args.config, counts=count(examination.findings), findings=findings),
         )
         lines.append(f'wrote {args.json}')
-    page = args.html or DEFAULT_PAGE / Path(args.config).stem / 'doctor.html'
     write_page(page, examination, args.config)
     lines.append(f'wrote {page}')
     if args.fix and examination.reading:

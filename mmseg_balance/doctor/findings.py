@@ -56,17 +56,24 @@ def advice(where: str, message: str, change: str = '', **more) -> Finding:
     return Finding(ADVICE, where, message, change, **more)
 
 
+def text_of(problem: Exception) -> str:
+    """An exception on one line.
+
+    >>> text_of(KeyError('a')), text_of(AssertionError())
+    ("KeyError: 'a'", 'AssertionError')
+    """
+    said = str(problem).partition('\n')[0]
+    return type(problem).__name__ + (f': {said}' if said else '')
+
+
 def not_built(where: str, problem: Exception) -> Finding:
     """The finding for what a constructor raised.
 
     >>> not_built('model', AssertionError()).message
     'it cannot be built: AssertionError'
     """
-    said = str(problem).partition('\n')[0]
-    reason = type(problem).__name__ + (f': {said}' if said else '')
-    return error(
-        where, f'it cannot be built: {reason}', 'correct the argument that the message names'
-    )
+    message = f'it cannot be built: {text_of(problem)}'
+    return error(where, message, 'correct the argument that the message names')
 
 
 def by_severity(findings: Iterable[Finding]) -> list[Finding]:

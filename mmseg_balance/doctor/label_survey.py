@@ -12,7 +12,7 @@ from mmseg.registry import DATASETS
 from mmseg_balance.functional.sampling import evenly
 from mmseg_balance.statistics import ClassStatistics, LabelSource, statistics_path
 from mmseg_balance.statistics.auto import labels_only
-from mmseg_balance.statistics.label_reader import LabelReader, is_stock_loader
+from mmseg_balance.statistics.label_reader import LabelReader, is_stock_loader, reason_of
 from mmseg_balance.statistics.label_scan import count_labels
 
 MAX_FAILURES_READ = 32
@@ -129,8 +129,8 @@ class Survey:
             try:
                 stored = reader.stored(info)
             except Exception as error:
-                reason = error.__cause__ or error  # the check names file and remedy itself
-                return Failure('unreadable', path, image, str(reason) or type(reason).__name__)
+                reason = reason_of(error.__cause__ or error)  # the check names file and remedy
+                return Failure('unreadable', path, image, reason)
             if stored.ndim > 2:
                 return Failure('colours', path, image, f'shape {stored.shape}')
         try:

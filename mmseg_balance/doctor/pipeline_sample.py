@@ -56,7 +56,7 @@ class PipelineSample:
         Args:
             in_image: ``(crops, C)`` whether the class is in the crop's image.
         """
-        present = np.array(self.present).reshape(-1, self.num_classes)
+        present = np.array(self.present, dtype=bool).reshape(-1, self.num_classes)
         with np.errstate(invalid='ignore'):
             return (present & in_image).sum(0) / in_image.sum(0)
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.runner import load_state_dict
 from mmseg.apis import init_model
 from mmseg.registry import DATASETS
 from torch import nn
@@ -40,17 +41,23 @@ def recalibrate(config: Config, checkpoint: str, out: str, settings: Settings) -
         ``folding_error`` and, for a sigmoid head, its ``threshold``.
     """
     check_settings(settings, checkpoint, out)
+    if not config.get('model'):
+        raise ValueError(
+            'the config has no model; give the one that the checkpoint was trained with.'
+        )
     if config.get('val_dataloader') is None:
         raise ValueError(
             'the config has no val_dataloader, on whose images a change is fitted and judged.'
         )
-    model = init_model(copy.deepcopy(config), checkpoint, device=get_device())
-    check_fit(model, checkpoint)
+    weights, meta = read_weights(checkpoint)  # the optimizer and all else belong to the old run
+    # Without the checkpoint: init_model wants a meta that a prediction does not need.
+    model = init_model(copy.deepcopy(config), device=get_device())
+    check_fit(model, checkpoint, weights)
+    load_state_dict(model, weights)
     dataset = DATASETS.build(config.val_dataloader.dataset)
     part = partition(groups_of(dataset, settings.groups), settings.fit_on)
     probe = next(iter(loader_of(config, dataset, part.measured[:1])))
     name, classifier = find_foldable(model, copy.deepcopy(probe))
-    weights, meta = read_weights(checkpoint)  # the optimizer and all else belong to the old run
     settings = _with_ignore_index(settings, model)
     prior = _prior(config, settings, classifier.out_channels)
     threshold = final_head(model).threshold if classifier.out_channels == 1 else None

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
-from mmseg_balance.runtime.checkpoints import check_new
+from mmseg_balance.runtime.atomic_files import check_output
 
 FIT_ON = ('half', 'first-half', 'all')
 # What a method fits, and the score that it must improve on images that it was not fitted on.
@@ -88,6 +88,6 @@ def check_settings(settings: Settings, checkpoint: str, out: str) -> None:
             f'method is {settings.method!r}; temperature and prior_tau go with the method '
             "'temperature' alone."
         )
-    check_new(out, checkpoint)
+    check_output('--out', out, inputs={'checkpoint': checkpoint})
     if not Path(out).resolve().parent.is_dir():
         raise ValueError(f'the folder of {out} does not exist; make it first.')

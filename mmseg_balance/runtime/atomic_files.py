@@ -2,8 +2,9 @@
 
 import errno
 import os
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -61,6 +62,47 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write a text file by :func:`atomic_write`, in UTF-8."""
     with atomic_write(path) as file:
         file.write(text.encode())
+
+
+def check_output(
+    option: str,
+    path: str | os.PathLike,
+    suffixes: Collection[str] = (),
+    inputs: Mapping[str, str | os.PathLike] | None = None,
+) -> None:
+    """See that a file can be written, before what it is to hold costs any time; nothing is made.
+
+    Args:
+        option: what named the file, as ``--out``.
+        path: the file.
+        suffixes: what its name may end in; none given: anything.
+        inputs: what it is → the file that must not be overwritten.
+
+    Raises:
+        ValueError: names option, file and remedy.
+
+    Example:
+        >>> check_output('--json', 'mine.py', ['.json'], {'config': './mine.py'})
+        Traceback (most recent call last):
+        ValueError: --json mine.py is the config itself, which would be lost; give another name
+    """
+    path = Path(path)
+    for what, other in (inputs or {}).items():
+        if path.resolve() == Path(other).resolve():
+            raise ValueError(
+                f'{option} {path} is the {what} itself, which would be lost; give another name'
+            )
+    if path.is_dir():
+        raise ValueError(f'{option} {path} is a folder; give the name of a file in it')
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise ValueError(f'{option} {path} must end in {" or ".join(suffixes)}')
+    folder = next(folder for folder in path.absolute().parents if folder.exists())
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise ValueError(
+            f'{option} {path} cannot be written, {folder}: {error.strerror}; give a file elsewhere'
+        ) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -3,13 +3,16 @@
 ``data_unpickler`` says what a checkpoint may contain; here every way to a checkpoint goes through it.
 """
 
+import errno
 import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from functools import wraps
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
+from zipfile import is_zipfile
 
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
@@ -48,10 +51,21 @@ def _explain(filename: str, error: Exception) -> CheckpointError:
             'can run code while the file is read; if you trust whoever wrote it, set '
             f'{TRUST_VARIABLE}=1 (train and test: add --trust-checkpoint)'
         )
-    reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
     return UnreadableCheckpointError(
-        f'{filename} is not a readable checkpoint ({reason}): it may be truncated or damaged, so use an earlier one'
+        f'{filename} is not a readable checkpoint ({_reason(filename, error)}): it may be truncated or '
+        'damaged, so use an earlier one'
     )
+
+
+def _reason(filename: str, error: Exception) -> str:
+    """Why a file cannot be read; an unpickler's own words on a damaged one tell nothing."""
+    if os.path.isfile(filename) and not os.path.getsize(filename):
+        return 'it is empty'
+    if isinstance(error, OSError):
+        return 'it ends too early'
+    if 'PytorchStreamReader' in str(error):
+        return str(error).strip().splitlines()[0].partition('. This')[0]
+    return 'its content is damaged' if is_zipfile(filename) else 'it is no PyTorch file'
 
 
 @contextmanager
@@ -94,7 +108,12 @@ def _safe_load(torch_load: Callable, filename: str) -> Callable:
         options.pop('weights_only', None)
         try:
             return rebuild(_unpickle(torch_load, file, map_location, options))
-        except (OSError, MemoryError):
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            # PyTorch looks for the end of a zip file before its beginning.
+            raise _explain(filename, error) from None
+        except MemoryError:
             raise
         except RuntimeError as error:  # also a lack of device memory, which is no fault of the file
             if 'PytorchStreamReader' not in str(error):
@@ -131,14 +150,24 @@ def trust_checkpoints() -> None:
     os.environ[TRUST_VARIABLE] = '1'
 
 
+@contextmanager
+def _reachable(filename: str) -> Iterator[None]:
+    """Name the checkpoint that cannot be downloaded."""
+    try:
+        yield
+    except (URLError, ConnectionError, TimeoutError) as error:
+        raise CheckpointError(
+            f'{filename} cannot be downloaded ({getattr(error, "reason", None) or error}): look at the '
+            'address and the network, or give a local file'
+        ) from error
+
+
 def guard(load_checkpoint: Callable) -> Callable:
     """Wrap ``CheckpointLoader.load_checkpoint`` so that every scheme (file, http, …) is covered."""
 
     @wraps(load_checkpoint)
     def guarded(cls, filename, map_location=None, logger='current'):
-        if is_trusted():
-            return load_checkpoint(cls, filename, map_location, logger)
-        with safe_loading(filename):
+        with nullcontext() if is_trusted() else safe_loading(filename), _reachable(filename):
             return load_checkpoint(cls, filename, map_location, logger)
 
     guarded.loads_safely = True
@@ -152,31 +181,36 @@ def guard_mmengine() -> None:
         CheckpointLoader.load_checkpoint = classmethod(guard(current))
 
 
-def check_new(out: str, checkpoint: str) -> None:
-    """See that a checkpoint made from another one gets a file of its own.
+def check_there(checkpoint: str) -> None:
+    """See that a local checkpoint exists.
 
     Raises:
-        ValueError: ``out`` is ``checkpoint``, or a folder.
+        CheckpointError: there is none of this name.
     """
-    if Path(out).resolve() == Path(checkpoint).resolve():
-        raise ValueError(
-            f'{out} is the checkpoint itself, whose optimizer would be lost; give the new one '
-            'another name.'
+    if '://' not in checkpoint and not Path(checkpoint).expanduser().is_file():
+        raise CheckpointError(
+            f'there is no checkpoint {checkpoint}: training writes them into its work directory, and '
+            'last_checkpoint there names the latest'
         )
-    if Path(out).is_dir():
-        raise ValueError(f'{out} is a folder; give the new checkpoint a name in it.')
 
 
-def check_fit(model: nn.Module, checkpoint: str) -> None:
+def check_fit(
+    model: nn.Module, checkpoint: str, weights: Mapping[str, torch.Tensor] | None = None
+) -> None:
     """See that a checkpoint has every weight that a prediction of ``model`` needs.
 
     MMEngine only warns, and tests what has its initial weights. Buffers are left out: those of a
     loss need not be in the checkpoint of a training with another one.
 
+    Args:
+        model: the segmentor.
+        checkpoint: file or URL.
+        weights: what :func:`read_weights` found in it, if it is read already.
+
     Raises:
         CheckpointError: it lacks a weight, or has one of another shape.
     """
-    given, _ = read_weights(checkpoint)
+    given = read_weights(checkpoint)[0] if weights is None else weights
     own = {
         re.sub(r'^(module\.)+', '', name): tuple(value.shape)  # wrapped, or averaged over views
         for name, value in model.named_parameters()
@@ -197,8 +231,18 @@ def check_fit(model: nn.Module, checkpoint: str) -> None:
 
 
 def read_weights(checkpoint: str) -> tuple[dict[str, torch.Tensor], dict]:
-    """Weights and meta of a checkpoint, a file or URL; ``module.`` of a wrapped model is left out."""
+    """Weights and meta of a checkpoint, a file or URL; ``module.`` of a wrapped model is left out.
+
+    Raises:
+        CheckpointError: there is no such file, or it holds something else.
+    """
+    check_there(checkpoint)
     content = CheckpointLoader.load_checkpoint(checkpoint, map_location='cpu')
-    weights = content.get('state_dict', content)
+    weights = content.get('state_dict', content) if isinstance(content, Mapping) else None
+    if not isinstance(weights, Mapping) or not all(isinstance(name, str) for name in weights):
+        raise CheckpointError(
+            f'{checkpoint} holds no weights: give a checkpoint that training wrote, or a file with a '
+            'dict of names and tensors'
+        )
     weights = {name.removeprefix('module.'): value for name, value in weights.items()}
-    return weights, dict(content.get('meta', {}))
+    return weights, dict(content.get('meta') or {})

@@ -7,15 +7,17 @@ from typing import Any
 
 from mmengine.config import Config
 from mmengine.config.utils import ConfigParsingError
+from mmengine.utils import import_modules_from_strings
 
 SUFFIXES = ('.py', '.yml', '.yaml', '.json')  # what MMEngine reads
 PACKAGES = ('mmseg_balance', 'mmseg', 'mmengine', 'mmcv', 'torch')
 CHECKPOINTS = ('.pth', '.pt', '.ckpt', '.safetensors')
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 PARTS = ('model', 'train_cfg', 'optim_wrapper', 'default_hooks', *LOADERS)
+# The least that each can be.
 WHOLE_NUMBERS = {
-    'train_cfg': ('max_iters', 'max_epochs', 'val_interval'),
-    **dict.fromkeys(LOADERS, ('batch_size', 'num_workers')),
+    'train_cfg': {'max_iters': 1, 'max_epochs': 1, 'val_interval': 1},
+    **{key: {'batch_size': 1, 'num_workers': 0} for key in LOADERS},
 }
 
 
@@ -48,7 +50,7 @@ def read_config(path: str | Path, import_custom_modules: bool = True) -> Config:
         )
         raise ConfigError(f'{path} is not a config: {remedy}')
     try:
-        config = Config.fromfile(str(path), import_custom_modules=import_custom_modules)
+        config = Config.fromfile(str(path), import_custom_modules=False)
     except FileNotFoundError as error:
         raise ConfigError(
             f'{path}: a file that it inherits is not there: {error.filename or error}'
@@ -62,9 +64,27 @@ def read_config(path: str | Path, import_custom_modules: bool = True) -> Config:
         raise ConfigError(
             f'{path} or a file that it inherits is no config that MMEngine reads: {error}'
         ) from error
+    except Exception as error:  # a config is a program: it may raise anything
+        first = str(error).strip().partition('\n')[0]
+        raise ConfigError(
+            f'{path} or a file that it inherits cannot be read: {type(error).__name__}: {first}'
+        ) from error
     if not is_pure_python(path):
+        if import_custom_modules:
+            _import_custom_modules(config)
         return config
     return Config(config.to_dict(), cfg_text=config.text, filename=config.filename)
+
+
+def _import_custom_modules(config: Config) -> None:
+    """Do what ``custom_imports`` asks for; an error inside a module keeps its traceback."""
+    try:
+        import_modules_from_strings(**(config.get('custom_imports') or {'imports': []}))
+    except ImportError as error:
+        raise ConfigError(
+            f'custom_imports of {config.filename}: {error.__context__ or error}; install the package, or '
+            'set PYTHONPATH to the folder of the module'
+        ) from error
 
 
 def override(config: Config, options: Mapping[str, Any] | None) -> None:
@@ -90,11 +110,11 @@ def _check_main_entries(config: Config) -> None:
         part = config.get(key)
         if isinstance(part, (str, int, float)):
             raise ConfigError(f'{key}={part!r} of {config.filename}: give a dict')
-        for name in WHOLE_NUMBERS.get(key, ()) if isinstance(part, Mapping) else ():
+        for name, least in WHOLE_NUMBERS.get(key, {}).items() if isinstance(part, Mapping) else ():
             value = part.get(name)
-            if value is not None and not _is_whole(value):
+            if value is not None and not (_is_whole(value) and int(value) >= least):
                 raise ConfigError(
-                    f'{key}.{name}={value!r} of {config.filename}: give a whole number'
+                    f'{key}.{name}={value!r} of {config.filename}: give a whole number of at least {least}'
                 )
 
 

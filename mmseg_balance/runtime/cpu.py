@@ -65,7 +65,7 @@ def leave_processes_on_cpu() -> None:
 def fit_to_cpu(cfg: Config) -> None:
     """Replace what exists only on an accelerator, and say so in the log.
 
-    Synchronised batch norm becomes plain batch norm, NCCL becomes Gloo, and a model that several
+    Synchronised batch norm becomes plain batch norm, float16 bfloat16, NCCL Gloo, and a model that several
     processes train is wrapped without a device.
     """
     replaced = replace_sync_bn(cfg.model)
@@ -76,6 +76,13 @@ def fit_to_cpu(cfg: Config) -> None:
         print_log(
             f'SyncBN needs an accelerator: {replaced} norm layer setting(s) of the config '
             'are plain BN in this run on the CPU.',
+            logger='current',
+        )
+    wrapper = cfg.get('optim_wrapper') or {}
+    if type_name(wrapper) == 'AmpOptimWrapper':
+        use_bfloat16(wrapper)
+        print_log(
+            'AmpOptimWrapper needs an accelerator: mixed precision of this run is bfloat16.',
             logger='current',
         )
     if cfg.get('launcher', 'none') == 'none':
@@ -94,6 +101,13 @@ def fit_to_cpu(cfg: Config) -> None:
             'NCCL needs an accelerator: the processes of this run talk through Gloo.',
             logger='current',
         )
+
+
+def use_bfloat16(wrapper: dict) -> None:
+    """Turn an optimizer wrapper of the config into that of mixed precision on a CPU."""
+    for option in ('loss_scale', 'dtype'):
+        wrapper.pop(option, None)
+    wrapper['type'] = 'BFloat16OptimWrapper'
 
 
 def replace_sync_bn(node: object) -> int:

@@ -5,7 +5,6 @@ and the likely remedy.
 """
 
 import os
-import re
 from collections.abc import Sequence
 from io import BytesIO
 
@@ -27,6 +26,7 @@ from mmseg_balance.statistics.label_reader import (
     find_label_loader,
     is_stock_loader,
     label_path,
+    reason_of,
 )
 from mmseg_balance.statistics.label_scan import unwrap
 
@@ -198,9 +198,8 @@ def _loaded(dataset, info: dict, kind: str) -> np.ndarray | None:
         for step in steps:
             result = step(result)
     except Exception as error:  # decoders raise whatever they like; which file it was counts
-        reason = re.sub(r' <\S+ object at 0x\w+>', '', str(error))
         raise InputError(
-            f'{info.get(key)}: this {kind} cannot be read ({reason}): it may be truncated or of '
+            f'{info.get(key)}: this {kind} cannot be read ({reason_of(error)}): it may be truncated or of '
             'another format; replace it or leave it out'
         ) from error
     return result.get('img' if kind == 'image' else 'gt_seg_map')
@@ -211,7 +210,7 @@ def _stored(path: str) -> np.ndarray:
         return np.asarray(Image.open(BytesIO(fileio.get(path))))
     except Exception as error:
         raise InputError(
-            f'{path}: this label map cannot be read ({error}): it may be truncated or not an '
+            f'{path}: this label map cannot be read ({reason_of(error)}): it may be truncated or not an '
             'image; replace it or leave it out'
         ) from error
 

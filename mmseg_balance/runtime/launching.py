@@ -15,8 +15,12 @@ from mmengine.device import get_device
 from mmseg_balance.runtime import checkpoints
 from mmseg_balance.runtime.atomic_files import DiskFullError
 from mmseg_balance.runtime.config_files import ConfigError, override, read_config, type_name
-from mmseg_balance.runtime.cpu import fit_to_cpu, join_processes_on_cpu
+from mmseg_balance.runtime.cpu import fit_to_cpu, join_processes_on_cpu, use_bfloat16
 from mmseg_balance.runtime.input_checks import InputError
+
+LARGEST_SEED = 2**32 - 1  # what NumPy takes
+NO_CHECKPOINT = ' can not be found.'  # what MMEngine says, without a file name
+NO_ANN_FILE = 'Failed to load `ann_file` '  # what MMSegmentation asserts
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -25,6 +29,7 @@ def load_config(args: argparse.Namespace) -> Config:
     Raises:
         SystemExit: the file is missing or no config; says which was looked for.
     """
+    _check_options(args)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if args.trust_checkpoint:
         checkpoints.trust_checkpoints()
@@ -32,6 +37,8 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg = read_config(args.config)
         cfg.launcher = args.launcher
         override(cfg, args.cfg_options)
+        if not cfg.get('model'):
+            raise ConfigError(f'{args.config} has no model: give the config of a training')
     if args.work_dir:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
@@ -44,6 +51,17 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def _check_options(args: argparse.Namespace) -> None:
+    """Refuse what MMEngine or NumPy would end in a traceback for."""
+    if args.seed is not None and not 0 <= args.seed <= LARGEST_SEED:
+        raise SystemExit(f'error: --seed must be 0 to {LARGEST_SEED}, got {args.seed}')
+    if args.launcher == 'pytorch' and 'RANK' not in os.environ:
+        raise SystemExit(
+            'error: --launcher pytorch is for the processes of torchrun, which has not started this one: '
+            'torchrun --nproc_per_node N -m mmseg_balance VERB … --launcher pytorch'
+        )
+
+
 @contextmanager
 def errors_in_one_sentence() -> Iterator[None]:
     """End the script with one sentence where that says all that a user needs to know."""
@@ -51,7 +69,7 @@ def errors_in_one_sentence() -> Iterator[None]:
         yield
     except (checkpoints.CheckpointError, ConfigError, InputError, FloatingPointError) as error:
         raise SystemExit(f'error: {error}') from None
-    except (ValueError, TypeError, KeyError, OSError) as error:
+    except (ValueError, TypeError, KeyError, OSError, AssertionError) as error:
         said = in_one_sentence(error)
         if said is None:
             raise
@@ -69,9 +87,16 @@ def in_one_sentence(error: Exception) -> str | None:
         )
     if isinstance(error, TypeError) and '__init__() got an unexpected keyword argument' in message:
         return f'{message}: the config gives it, and the class does not know it'
-    # What MMEngine's data sets raise while they are built, before any hook can look at them.
+    # What data sets raise while they are built, before any hook can look at them.
+    if message.startswith(NO_ANN_FILE):
+        return f'{message.removeprefix(NO_ANN_FILE)} does not exist: look at ann_file and data_root'
     if 'need at least one array to concatenate' in message:
         return 'a data set of the config has no image: look at its data_root, data_prefix, ann_file and img_suffix'
+    if isinstance(error, FileNotFoundError) and message.endswith(NO_CHECKPOINT):
+        return (
+            f'there is no checkpoint {message.removesuffix(NO_CHECKPOINT)} (looked from {os.getcwd()}): look at '
+            'load_from, and at the checkpoint of every init_cfg'
+        )
     if isinstance(error, FileNotFoundError) and error.filename:
         return (
             f'{error.filename} does not exist (looked from {os.getcwd()}); if it is a folder of the data, '
@@ -79,6 +104,11 @@ def in_one_sentence(error: Exception) -> str | None:
         )
     if getattr(error, 'errno', None) in (errno.EACCES, errno.EPERM, errno.EROFS) and error.filename:
         return f'{error.filename} cannot be written or read: {error.strerror}'
+    if isinstance(error, (FileExistsError, NotADirectoryError)) and error.filename:
+        return (
+            f'{error.filename}: a file stands where a folder is wanted ({error.strerror}); give another '
+            'work_dir, or remove the file'
+        )
     return str(error) if isinstance(error, DiskFullError) or _is_ours(error) else None
 
 
@@ -106,9 +136,7 @@ def use_mixed_precision(cfg: Config) -> None:
             f'has {kind}: choose its mixed-precision form in the config itself'
         )
     if on_cpu:
-        for option in ('loss_scale', 'dtype'):
-            wrapper.pop(option, None)
-        wrapper.type = 'BFloat16OptimWrapper'
+        use_bfloat16(wrapper)
     elif kind == 'OptimWrapper':
         wrapper.type = 'AmpOptimWrapper'
         wrapper.loss_scale = 'dynamic'

@@ -3,6 +3,7 @@
 import os
 import time
 import uuid
+from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
@@ -149,12 +150,18 @@ def build_training_set(config: Config):
     Raises:
         ValueError: the config has none.
     """
-    if 'train_dataloader' not in config:
+    if not config.get('train_dataloader'):
         raise ValueError(
             f'{config.filename} has no train_dataloader: give the config of a training'
         )
+    dataset = config.train_dataloader.get('dataset')
+    if not isinstance(dataset, Mapping):
+        raise ValueError(
+            f'train_dataloader.dataset of {config.filename} is {type(dataset).__name__}, and must be a '
+            "dict with a type; dict(type='ConcatDataset', datasets=[…]) joins several"
+        )
     init_default_scope(config.get('default_scope', 'mmseg'))
-    return DATASETS.build(labels_only(config.train_dataloader.dataset.to_dict()))
+    return DATASETS.build(labels_only(dataset.to_dict()))
 
 
 def _config_of_run(run: str | None) -> str:

@@ -8,6 +8,7 @@ and ``label_map`` then move its 256 bins, which gives the same counts as moving 
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -71,6 +72,15 @@ def is_stock_loader(loader: Callable) -> bool:
         and kind._load_seg_map is LoadAnnotations._load_seg_map
         and kind.transform is LoadAnnotations.transform
     )
+
+
+def reason_of(error: Exception) -> str:
+    """What a decoder says, without the address of the object that it was given.
+
+    >>> reason_of(OSError('cannot identify image file <_io.BytesIO object at 0x7f01>'))
+    'cannot identify image file'
+    """
+    return re.sub(r' <\S+ object at 0x\w+>', '', str(error)).strip() or type(error).__name__
 
 
 def check_stored(stored: np.ndarray, name: str) -> None:
@@ -193,9 +203,8 @@ class LabelReader:
             if stored is None:  # what OpenCV says
                 raise ValueError('it is no image')
         except Exception as error:  # decoders raise whatever they like
-            reason = str(error).strip() or type(error).__name__
             raise ValueError(
-                f'{_name(info)}: cannot be decoded ({reason}); replace the file or leave the image out'
+                f'{_name(info)}: cannot be decoded ({reason_of(error)}); replace the file or leave the image out'
             ) from error
         return stored.squeeze()
 

@@ -4,7 +4,7 @@ import hashlib
 import multiprocessing
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from mmengine import ProgressBar
@@ -129,21 +129,28 @@ def count_labels(
     tasks = [(first, min(first + per_task, stop)) for first in range(start, stop, per_task)]
     bar = ProgressBar(total, file=sys.stderr) if progress and total else None
     results = []
-    if workers <= 1 or total < 2 * IMAGES_PER_TASK:
-        for task in tasks:
-            results.append(_count_range(source, *task))
+    try:
+        for task, result in zip(tasks, _counts(source, tasks, workers, total), strict=True):
+            results.append(result)
             _advance(bar, task)
-    else:
-        # Leaving the block ends the processes, also when one of them found a bad label.
-        with multiprocessing.Pool(workers, _enter_worker, (source,)) as pool:
-            for task, result in zip(tasks, pool.imap(_count_task, tasks), strict=True):
-                results.append(result)
-                _advance(bar, task)
-    if bar:
-        bar.file.write('\n')
+    finally:  # an error has a line of its own, too
+        if bar:
+            bar.file.write('\n')
     if not results:
         return (np.zeros(0, dtype=np.int64),) * 4
     return tuple(map(np.concatenate, zip(*results, strict=True)))
+
+
+def _counts(
+    source: LabelSource, tasks: Sequence[tuple[int, int]], workers: int, total: int
+) -> Iterator[tuple[np.ndarray, ...]]:
+    """What each task counts, in their order."""
+    if workers <= 1 or total < 2 * IMAGES_PER_TASK:
+        yield from (_count_range(source, *task) for task in tasks)
+        return
+    # Leaving the block ends the processes, also when one of them found a bad label.
+    with multiprocessing.Pool(workers, _enter_worker, (source,)) as pool:
+        yield from pool.imap(_count_task, tasks)
 
 
 def _count_range(source: LabelSource, start: int, stop: int) -> tuple[np.ndarray, ...]:

@@ -49,6 +49,8 @@ def read_reports(path: Path) -> dict[str, dict[str, tuple[list[int], list[float]
                 row = json.loads(line)
             except json.JSONDecodeError:  # the last line of a killed process
                 continue
+            if not isinstance(row, dict) or 'step' not in row:
+                continue
             for key, value in row.items():
                 kind, _, name = key.partition('/')
                 if kind in found and name:

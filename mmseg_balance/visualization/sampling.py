@@ -52,6 +52,8 @@ def run(args: argparse.Namespace) -> None:
     cfg = read_config(args.config)
     if args.batches < 1:
         raise ValueError(f'--batches must be at least 1, got {args.batches}')
+    if args.batch_size is not None and args.batch_size < 1:
+        raise ValueError(f'--batch-size must be at least 1, got {args.batch_size}')
     dataset = build_training_set(cfg)
     batch_size = args.batch_size or cfg.train_dataloader.batch_size
     statistics = load_statistics('auto', dataset)

@@ -7,6 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from mmseg_balance.runtime.atomic_files import check_output
+
 INK = '#22262b'
 FAINT = '#b9bec5'
 # Distinguishable with colour-vision deficiencies, in this order.
@@ -42,6 +44,16 @@ def name_text(name: str) -> str:
     """
     name = str(name).replace('$', r'\$')
     return f'\u200b{name}' if name.startswith('_') else name  # legends leave out such names
+
+
+def check_picture(option: str, path: str | Path) -> None:
+    """See that a picture can be written, before what it shows is computed.
+
+    Raises:
+        ValueError: names option, file and remedy.
+    """
+    formats = sorted(f'.{name}' for name in FigureCanvasAgg.get_supported_filetypes())
+    check_output(option, path, formats if Path(path).suffix else ())
 
 
 def save_figure(figure: Figure, path: str) -> None:

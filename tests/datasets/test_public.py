@@ -95,6 +95,33 @@ class TestSBD:
         with pytest.raises(FileNotFoundError, match=r'cls/\*\.mat'):
             convert_sbd(tmp_path)
 
+    @pytest.mark.parametrize('content', [b'', b'no labels'], ids=['empty', 'foreign'])
+    def test_a_file_that_cannot_be_read_is_named_on_a_line_of_its_own(self, root, capsys, content):
+        path = root / 'cls' / '2008_000002.mat'
+        path.write_bytes(content)
+        with pytest.raises(SystemExit, match=f'^error: {path} is no label file of SBD'):
+            main(['convert_labels', 'sbd', str(root), '--nproc', '1'])
+        assert capsys.readouterr().out.endswith('\n')
+
+    def test_a_file_of_something_else_is_named(self, root):
+        path = root / 'cls' / '2008_000002.mat'
+        pytest.importorskip('scipy.io').savemat(path, dict(other=1))
+        with pytest.raises(OSError, match=f'^{path} is no label file of SBD .KeyError'):
+            convert_sbd(root, num_workers=1)
+
+    def test_a_value_beyond_8_bits_is_not_cut_off(self, root):
+        """300 became class 44."""
+        path = root / 'cls' / '2008_000002.mat'
+        struct = dict(Segmentation=np.full((6, 8), 300, np.uint16))
+        pytest.importorskip('scipy.io').savemat(path, dict(GTcls=struct))
+        with pytest.raises(OSError, match=f'^{path} has labels 300 to 300'):
+            convert_sbd(root, num_workers=1)
+
+    @pytest.mark.parametrize('number', ['0', '-3'])
+    def test_a_number_of_processes_is_at_least_one(self, root, number):
+        with pytest.raises(SystemExit, match=f'--nproc must be at least 1, got {number}'):
+            main(['convert_labels', 'sbd', str(root), f'--nproc={number}'])
+
 
 class TestSynthia:
     @pytest.fixture

@@ -310,6 +310,22 @@ def no_threshold(root, config):
     config.model.decode_head.threshold = None
 
 
+def one_class_of_two(root, config):
+    no_threshold(root, config)
+    config.model.decode_head.pop('out_channels')
+    config.model.decode_head.num_classes = 1
+
+
+def from_one_on_one_channel(root, config):
+    one_class_of_two(root, config)
+    config.model.decode_head.threshold = 0.5
+    from_one(root, config)
+
+
+def sixteen_bits(root, config):
+    relabel(root, lambda labels: labels.astype(np.uint16) + 1000)
+
+
 def batch_of_one(root, config):
     config.train_dataloader.batch_size = 1
     config.model.decode_head.update(
@@ -324,6 +340,10 @@ def last_batch_of_one(root, config):
     for kind, suffix in (('images', 'jpg'), ('labels', 'png')):
         (root / kind / 'train' / f'7.{suffix}').unlink()
     config.train_dataloader.update(batch_size=3, sampler=dict(type='DefaultSampler', shuffle=True))
+
+
+def auxiliary_head_of_the_wrong_map(root, config):
+    config.model.auxiliary_head = [dict(config.model.decode_head, in_index=2)]
 
 
 def mask_classification(root, config):
@@ -379,6 +399,11 @@ def hook(**arguments):
         config.custom_hooks = [dict(arguments)]
 
     return spoil
+
+
+def none_ignored_by_ours(root, config):
+    ours(root, config)
+    config.model.decode_head.update(ignore_index=None, loss_decode=dict(type='SoftDiceLoss'))
 
 
 def long_run(root, config):
@@ -453,14 +478,29 @@ def metric_ignoring_0(kind):
     return spoil
 
 
+def metric_of_nonsense(root, config):
+    ours(root, config)
+    config.val_evaluator = dict(type='ImbalanceMetric', nonsense=1)
+
+
+def tested(root, config):
+    for part in ('dataloader', 'cfg', 'evaluator'):
+        config[f'test_{part}'] = deepcopy(config[f'val_{part}'])
+
+
+def unknown_metric_of_tests(root, config):
+    tested(root, config)
+    config.test_evaluator.type = 'Foo'
+
+
 def metric_of_tests(root, config):
     config.test_dataloader = config.val_dataloader
-    config.test_evaluator = dict(type='CalibrationMetric')
+    config.update(test_cfg=dict(), test_evaluator=dict(type='CalibrationMetric'))
 
 
 def own_transform_of_tests(root, config):
     config.custom_imports = dict(imports=['no_such_package'])
-    config.test_dataloader = deepcopy(config.val_dataloader)
+    tested(root, config)
     config.test_dataloader.dataset.pipeline.insert(2, dict(type='OwnTransform'))
 
 
@@ -468,7 +508,7 @@ def broken_test_image(root, config):
     for kind in ('images', 'labels'):
         shutil.copytree(root / kind / 'val', root / kind / 'test')
     (root / 'images/test/0.jpg').write_bytes(b'no image')
-    config.test_dataloader = deepcopy(config.val_dataloader)
+    tested(root, config)
     config.test_dataloader.dataset.data_prefix = dict(
         img_path='images/test', seg_map_path='labels/test'
     )
@@ -527,7 +567,19 @@ BROKEN = [
     Broken('files-missing', missing_label, message='no such label map'),
     Broken('files-unreadable', truncated('labels', '.png'), message='cannot be read'),
     Broken('label-colours', colours, message='colours'),
-    Broken('label-range', from_one, message='4 .* is neither'),
+    Broken('label-range', from_one, message='4 .* is neither .* stops with an index error'),
+    Broken(
+        'label-range',
+        from_one_on_one_channel,
+        message='2 .* is neither .*. A head of one channel',
+        name='label-range-of-one-channel',
+    ),
+    Broken(
+        'label-range',
+        sixteen_bits,
+        message='it would be read as 235 .and 7 more.$',
+        name='sixteen-bits',
+    ),
     Broken('masks-0-255', masks_0_255, message="'vessel' is never trained"),
     Broken('reduce-zero-label', zero_reduced, message="'class 0' is lost"),
     Broken('zero-label-splits', zero_reduced_once, message='False in train_dataloader'),
@@ -582,6 +634,7 @@ BROKEN = [
         name='default-loss-1',
     ),
     Broken('threshold', no_threshold, 'advice', '0.3'),
+    Broken('threshold', one_class_of_two, 'advice', '0.3', name='threshold-of-one-class'),
     Broken('batch-of-one', batch_of_one, message='1x1'),
     Broken('batch-of-one', last_batch_of_one, message='last batch', name='last-batch-of-one'),
     Broken(
@@ -597,6 +650,26 @@ BROKEN = [
         name='schedule-argument',
     ),
     Broken('model-builds', setting('model.decode_head.kernel', 3), message='kernel'),
+    Broken(
+        'model-runs',
+        setting('model.decode_head.in_channels', 16),
+        message='takes in_index=-1 with in_channels=16, and is given 4 feature maps of 4, 8, 16, 32 ch',
+    ),
+    Broken(
+        'model-runs',
+        setting('model.decode_head.in_index', 7),
+        message='IndexError: .* index out of range',
+        name='in-index',
+    ),
+    Broken('model-runs', auxiliary_head_of_the_wrong_map, name='auxiliary-in-channels'),
+    Broken(
+        'model-runs',
+        setting(
+            'model.neck', dict(type='FPN', in_channels=[4, 8, 16, 8], out_channels=32, num_outs=4)
+        ),
+        message='fails here: RuntimeError',
+        name='neck',
+    ),
     # Losses
     Broken('class-weight-ignored', loss(**CE, class_weight=WEIGHTS), 'warning', 'IndexError'),
     Broken(
@@ -650,7 +723,8 @@ BROKEN = [
     Broken('padding', setting('model.data_preprocessor.seg_pad_val', 0), message='padding'),
     Broken('registered-names', ddr_head(type='NoSuchLoss'), name='unknown-loss-of-ddr'),
     Broken('unpassed-ignore-index', ddr_head(**CE), message='DDRHead calls it .* ignores -100'),
-    Broken('no-ignore-index', setting('model.decode_head.ignore_index', None), 'advice', '-100'),
+    Broken('no-ignore-index', setting('model.decode_head.ignore_index', None), message='TypeError'),
+    Broken('no-ignore-index', none_ignored_by_ours, 'advice', 'padding', name='none-ignored'),
     # Samplers
     Broken('sampler-place', image_sampler('BalanceBatchSampler', min_classes=2), message='batches'),
     Broken('sampler-place', batch_sampler('ClassPerformanceSampler'), name='sampler-place-2'),
@@ -696,6 +770,34 @@ BROKEN = [
         }.items()
     ),
     Broken('registered-names', setting('val_evaluator.type', 'IoUMetrik'), message='IoUMetrik'),
+    *(
+        Broken('registered-names', setting(f'{key}.type', 'Foo'), message="'Foo' is not", name=key)
+        for key in ('optim_wrapper.optimizer', 'visualizer', 'train_cfg', 'param_scheduler.0')
+    ),
+    Broken('registered-names', unknown_metric_of_tests, message="'Foo' is not", name='test-metric'),
+    Broken('split-parts', setting('val_cfg', None), message='val_cfg: not set, and val_dataloader'),
+    Broken(
+        'loop-arguments',
+        setting('train_cfg.type', 'EpochBasedTrainLoop'),
+        message='it has no argument max_iters, and it needs max_epochs',
+    ),
+    Broken('loop-arguments', setting('val_cfg.fp61', True), message='fp61', name='val-loop'),
+    Broken('persistent-workers', setting('train_dataloader.persistent_workers', True)),
+    Broken('slide-mode', setting('model.test_cfg.mode', 'slid'), message="'slid'"),
+    Broken(
+        'slide-mode',
+        setting('model.test_cfg', dict(mode='slide', crop_size=(32, 32))),
+        message="None, and mode='slide' needs height and width",
+        name='slide-without-stride',
+    ),
+    Broken('evaluators-build', setting('val_evaluator.iou_metrics', ['mFoo']), message="'mFoo'"),
+    Broken('evaluators-build', metric_of_nonsense, message='TypeError', name='metric'),
+    Broken('weights-missing', setting('load_from', 'nope.pth'), message='no such file'),
+    Broken(
+        'weights-missing',
+        setting('model.backbone.init_cfg', dict(type='Pretrained', checkpoint='nope.pth')),
+        name='init-cfg',
+    ),
     Broken('seed', setting('randomness', dict(seed=None)), 'advice'),
     Broken('slow-resume', long_run, 'advice'),
     # Imbalance

@@ -7,12 +7,14 @@ import pytest
 
 from mmseg_balance.doctor import examine_config, pipeline_sample
 from mmseg_balance.doctor.imbalance_view import class_rows
+from mmseg_balance.doctor.pipeline_sample import PipelineSample
 from mmseg_balance.statistics import ClassStatistics
 from tests.doctor.samples import (
     a_pixel,
     batch_of_one,
     last_batch_of_one,
     scheduled_in_epochs,
+    sixteen_bits,
     with_metric,
 )
 
@@ -47,6 +49,25 @@ def test_a_class_in_no_sampled_image_is_not_said_to_be_lost(root, config, monkey
     assert 'lost-in-crops' not in {one.check for one in examination.findings}
     rare = class_rows(examination)[-1]
     assert (rare.name, rare.crops, rare.iterations) == ('class 3', '', '')
+
+
+def test_where_the_pipeline_fails_on_every_image_no_check_fails(root, config):
+    """An empty list was taken for an array of floating-point numbers."""
+    with_metric(a_pixel((slice(4), 20)))(root, config)
+    for path in (root / 'images/train').iterdir():
+        path.write_bytes(b'no image')
+    (root / 'images/train/0.jpg').write_bytes((root / 'images/val/0.jpg').read_bytes())
+    found = examine_config(config, progress=False).findings
+    assert 'check-failed' not in {one.check for one in found}
+    assert np.isnan(PipelineSample(num_classes=2).survival(np.zeros((0, 2), bool))).all()
+
+
+def test_a_16_bit_label_map_has_its_remedy(root, config):
+    """The remedy was cut off, and an index error foretold that does not come."""
+    sixteen_bits(root, config)
+    found = examine_config(config, progress=False).findings
+    changes = [one.change for one in found if one.check == 'label-range']
+    assert changes == ['store classes as 8-bit values'] * 2
 
 
 def test_images_of_rare_classes_come_before_the_spread():

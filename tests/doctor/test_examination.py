@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 
 from mmseg_balance.cli import main
-from mmseg_balance.doctor import checks, examine, examine_config
+from mmseg_balance.doctor import checks, command, examine, examine_config
 from mmseg_balance.doctor.findings import error
 from mmseg_balance.doctor.fixes import fixed_config
 from mmseg_balance.doctor.page import render
@@ -101,8 +101,13 @@ def test_a_change_does_not_name_the_scope_that_holds_anyway(tmp_path, monkeypatc
 @pytest.mark.parametrize(
     ('options', 'message'),
     [
-        (['--fix', 'mine.py'], '--fix mine.py: give a new .py file'),  # it was overwritten
-        (['--fix', 'fixed.yaml'], '--fix fixed.yaml: give a new .py file'),
+        (['--fix', 'mine.py'], '--fix mine.py is the config itself'),  # it was overwritten
+        (['--json', 'mine.py'], '--json mine.py is the config itself'),  # likewise
+        (['--html', './mine.py'], '--html mine.py is the config itself'),
+        (['--fix', 'fixed.yaml'], '--fix fixed.yaml must end in .py$'),
+        (['--json', 'notes.txt'], '--json notes.txt must end in .json$'),
+        (['--html', 'notes.txt'], '--html notes.txt must end in .html or .htm$'),
+        (['--json', '.'], '--json . is a folder'),
         (['--gpus', '0'], '--gpus must be at least 1'),
     ],
 )
@@ -116,13 +121,16 @@ def test_arguments_that_cannot_be_end_in_a_sentence(
     assert Path('mine.py').read_text() == before
 
 
-@pytest.mark.parametrize('option', ['--html', '--json'])
-def test_a_page_that_cannot_be_written_ends_in_a_sentence(config, tmp_path, monkeypatch, option):
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.parametrize('kind', ['html', 'json'])
+def test_a_page_that_cannot_be_written_is_refused_before_the_examination(
+    config, tmp_path, monkeypatch, kind
+):
+    monkeypatch.setattr(command, 'examine', None)
     path, file = save_config(config, tmp_path), tmp_path / 'file'
     file.write_text('')
-    with pytest.raises(SystemExit, match=f"^error: .*{file}'$"):
-        main(['doctor', str(path), '--no-labels', '--quiet', option, str(file / 'page')])
+    page = file / f'page.{kind}'
+    with pytest.raises(SystemExit, match=f'^error: --{kind} {page} cannot be written, {file}: '):
+        main(['doctor', str(path), '--no-labels', '--quiet', f'--{kind}', str(page)])
 
 
 def test_a_config_that_cannot_be_read(tmp_path):

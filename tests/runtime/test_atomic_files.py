@@ -9,7 +9,7 @@ import time
 import pytest
 from mmengine.fileio import get_file_backend
 
-from mmseg_balance.runtime.atomic_files import atomic_write, remove_partial_files
+from mmseg_balance.runtime.atomic_files import atomic_write, check_output, remove_partial_files
 
 
 def test_an_error_leaves_what_was_there(tmp_path):
@@ -48,6 +48,15 @@ def test_a_kill_leaves_what_was_there(tmp_path):
     assert len(os.listdir(tmp_path)) == 2
     assert remove_partial_files(tmp_path) == 1
     assert os.listdir(tmp_path) == ['file']
+
+
+def test_an_output_is_tried_without_being_made(tmp_path):
+    check_output('--out', tmp_path / 'new' / 'folder' / 'file.json', ['.json'])
+    assert os.listdir(tmp_path) == []
+    (tmp_path / 'file').touch()
+    for wrong in ('file/a.json', 'file/deep/a.json'):
+        with pytest.raises(ValueError, match='^--out .* cannot be written, .*file: Not a dir'):
+            check_output('--out', tmp_path / wrong)
 
 
 def test_two_writers_do_not_mix(tmp_path):

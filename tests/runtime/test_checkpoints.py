@@ -178,13 +178,56 @@ def test_trust_is_the_users_choice(path, tmp_path, monkeypatch):
     assert load(path)['where'] == Path('somewhere')
 
 
-@pytest.mark.parametrize('keep', [0, 10, 200])
-def test_truncated_file_is_named(path, keep):
-    torch.save(dict(state_dict={'weight': torch.zeros(100)}), path)
+@pytest.mark.parametrize(
+    ('keep', 'reason'),
+    [
+        (0, 'it is empty'),
+        (10, '.*not a ZIP archive'),
+        (200, '.*central directory'),
+        (5000, 'it ends too early'),
+    ],
+)
+def test_truncated_file_is_named(path, keep, reason):
+    torch.save(dict(state_dict={'weight': torch.zeros(5000)}), path)
     Path(path).write_bytes(Path(path).read_bytes()[:keep])
-    with pytest.raises(UnreadableCheckpointError, match='truncated or damaged') as error:
+    said = rf'^{path} is not a readable checkpoint \({reason}\): it may be truncated or damaged'
+    with pytest.raises(UnreadableCheckpointError, match=said):
         load(path)
-    assert path in str(error.value)
+
+
+@pytest.mark.parametrize('content', [b'hello', b'<html>not found</html>', b'a = 1\n'])
+def test_a_file_of_another_kind_is_told_without_the_words_of_the_unpickler(path, content):
+    Path(path).write_bytes(content)
+    with pytest.raises(UnreadableCheckpointError, match=r'\(it is no PyTorch file\)'):
+        load(path)
+
+
+@pytest.mark.parametrize(
+    'content',
+    [torch.zeros(3), [1], {'state_dict': [1]}, {1: torch.zeros(1)}],
+    ids=['tensor', 'list', 'list of weights', 'numbers for names'],
+)
+def test_a_checkpoint_of_another_form_is_told_in_a_sentence(path, content):
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=f'^{path} holds no weights: give a checkpoint'):
+        checkpoints.read_weights(path)
+
+
+def test_a_checkpoint_need_not_have_a_meta(path):
+    torch.save({'state_dict': {'a': torch.ones(1)}, 'meta': None}, path)
+    assert checkpoints.read_weights(path) == ({'a': torch.ones(1)}, {})
+
+
+@pytest.mark.parametrize(
+    ('name', 'said'),
+    [
+        ('nope.pth', 'there is no checkpoint nope.pth: training writes them into its work direct'),
+        ('http://localhost:9/a.pth', r'a\.pth cannot be downloaded \(.*\): look at the address'),
+    ],
+)
+def test_a_checkpoint_that_is_not_there_is_told_in_a_sentence(name, said):
+    with pytest.raises(CheckpointError, match=said):
+        checkpoints.read_weights(name)
 
 
 def test_a_damaged_file_is_a_checkpoint_error_whatever_it_trips(path):

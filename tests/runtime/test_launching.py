@@ -11,6 +11,8 @@ import torch
 from mmengine.config import Config
 from mmengine.optim import OptimWrapper
 from mmengine.registry import OPTIM_WRAPPERS
+from mmengine.runner import CheckpointLoader
+from mmengine.utils import mkdir_or_exist
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import MODELS
 from torch import nn
@@ -305,6 +307,52 @@ def test_a_missing_folder_of_the_data_ends_in_a_sentence(tmp_path, monkeypatch):
     )
     with pytest.raises(SystemExit, match=said), launching.errors_in_one_sentence():
         os.scandir('data/mine')
+
+
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        (['--seed', '-1'], '--seed must be 0 to 4294967295, got -1'),
+        (['--launcher', 'pytorch'], '--launcher pytorch is for the processes of torchrun'),
+    ],
+)
+def test_an_option_that_no_run_can_have_ends_in_a_sentence(path, monkeypatch, options, said):
+    monkeypatch.delenv('RANK', raising=False)
+    with pytest.raises(SystemExit, match=f'^error: {said}'):
+        launching.load_config(parse(path, *options))
+
+
+def test_an_empty_config_is_told_to_have_no_model(tmp_path):
+    (tmp_path / 'empty.py').touch()
+    with pytest.raises(SystemExit, match='^error: .*empty.py has no model: give'):
+        launching.load_config(parse(str(tmp_path / 'empty.py')))
+
+
+@pytest.mark.parametrize('below', ['', 'deep'])
+def test_a_file_in_the_place_of_the_work_dir_ends_in_a_sentence(tmp_path, below):
+    (tmp_path / 'file').touch()
+    with (
+        pytest.raises(SystemExit, match='^error: .*file.*: a file stands where a folder is wanted'),
+        launching.errors_in_one_sentence(),
+    ):
+        mkdir_or_exist(str(tmp_path / 'file' / below))
+
+
+def test_a_missing_checkpoint_of_the_config_ends_in_a_sentence():
+    with (
+        pytest.raises(SystemExit, match='^error: there is no checkpoint /nope.pth .*load_from'),
+        launching.errors_in_one_sentence(),
+    ):
+        CheckpointLoader.load_checkpoint('/nope.pth')
+
+
+def test_mixed_precision_of_a_stock_config_is_bfloat16_on_a_cpu(cfg, capsys):
+    """Without --amp, AmpOptimWrapper ended in an AssertionError."""
+    cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale='dynamic')
+    cpu.fit_to_cpu(cfg)
+    assert set(cfg.optim_wrapper) == {'type', 'optimizer'}
+    assert cfg.optim_wrapper.type == 'BFloat16OptimWrapper'
+    assert 'bfloat16' in capsys.readouterr().out
 
 
 def test_what_other_packages_raise_keeps_its_traceback():

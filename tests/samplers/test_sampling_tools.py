@@ -5,6 +5,7 @@ import mmseg_balance  # noqa: F401  first: it makes mmseg importable
 # isort: split
 import argparse
 import json
+import re
 
 import numpy as np
 import pytest
@@ -71,9 +72,75 @@ def test_no_worker_is_not_one_for_each_core(class_stats, config, monkeypatch):
 def test_a_picture_that_cannot_be_written_ends_in_a_sentence(class_stats, config, tmp_path, capsys):
     (tmp_path / 'file').write_text('')
     assert class_stats(config, '--plot', tmp_path / 'f.txt') == 2
-    assert "error: Format 'txt' is not supported" in capsys.readouterr().err
+    assert '.pdf' in refusal(capsys, f'--plot {tmp_path}/f.txt must end in .')
     assert class_stats(config, '--plot', tmp_path / 'file' / 'f.png') == 2
-    assert capsys.readouterr().err.startswith('error: ')
+    refusal(capsys, f'--plot {tmp_path}/file/f.png cannot be written, ')
+
+
+def refusal(capsys, begin: str) -> str:
+    """The one line on stderr, which begins like this, and nothing on stdout."""
+    said = capsys.readouterr()
+    assert said.out == ''
+    assert said.err.startswith(f'error: {begin}'), said.err
+    assert said.err.count('\n') == 1
+    return said.err
+
+
+@pytest.mark.parametrize(
+    ('override', 'said'),
+    [
+        ('type=CamVid', 'CamVid is not in the registry mmseg::dataset: the name is misspelt'),
+        ('pallete=[]', ".*unexpected keyword argument 'pallete': the config gives it"),
+        ('ann_file=none.txt', '.*none.txt does not exist: look at ann_file and data_root'),
+        ('img_suffix=.tif', 'a data set of the config has no image: look at its data_root'),
+        ('data_root=none', 'none/.* does not exist .looked from '),
+    ],
+)
+def test_a_data_set_that_cannot_be_read_ends_in_a_sentence(
+    class_stats, config, capsys, override, said
+):
+    """They were tracebacks, or numpy's and the system's own words."""
+    assert class_stats(config, '--cfg-options', f'train_dataloader.dataset.{override}') == 2
+    assert re.match(f'error: {said}', capsys.readouterr().err)
+
+
+def test_a_list_of_data_sets_is_told_how_they_are_joined(class_stats, config, capsys):
+    content = Config.fromfile(config)
+    content.train_dataloader.dataset = [content.train_dataloader.dataset]
+    content.dump(config)
+    assert class_stats(config) == 2
+    assert "is list, and must be a dict with a type; dict(type='ConcatDataset'" in refusal(
+        capsys, 'train_dataloader.dataset of '
+    )
+
+
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        (['--split', 2], '--split must be a share between 0 and 1, as 0.2, got 2.0'),
+        (['--split', 0.5, '--seed', -1], '--seed must not be negative, got -1'),
+        (['--out', '.'], '--out . is a folder'),
+    ],
+)
+def test_an_option_that_cannot_be_is_named(class_stats, config, capsys, options, said):
+    assert class_stats(config, *options) == 2
+    refusal(capsys, said)
+
+
+def test_the_config_is_not_overwritten(class_stats, config, capsys):
+    before = config.read_text()
+    assert class_stats(config, '--out', config, '--again') == 2
+    refusal(capsys, f'--out {config} is the config itself')
+    assert config.read_text() == before
+
+
+def test_an_error_is_not_on_the_line_of_the_progress_bar(class_stats, config, tmp_path, capsys):
+    content = Config.fromfile(config)
+    dataset = content.train_dataloader.dataset
+    dataset.update(type='BaseSegDataset', metainfo=dict(classes=['a', 'b']))
+    content.dump(config)
+    assert class_stats(config, '--workers', 0) == 2
+    assert '\nerror: ' in capsys.readouterr().err
 
 
 def test_ranks_each_count_a_part(class_stats, config, tmp_path, capsys, monkeypatch):
@@ -197,6 +264,12 @@ def test_sampling_figure_and_numbers(config, tmp_path, capsys, monkeypatch):
     printed = capsys.readouterr().out
     assert 'Balance-batch  20 batches' in printed
     assert (tmp_path / 's.png').stat().st_size > 1000
+
+
+def test_no_image_in_a_batch_is_not_the_batch_of_the_config(config):
+    line = ['plot', 'sampling', str(config), '--min-classes', '2', '--batch-size', '0']
+    with pytest.raises(SystemExit, match='^error: --batch-size must be at least 1, got 0'):
+        main(line)
 
 
 def test_what_batches_hold():

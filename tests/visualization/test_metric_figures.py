@@ -4,6 +4,7 @@ import argparse
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import cv2
@@ -265,3 +266,23 @@ def test_two_runs_of_one_name_are_refused_rather_than_drawn_as_one(tmp_path):
     )
     with pytest.raises(ValueError, match='--names'):
         reliability.run(args)
+
+
+def test_a_folder_as_picture_is_refused_before_anything_is_drawn(tmp_path):
+    """``--out DIR`` wrote ``DIR.png`` beside it."""
+    with pytest.raises(SystemExit, match=f'^error: --out {tmp_path} is a folder'):
+        main(['plot', 'confusion', 'nope.json', '--out', str(tmp_path)])
+    assert not Path(f'{tmp_path}.png').exists()
+
+
+def test_lines_without_scalars_are_passed_over(tmp_path):
+    """A list, or a line without its iteration, was an AttributeError or a KeyError."""
+    scalars = tmp_path / 'scalars.json'
+    scalars.write_text('[1]\n{"iou/car": 0.1}\n{"iou/car": 0.5, "step": 50}\n')
+    assert read_reports(scalars)['iou'] == {'car': ([50], [0.5])}
+
+
+@pytest.mark.parametrize('picture', ['reliability', 'performance'])
+def test_a_missing_file_is_told_without_the_number_of_the_error(picture, tmp_path):
+    with pytest.raises(SystemExit, match='^error: nope.json does not exist'):
+        main(['plot', picture, 'nope.json', '--out', str(tmp_path / 'a.png')])

@@ -12,6 +12,7 @@ from mmseg_balance.doctor.checks import (
     labels,
     losses,
     metrics,
+    parts,
     pipeline,
     runtime,
     samplers,
@@ -95,6 +96,12 @@ CHECKS: dict[str, tuple[Check, ...]] = {
         runtime.custom_imports,
         runtime.plugin_imported,
         runtime.registered_names,
+        parts.split_parts,
+        parts.loop_arguments,
+        parts.persistent_workers,
+        parts.slide_mode,
+        parts.evaluators_build,
+        parts.weights_missing,
         runtime.misspelt_keys,
         runtime.sync_bn,
         runtime.slow_resume,
@@ -112,7 +119,7 @@ CHECKS: dict[str, tuple[Check, ...]] = {
 }
 # After all others, and only if they found no error: most errors stop the model from being built.
 AFTER_ERRORS: dict[str, tuple[Check, ...]] = {
-    'Heads': (heads.model_builds,),
+    'Heads': (heads.model_builds, heads.model_runs),
     'Schedule': (schedule.optimizer_builds,),
 }
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 
 from mmseg_balance.doctor import config_view as view
-from mmseg_balance.doctor.findings import Finding, advice, error, not_built
+from mmseg_balance.doctor.findings import Finding, advice, error, not_built, text_of
 from mmseg_balance.doctor.fixes import replacement
 from mmseg_balance.doctor.reading import NotReadError, Reading
 
@@ -95,7 +95,8 @@ def one_channel_loss(reading: Reading) -> Iterator[Finding]:
 def threshold(reading: Reading) -> Iterator[Finding]:
     """A head of one channel without ``threshold`` decides at 0.3."""
     for head in reading.heads:
-        if head.config.get('out_channels') == 1 and head.config.get('threshold') is None:
+        one_channel = head.channels == 1 and head.classifies_pixels
+        if one_channel and head.config.get('threshold') is None:
             yield advice(
                 f'{head.key}.threshold',
                 'not set, and MMSegmentation then takes probabilities above 0.3 for the class',
@@ -159,3 +160,17 @@ def model_builds(reading: Reading) -> Iterator[Finding]:
             yield not_built('model', cause)
             return
         raise
+
+
+def model_runs(reading: Reading) -> Iterator[Finding]:
+    """The forward pass of the model fails."""
+    for key, problem, of_head in reading.model.failures():
+        yield error(
+            key,
+            f'the forward pass fails here: {text_of(problem)}'
+            + (f'; the head {of_head}' if of_head else ''),
+            'set in_index to the place of a map, from 0, and in_channels to its channels'
+            if of_head
+            else 'correct the channels, strides and indices of backbone and neck that the message is '
+            'about',
+        )

@@ -159,9 +159,20 @@ def no_ignore_index(reading: Reading) -> Iterator[Finding]:
                 f'{reading.train.ignore_index}',
                 fix={f'{head.key}.ignore_index': reading.train.ignore_index},
             )
+        elif any(map(_is_stock_softmax, head.losses)):
+            yield error(
+                f'{head.key}.ignore_index',
+                'None, which the head passes on to CrossEntropyLoss: TypeError in its first call',
+                fix={f'{head.key}.ignore_index': STOCK_DEFAULT},
+            )
         else:
             yield advice(
                 f'{head.key}.ignore_index',
-                'None: cross entropy then falls back to -100, and padding must not occur',
+                'None: padding has no label to be ignored by, and must not occur',
                 fix={f'{head.key}.ignore_index': STOCK_DEFAULT},
             )
+
+
+def _is_stock_softmax(loss: view.Loss) -> bool:
+    sigmoid = loss.config.get('use_sigmoid') or loss.config.get('use_mask')
+    return loss.kind == 'CrossEntropyLoss' and not sigmoid

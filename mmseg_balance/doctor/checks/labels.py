@@ -8,6 +8,7 @@ from mmseg_balance.doctor.label_survey import Failure, Survey
 from mmseg_balance.doctor.reading import NotReadError, Reading
 
 MOSTLY_UNLABELLED = 0.5
+LARGEST_STORED = 255  # LoadAnnotations keeps 8 bits of a value
 
 
 def surveys(reading: Reading) -> Iterator[tuple[str, Survey]]:
@@ -60,7 +61,10 @@ def label_range(reading: Reading) -> Iterator[Finding]:
             'set num_classes, metainfo.classes, reduce_zero_label and ignore_index of the data '
             'set to what its files hold'
         )
-        if max(stored) == classes and min(stored) >= 0 and not survey.reduces_zero:
+        statement, _, remedy = first.detail.removeprefix(f'{first.path}: ').rpartition(': ')
+        if max(first.values) > LARGEST_STORED:
+            change = remedy
+        elif max(stored) == classes and min(stored) >= 0 and not survey.reduces_zero:
             change = (
                 f'the files hold {min(stored)} to {classes} for {classes} classes: if 0 means '
                 '"unlabelled", labels start from 1 and the data set needs reduce_zero_label=True'
@@ -74,13 +78,20 @@ def label_range(reading: Reading) -> Iterator[Finding]:
                 }
         yield error(
             first.path,
-            f'{first.detail.split(": ")[-2]}'
-            f'{others}. Training stops with an index error; on a GPU '
-            'with "device-side assert triggered".',
+            f'{statement}{others}{_consequence(reading, first)}',
             change,
             fix=fix,
             files=example(first),
         )
+
+
+def _consequence(reading: Reading, failure: Failure) -> str:
+    """What a label out of range does to the training."""
+    if max(failure.values) > LARGEST_STORED:
+        return ''  # the statement has it
+    if all(head.channels == 1 for head in reading.heads):
+        return '. A head of one channel has the labels 0 and 1 alone.'
+    return '. Training stops with an index error; on a GPU with "device-side assert triggered".'
 
 
 def split_name(split: str) -> str:

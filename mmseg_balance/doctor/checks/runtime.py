@@ -2,8 +2,22 @@
 
 import difflib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
-from mmseg.registry import DATA_SAMPLERS, HOOKS, LOOPS, METRICS, MODELS, TASK_UTILS, TRANSFORMS
+from mmseg.registry import (
+    DATA_SAMPLERS,
+    HOOKS,
+    LOOPS,
+    METRICS,
+    MODELS,
+    OPTIM_WRAPPERS,
+    OPTIMIZERS,
+    PARAM_SCHEDULERS,
+    TASK_UTILS,
+    TRANSFORMS,
+    VISBACKENDS,
+    VISUALIZERS,
+)
 
 from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.findings import Finding, advice, error, warning
@@ -66,7 +80,7 @@ def registered_names(reading: Reading) -> Iterator[Finding]:
         if isinstance(kind, str) and '.' in kind.removeprefix('mmseg.'):
             continue  # of another package, whose absence stops the model from being built
         if isinstance(kind, str) and view.registered(registry, part) is None:
-            near = difflib.get_close_matches(kind, list(registry.module_dict), n=3)
+            near = difflib.get_close_matches(kind, _names(registry), n=3)
             yield error(
                 f'{key}.type',
                 f'{kind!r} is not registered',
@@ -75,34 +89,46 @@ def registered_names(reading: Reading) -> Iterator[Finding]:
             )
 
 
+def _names(registry) -> list[str]:
+    """What a registry and the one that it falls back to have."""
+    return [*registry.module_dict, *getattr(registry.parent, 'module_dict', ())]
+
+
 def _every_part(reading: Reading) -> Iterator[tuple[object, Mapping]]:
     """Registry and config of whatever a training or test may take from this package."""
     for part in view.typed_parts(reading.config.get('model')):
         yield from ((registry, part) for registry in (MODELS, TASK_UTILS))
-    for _, registry, part in _parts(reading, ('train', 'val', 'test')):
-        yield registry, part
+    yield from ((registry, part) for _, registry, part in _parts(reading))
 
 
-def _parts(
-    reading: Reading, splits: tuple[str, ...] = ('train', 'val')
-) -> Iterator[tuple[str, object, Mapping]]:
-    """Key, registry and config of losses, hooks, samplers, transforms, metrics and loops."""
+def _parts(reading: Reading) -> Iterator[tuple[str, object, Mapping]]:
+    """Key, registry and config of every part of the run that is given as a dict."""
+    return (one for one in _possible_parts(reading) if isinstance(one[2], Mapping))
+
+
+def _possible_parts(reading: Reading) -> Iterator[tuple[str, object, Any]]:
+    """Key, registry and config of losses, hooks, samplers, transforms, metrics, loops and the like."""
     config = reading.config
     for head in reading.heads:
         yield head.key, MODELS, head.config
         yield from ((loss.key, MODELS, loss.config) for loss in head.losses)
     yield from ((key, HOOKS, hook) for key, hook in view.hooks_of(config))
-    for split in splits:
+    for split in ('train', 'val', 'test'):
         loader = view.loader_of(config, split)
         for name in ('sampler', 'batch_sampler'):
-            if isinstance(loader.get(name), Mapping):
-                yield f'{split}_dataloader.{name}', DATA_SAMPLERS, loader[name]
+            yield f'{split}_dataloader.{name}', DATA_SAMPLERS, loader.get(name)
         yield from ((key, view.DATASETS, leaf) for key, leaf in view.leaf_datasets(config, split))
         yield from ((key, TRANSFORMS, step) for key, step in view.steps_of(config, split))
         yield from ((key, METRICS, metric) for key, metric in view.metrics_of(config, split))
-    loop = config.get('train_cfg') or {}
-    if loop.get('type'):
-        yield 'train_cfg', LOOPS, loop
+        yield f'{split}_cfg', LOOPS, config.get(f'{split}_cfg')
+    wrapper = config.get('optim_wrapper')
+    yield 'optim_wrapper', OPTIM_WRAPPERS, wrapper
+    if isinstance(wrapper, Mapping):
+        yield 'optim_wrapper.optimizer', OPTIMIZERS, wrapper.get('optimizer')
+    yield from ((key, PARAM_SCHEDULERS, one) for key, one in view.schedulers_of(config))
+    yield 'visualizer', VISUALIZERS, config.get('visualizer')
+    for index, backend in enumerate(view.listed(config.get('vis_backends'))):
+        yield f'vis_backends.{index}', VISBACKENDS, backend
 
 
 def misspelt_keys(reading: Reading) -> Iterator[Finding]:

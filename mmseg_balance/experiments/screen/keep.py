@@ -9,8 +9,8 @@ import torch
 from mmseg_balance.experiments.screen.frozen import HEAD
 from mmseg_balance.experiments.screen.jobs import HeadJob
 from mmseg_balance.experiments.screen.plan import HEAD_FILE
-from mmseg_balance.runtime.atomic_files import atomic_write
-from mmseg_balance.runtime.checkpoints import check_new, read_weights
+from mmseg_balance.runtime.atomic_files import atomic_write, check_output
+from mmseg_balance.runtime.checkpoints import read_weights
 
 
 def check_kept(method: str, out: str, known: Sequence[str], checkpoint: str) -> None:
@@ -20,7 +20,7 @@ def check_kept(method: str, out: str, known: Sequence[str], checkpoint: str) -> 
             f'--keep: no head of {method!r}; methods are {", ".join(dict.fromkeys(known))} (a '
             'decision rule is no part of a checkpoint: give the method without it).'
         )
-    check_new(out, checkpoint)
+    check_output('--keep', out, inputs={'checkpoint': checkpoint})
 
 
 def keep_head(args: argparse.Namespace, jobs: Sequence[HeadJob]) -> str:
