@@ -6,7 +6,9 @@ import mmseg_balance  # noqa: F401  first: it makes mmseg importable
 import numpy as np
 import pytest
 from mmcv.transforms.utils import cache_random_params
+from mmengine.config import Config
 from mmseg.datasets.transforms import RandomCrop
+from mmseg.registry import TRANSFORMS
 
 from mmseg_balance.samplers import FocusedIndex
 from mmseg_balance.statistics import ClassStatistics
@@ -119,6 +121,31 @@ def test_prob_is_the_share_of_centred_crops():
     crop = ClassCenteredCrop(1, prob=0.3)
     hits = sum(int(crop(results_of(scene(), 2))['gt_seg_map'][0, 0] == 2) for _ in range(1000))
     assert hits / 1000 == pytest.approx(0.3, abs=0.06)
+
+
+def test_only_drawn_leaves_other_images_to_random_crop():
+    crop = ClassCenteredCrop((20, 30), prob=1.0, only_drawn=True)
+    for seed in range(5):
+        np.random.seed(seed)  # noqa: NPY002
+        ours = crop(results_of(scene()))
+        np.random.seed(seed)  # noqa: NPY002
+        np.random.rand()  # noqa: NPY002  our question whether to crop around a class
+        theirs = RandomCrop((20, 30))(results_of(scene()))
+        np.testing.assert_array_equal(ours['img'], theirs['img'])
+        assert (crop(results_of(scene(), 2))['gt_seg_map'] == 2).any()
+    assert 'only_drawn=True' in repr(crop)
+
+
+@pytest.mark.parametrize('dataset', ['cityscapes', 'voc12aug'])
+def test_rota_bulo_s_configs_crop_around_the_drawn_class_alone(dataset):
+    """A quarter of the crops was around it, another around a rare class of any image."""
+    cfg = Config.fromfile(f'configs/deeplabv3-r101_lmp_{dataset}_rota_bulo.py')
+    (options,) = (one for one in cfg.train_pipeline if one.type == 'ClassCenteredCrop')
+    crop = TRANSFORMS.build({**options, 'crop_size': 1})
+    images = [results_of(scene(), 2) for _ in range(50)] + [results_of(scene()) for _ in range(50)]
+    centred = [int(crop(image)['gt_seg_map'][0, 0] == 2) for image in images]
+    assert sum(centred[:50]) == 50
+    assert sum(centred[50:]) <= 2  # of 4800 pixels, 5 are of class 2
 
 
 @pytest.mark.parametrize(
