@@ -190,6 +190,17 @@ def test_a_negative_ignore_index_leaves_no_class_out(ignore_index):
     assert int(crop(results_of(labels))['gt_seg_map'][0, 0]) == 2
 
 
+def test_ignored_pixels_of_a_negative_label_are_no_class():
+    """np.bincount raised on them."""
+    labels = scene().astype(np.int64)
+    labels[labels == 255] = -1
+    for ignore_index in (-1, 255):
+        crop = ClassCenteredCrop(1, prob=1.0, temperature=1e-3, ignore_index=ignore_index)
+        assert int(crop(results_of(labels))['gt_seg_map'][0, 0]) == 2
+    nothing = np.full((60, 80), -1)
+    assert crop(results_of(nothing))['gt_seg_map'].shape == (1, 1)
+
+
 def test_a_label_that_the_statistics_lack_is_named():
     statistics = ClassStatistics.from_rows('ab', [[1, 1]])
     with pytest.raises(ValueError, match='label 2 is no class of the statistics, which have 2'):
