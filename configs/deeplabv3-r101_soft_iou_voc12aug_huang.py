@@ -1,5 +1,6 @@
 # mmseg-balance train configs/deeplabv3-r101_soft_iou_voc12aug_huang.py
-# Huang et al., section III: batches of at most 4 images that hold at least 4 classes.
+# Huang et al., section III: batches of at most 4 images that hold at least 4 classes. One image may
+# have 4 by itself, and the batch norm after DeepLabV3's image pooling needs two: min_images.
 _base_ = [
     './_base_/models/deeplabv3_r101-d8.py',
     './_base_/datasets/voc12aug.py',
@@ -14,5 +15,7 @@ model = dict(
 )
 train_dataloader = dict(
     batch_size=4,
-    batch_sampler=dict(type='BalanceBatchSampler', min_classes=4, fill=False, statistics='auto'),
+    batch_sampler=dict(
+        type='BalanceBatchSampler', min_classes=4, fill=False, min_images=2, statistics='auto'
+    ),
 )

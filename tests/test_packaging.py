@@ -142,6 +142,10 @@ def test_configs_and_tools_are_in_the_wheel(repository, wheel):
     assert not [name for name in names if 'tests/' in name or name.endswith('soak.py')]
 
 
+def test_the_gpu_report_which_runs_the_tests_is_not_in_the_wheel(wheel):
+    assert not [name for name in wheel.namelist() if name.endswith('gpu_report.sh')]
+
+
 def test_twine_accepts_both(distributions):
     run(sys.executable, '-m', 'twine', 'check', '--strict', *distributions.iterdir())
 

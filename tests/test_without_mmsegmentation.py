@@ -67,3 +67,13 @@ def test_a_verb_says_what_to_install():
     assert result.returncode == 1
     assert result.stderr.startswith('error: mmseg_balance needs MMSegmentation, and mmseg cannot')
     assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize('table', ['losses', 'metric', 'statistics', 'sampler', 'jobs'])
+def test_a_benchmark_says_what_to_install(table):
+    """All but jobs ended in a ModuleNotFoundError."""
+    code = f'from mmseg_balance.cli import main; main(["benchmark", {table!r}, "--help"])'
+    result = run_without(code, *HEAVY)
+    assert result.returncode == 1
+    assert ' needs MMSegmentation, and mmengine and mmcv and mmseg cannot' in result.stderr
+    assert len(result.stderr.splitlines()) == 1

@@ -23,6 +23,7 @@ def data_sample(logits: torch.Tensor, labels: torch.Tensor) -> dict:
 def cases(logits: torch.Tensor, labels: torch.Tensor) -> list[Case]:
     """Each takes one image; the metrics keep their sums."""
     metric = METRICS.build(dict(type='CalibrationMetric', num_bins=NUM_BINS, prefix='calibration'))
+    metric.dataset_meta = dict(classes=[f'class {c}' for c in range(len(logits))])
     sample, probs = data_sample(logits, labels), logits.softmax(0)[None]
     chosen = [
         Case(BASELINE, 'PyTorch', lambda: logits.softmax(0)),

@@ -29,6 +29,7 @@ def select_balanced_batch(
     min_classes: int,
     *,
     fill: bool = True,
+    min_images: int = 1,
     max_tries: int = 1000,
     patience: int = 1000,
     pool_size: int | None = None,
@@ -41,8 +42,9 @@ def select_balanced_batch(
 
     Convention:
         - ``fill=False`` is the paper's algorithm: the batch ends as soon as it has the classes,
-          so it may hold fewer images than ``batch_size``;
-        - ``fill=True`` tops it up with the candidates that follow, whatever they hold;
+          so it may hold fewer images than ``batch_size``, a single one too;
+        - ``fill=True`` tops it up to ``batch_size``, ``fill=False`` to ``min_images``,
+          with the candidates that follow, whatever they hold;
         - no image comes twice in a batch;
         - ``patience`` candidates in a row without a new class also end a try; where that is every
           candidate there is (``pool_size``), no other try can do better and none is made.
@@ -53,6 +55,7 @@ def select_balanced_batch(
         batch_size: most images in a batch, or their number with ``fill``.
         min_classes: least number of classes in the batch.
         fill: whether to top up to ``batch_size``.
+        min_images: least number of images in the batch, at most ``batch_size``.
         max_tries: tries before giving up.
         patience: candidates without a new class before a try is given up.
         pool_size: number of different candidates, if each comes once in every ``pool_size``.
@@ -68,14 +71,14 @@ def select_balanced_batch(
     """
     # Wherever one starts, each of the pool comes at least once in twice its size.
     everyone = 2 * pool_size if pool_size else math.inf
+    least = batch_size if fill else min_images
     best, most = [], -1
     for discarded in range(max_tries):
         batch, held, idle = _one_try(
             indptr, indices, candidates, batch_size, min_classes, min(patience, everyone)
         )
         if len(held) >= min_classes:
-            if fill:
-                _top_up(batch, held, indptr, indices, candidates, batch_size, patience)
+            _top_up(batch, held, indptr, indices, candidates, least, patience)
             return BalancedBatch(tuple(batch), len(held), discarded, complete=True)
         if len(held) > most:
             best, most = batch, len(held)
@@ -117,11 +120,11 @@ def _top_up(
     indptr: np.ndarray,
     indices: np.ndarray,
     candidates: Iterator[int],
-    batch_size: int,
+    least: int,
     patience: int,
 ) -> None:
     repeated = 0
-    while len(batch) < batch_size:
+    while len(batch) < least:
         image = next(candidates)
         # Fewer images than the batch has room for: better one twice than never an end.
         if image in batch and repeated < patience:

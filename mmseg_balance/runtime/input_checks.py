@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from mmseg_balance.functional.labels import check_label_range
 from mmseg_balance.functional.sampling import evenly
 from mmseg_balance.runtime.mask_classification import mask_heads
-from mmseg_balance.runtime.models import decode_heads, head_classes
+from mmseg_balance.runtime.models import OTHER_CLASSES, decode_heads, head_classes
 from mmseg_balance.statistics.label_reader import (
     check_stored,
     class_names,
@@ -49,7 +49,8 @@ def check_settings(model: nn.Module, dataset, evaluator: Evaluator | None) -> No
         InputError: the first contradiction.
     """
     for name, head in decode_heads(model):
-        _check_classes(name, head, head_classes(head), dataset)
+        if type(head).__name__ not in OTHER_CLASSES:
+            _check_classes(name, head, head_classes(head), dataset)
         _check_class_weights(name, head)
         _check_ignored(name, head, evaluator)
         _check_pixel_sampler(name, head)

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from mmseg_balance.functional.logits import PairedLogits, UpsampledLogits
 
+# Heads that tell something else than the data set's classes apart: boundaries.
+OTHER_CLASSES = ('STDCHead',)
+
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The segmentor inside wrappers such as ``MMDistributedDataParallel``."""

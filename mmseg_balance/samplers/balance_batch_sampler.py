@@ -41,11 +41,15 @@ class BalanceBatchSampler(CountedSampler):
         batch_size: images per batch and rank; with ``fill=False`` the most there can be.
         min_classes: least number of classes in a batch.
         fill: top up to ``batch_size`` with images at random; False is the paper's algorithm.
+        min_images: least number of images in a batch with ``fill=False``, which tops up to it. One
+            image may have all the classes, and batch norm on maps of 1x1 pixel (the image pooling
+            of DeepLabV3) needs two.
         statistics: path, ``'auto'`` (default: scan the sampler's data set once) or object.
         max_tries: discarded batches before it gives up.
 
     Raises:
-        ValueError: ``min_classes`` is more than the data can give.
+        ValueError: ``min_classes`` is more than the data can give, ``min_images`` more than
+            ``batch_size``.
         RuntimeError: ``max_tries`` batches in a row had too few classes (names the best).
     """
 
@@ -55,18 +59,28 @@ class BalanceBatchSampler(CountedSampler):
         batch_size: int,
         min_classes: int,
         fill: bool = True,
+        min_images: int = 1,
         statistics: str | ClassStatistics | None = None,
         max_tries: int = 1000,
     ) -> None:
         for name, value in dict(
-            batch_size=batch_size, min_classes=min_classes, max_tries=max_tries
+            batch_size=batch_size,
+            min_classes=min_classes,
+            min_images=min_images,
+            max_tries=max_tries,
         ).items():
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f'{name} must be an integer of at least 1, got {value!r}')
+        if min_images > batch_size:
+            raise ValueError(
+                f'min_images={min_images} must be at most batch_size={batch_size}, the most that '
+                'a batch can have; lower it or raise batch_size'
+            )
         super().__init__(sampler.seed)
         self.batch_size = batch_size
         self.min_classes = min_classes
         self.fill = fill
+        self.min_images = min_images
         self.max_tries = max_tries
         self.statistics = load_statistics(statistics, sampler.dataset)
         self._check_possible()
@@ -109,6 +123,7 @@ class BalanceBatchSampler(CountedSampler):
                 self.batch_size,
                 self.min_classes,
                 fill=self.fill,
+                min_images=self.min_images,
                 max_tries=tries,
                 patience=patience,
                 pool_size=len(pool),

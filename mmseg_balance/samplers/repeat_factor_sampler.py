@@ -15,12 +15,12 @@ class RepeatFactorSampler(CountedSampler):
     r"""All images, those of rare classes several times (LVIS repeat factor sampling).
 
     A class of frequency f has the factor :math:`\max(1, \sqrt{t / f})`, an image the largest
-    factor of its classes. One pass is :math:`\lceil \sum_I r(I) \rceil` images in random order.
+    factor of its classes. One pass is :math:`\lceil \sum_I r(I) \rceil` images in random order,
+    rounded up to as many on each rank.
 
     Convention: pass p depends on the seed and p alone, ranks take every ``world_size``-th image
     of it, and :meth:`jump` makes only the pass that it lands in. The sequence is endless in an
-    iteration-based loop; in an epoch-based one an epoch is a pass (:class:`CountedSampler`),
-    rounded up to as many images on each rank.
+    iteration-based loop; in an epoch-based one an epoch is a pass (:class:`CountedSampler`).
 
     Args:
         dataset: the training set.
@@ -59,12 +59,17 @@ class RepeatFactorSampler(CountedSampler):
         self.factors = repeat_factors(
             getattr(found, frequency) / total, threshold, found.indptr, found.indices
         )
-        self.pass_size = math.ceil(self.factors.sum() - 1e-9)
+        self._sum = self.factors.sum()
         self._made: tuple[int, np.ndarray] | None = None
 
     def __len__(self) -> int:
         """Images of a pass on one rank."""
-        return math.ceil(self.pass_size / self.world_size)
+        return math.ceil((self._sum - 1e-9) / self.world_size)
+
+    @property
+    def pass_size(self) -> int:
+        """Images of a pass on all ranks; they divide it evenly, so that epochs stay passes."""
+        return len(self) * self.world_size
 
     def draw(self, k: int) -> int:
         """Make draw ``k`` of this rank."""

@@ -22,8 +22,9 @@ class ClassCenteredCrop(BaseTransform):
 
     Convention: the window is centred on the pixel and pushed back inside the image. As with
     ``RandomCrop``, an image smaller than ``crop_size`` gives a smaller crop, which the data
-    preprocessor pads. Where the class (after resizing) or any class is absent, and with
-    probability 1 - ``prob``, it is ``RandomCrop`` itself. Nothing is tried twice.
+    preprocessor pads. Where the class (after resizing) or any class is absent, with
+    probability 1 - ``prob``, and by ``only_drawn`` for an image that was drawn for no class, it is
+    ``RandomCrop`` itself. Nothing is tried twice.
 
     Args:
         crop_size: (height, width) or one number for both, in pixels.
@@ -33,6 +34,9 @@ class ClassCenteredCrop(BaseTransform):
             before the loader's workers start, and otherwise the first worker that needs it.
         cat_max_ratio: of ``RandomCrop``, for the crops that are not around a class.
         ignore_index: label of pixels that are no class.
+        only_drawn: whether to crop around the class that a sampler drew the image for and no
+            other. With ``prob=1`` and ``uniform_ratio`` of the sampler, the share of centred crops
+            is ``1 - uniform_ratio`` (Rota Bulo et al., *Loss max-pooling*, section 5.1).
 
     Raises:
         ValueError: an argument is out of range, or an image has a label that ``statistics`` lack.
@@ -48,6 +52,7 @@ class ClassCenteredCrop(BaseTransform):
         statistics: str | ClassStatistics | None = None,
         cat_max_ratio: float = 1.0,
         ignore_index: int = 255,
+        only_drawn: bool = False,
     ) -> None:
         if not 0 <= prob <= 1:
             raise ValueError(f'prob must be in [0, 1], got {prob}')
@@ -64,6 +69,7 @@ class ClassCenteredCrop(BaseTransform):
         self.prob = prob
         self.temperature = temperature
         self.statistics = statistics
+        self.only_drawn = only_drawn
         self._frequency: np.ndarray | None = None
 
     def prepare(self, dataset=None) -> None:
@@ -84,7 +90,7 @@ class ClassCenteredCrop(BaseTransform):
         # MMEngine seeds NumPy's global generator in every worker: all transforms draw from it.
         if np.random.rand() < self.prob:  # noqa: NPY002
             focus = getattr(results.get('sample_idx'), 'focus_class', None)
-            if focus is None:
+            if focus is None and not self.only_drawn:
                 focus = self._rare_class(labels)
             where = np.flatnonzero(labels == focus) if focus is not None else ()
             if len(where):
@@ -94,7 +100,7 @@ class ClassCenteredCrop(BaseTransform):
         return self.plain.crop_bbox(results)
 
     def _rare_class(self, labels: np.ndarray) -> int | None:
-        counts = np.bincount(labels.ravel())
+        counts = np.bincount(labels[labels >= 0])  # ignored pixels may be negative
         if 0 <= self.ignore_index < len(counts):
             counts[self.ignore_index] = 0
         present = np.flatnonzero(counts)
@@ -132,4 +138,7 @@ class ClassCenteredCrop(BaseTransform):
         return results
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(crop_size={self.crop_size}, prob={self.prob}, temperature={self.temperature})'
+        return (
+            f'{type(self).__name__}(crop_size={self.crop_size}, prob={self.prob}, '
+            f'temperature={self.temperature}, only_drawn={self.only_drawn})'
+        )

@@ -45,7 +45,8 @@ class RareClassPaste(BaseTransform):
         statistics: path, ``'auto'`` (default) or object; of the inner data set.
 
     Raises:
-        ValueError: an argument is out of range, or the statistics are of other images.
+        ValueError: an argument is out of range, the statistics are of other images, or images have
+            a dtype that OpenCV does not resize.
         RuntimeError: it is in an ordinary pipeline.
 
     Reference: Ghiasi et al., *Simple copy-paste is a strong data augmentation method for instance

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+RESIZABLE = ('uint8', 'uint16', 'int16', 'float32', 'float64')  # what OpenCV resizes
+MOST_CHANNELS = 4  # that OpenCV shrinks at a time
+
 
 @dataclass(frozen=True)
 class Region:
@@ -27,17 +30,38 @@ class Region:
         """Scale both sides by a factor and mirror it, if asked to."""
         height, width = self.mask.shape
         size = max(1, round(width * scale)), max(1, round(height * scale))
-        image = cv2.resize(
-            self.image, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-        )
-        # OpenCV drops a channel of 1.
-        image = image.reshape(*image.shape[:2], *self.image.shape[2:])
+        image = resized_image(self.image, size, cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
         # A share of the area rather than the nearest pixel: thin parts keep their outline.
         share = cv2.resize(self.mask.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
         mask = share >= 0.5
         if mirrored:
             image, mask = image[:, ::-1], mask[:, ::-1]
         return Region(image, mask, self.foot)
+
+
+def resized_image(image: np.ndarray, size: tuple[int, int], interpolation: int) -> np.ndarray:
+    """``cv2.resize`` of an image with any number of channels.
+
+    Args:
+        image: (H, W) or (H, W, channels).
+        size: (width, height) of the result.
+        interpolation: OpenCV's number of it.
+
+    Raises:
+        ValueError: a dtype that OpenCV does not resize.
+    """
+    if image.dtype not in RESIZABLE:
+        raise ValueError(
+            f'img has dtype {image.dtype} and can be resized in {", ".join(RESIZABLE)}: load it in '
+            'one of these, as LoadImageFromFile(to_float32=True) does'
+        )
+    layers = image.reshape(*image.shape[:2], -1)
+    parts = [
+        cv2.resize(layers[..., first : first + MOST_CHANNELS], size, interpolation=interpolation)
+        for first in range(0, layers.shape[2], MOST_CHANNELS)
+    ]
+    # OpenCV drops a channel of 1.
+    return np.dstack(parts).reshape(*size[::-1], *image.shape[2:])
 
 
 def find_regions(

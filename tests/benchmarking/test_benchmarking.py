@@ -189,7 +189,6 @@ def test_losses_of_low_resolution_save_little(tmp_path):
 @pytest.mark.parametrize(
     'arguments',
     [
-        ['metric', '--shape', '3', '16', '32'],
         ['statistics', '--shape', '3', '16', '32', '--images', '3', '--workers', '0'],
         ['sampler', '--images', '200', '--classes', '8', '--batch-size', '4', '--min-classes', '2'],
     ],
@@ -200,6 +199,15 @@ def test_other_commands(arguments, tmp_path):
     rows = json.loads(file.read_text())['tables'][0]['rows']
     assert len(rows) >= 2
     assert rows[0].get('ratio', rows[0].get('time ratio')) == 1
+
+
+def test_the_metric_is_measured_beside_the_softmax(tmp_path):
+    """CalibrationMetric was left out: its data set had no classes."""
+    file = tmp_path / 'measured.json'
+    main(['benchmark', 'metric', '--shape', '3', '16', '32', *SMALL, '--json', str(file)])
+    rows = {row['metric']: row for row in json.loads(file.read_text())['tables'][0]['rows']}
+    assert rows['softmax']['ratio'] == 1
+    assert {'argmax', "decide_probs(…, 'iou')", 'CalibrationMetric'} <= rows.keys()
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ KNOWN = {
         'batch-shapes',
     },
 }
+PIDNET = 'pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes.py'
 STOCK = [
     'ann/ann_r50-d8_4xb2-40k_cityscapes-512x1024.py',
     'bisenetv2/bisenetv2_fcn_4xb4-160k_cityscapes-1024x1024.py',
@@ -39,7 +40,7 @@ STOCK = [
     'hrnet/fcn_hr18_4xb4-20k_voc12aug-512x512.py',
     'knet/knet-s3_r50-d8_fcn_8xb2-adamw-80k_ade20k-512x512.py',
     'ocrnet/ocrnet_hr18_4xb2-40k_cityscapes-512x1024.py',
-    'pidnet/pidnet-s_2xb6-120k_1024x1024-cityscapes.py',
+    PIDNET,
     'point_rend/pointrend_r50_4xb2-80k_cityscapes-512x1024.py',
     'pspnet/pspnet_r50-d8_4xb4-80k_potsdam-512x512.py',
     'pspnet/pspnet_r50-d8_4xb4-80k_loveda-512x512.py',
@@ -62,3 +63,10 @@ def test_nothing_but_advice(name, tmp_path, monkeypatch):
 
 def test_there_are_twenty_without_a_known_finding():
     assert len(set(STOCK) - set(KNOWN)) >= 20
+
+
+def test_a_pid_head_has_the_classes_of_the_data_set():
+    """It was taken for a head of boundaries, as STDCHead is one."""
+    options = {'model.decode_head.num_classes': 18}
+    found = examine(CONFIGS / PIDNET, options, progress=False).findings
+    assert any(one.check == 'num-classes' and 'names 19' in one.message for one in found)

@@ -1,12 +1,17 @@
 """Bad data and settings end the run before its first iteration, in one sentence."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
+import mmseg
 import numpy as np
 import pytest
 from mmcv.transforms import BaseTransform
-from mmseg.registry import TRANSFORMS
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS, MODELS, TRANSFORMS
+from torch import nn
 
 from mmseg_balance.runtime.input_checks import InputError, check_batch, check_labels, check_settings
 from tools.bad_inputs import BAD_INPUTS, CHECKS, CLASSES, BadInput, relabel, train
@@ -77,16 +82,23 @@ def test_negative_labels_and_batches_without_labels():
 )
 def test_class_weights_of_a_loss_inside_a_loss_are_seen(loss):
     """Their length was never looked at: LMPLoss keeps them in the loss that it pools."""
-    from types import SimpleNamespace
-
-    from mmseg.registry import MODELS
-    from torch import nn
-
     head = nn.Module()
     head.loss_decode, head.ignore_index, head.num_classes = MODELS.build(loss), 255, 3
     model = nn.Sequential(head)
     dataset = SimpleNamespace(metainfo=dict(classes=('a', 'b', 'c')))
     with pytest.raises(InputError, match=r'class_weight of .* has 2 numbers and the head 3'):
+        check_settings(model, dataset, None)
+
+
+def test_the_boundary_head_of_stock_stdc_is_not_compared_with_the_data_set():
+    """Its 2 classes were refused beside Cityscapes' 19."""
+    stock = Path(mmseg.__file__).parent / '.mim' / 'configs' / '_base_' / 'models' / 'stdc.py'
+    init_default_scope('mmseg')
+    model = MODELS.build(Config.fromfile(stock).model)
+    dataset = SimpleNamespace(metainfo=DATASETS.get('CityscapesDataset').METAINFO)
+    check_settings(model, dataset, None)
+    model.auxiliary_head[0].num_classes = 2
+    with pytest.raises(InputError, match=r'auxiliary_head\.0 has num_classes=2 .* 19 classes'):
         check_settings(model, dataset, None)
 
 

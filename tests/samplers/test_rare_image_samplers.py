@@ -122,6 +122,24 @@ def test_all_classes_common_is_every_image_once_a_pass():
     assert drawn[:IMAGES] != drawn[IMAGES:]
 
 
+@pytest.mark.parametrize('ranks', [1, 2, 3, 7])
+@pytest.mark.parametrize('common', [True, False])
+def test_an_epoch_is_a_pass_where_the_ranks_do_not_divide_it(ranks, common):
+    """Epochs drifted over the passes: an image came in none of an epoch's, another twice too often."""
+    statistics = ClassStatistics.from_rows('ab', np.ones((IMAGES, 2))) if common else long_tail()
+    samplers = [repeat(statistics, rank, ranks) for rank in range(ranks)]
+    share = len(samplers[0]) * ranks * samplers[0].factors / samplers[0].factors.sum()
+    assert samplers[0].factors.sum() - 1e-9 <= share.sum() < samplers[0].factors.sum() + ranks
+    for epoch in range(5):
+        drawn = []
+        for sampler in samplers:
+            sampler.set_epoch(epoch)
+            drawn += list(sampler)
+        counts = np.bincount(drawn, minlength=IMAGES)
+        assert (np.floor(share - 1e-9) <= counts).all()
+        assert (counts <= np.ceil(share + 1e-9)).all()
+
+
 @pytest.mark.parametrize('temperature', [0.01, 0.3, 10.0])
 def test_classes_are_drawn_as_daformer_does(temperature):
     statistics = long_tail()
@@ -176,20 +194,35 @@ def test_uniform_ratio_is_the_share_of_images_drawn_for_no_class(ratio):
 
 
 @pytest.mark.parametrize('make', [repeat, rare])
-def test_seed_ranks_and_jump(make):
+def test_seed_and_jump(make):
     statistics = long_tail()
     whole = take(make(statistics), 300)
     assert take(make(statistics), 300) == whole
     assert take(make(statistics, seed=1), 300) != whole
-    for world_size in (2, 3):
-        for rank in range(world_size):
-            assert (
-                take(make(statistics, rank, world_size), 300 // world_size)
-                == whole[rank::world_size]
-            )
     jumped = make(statistics)
     jumped.jump(170)
     assert take(jumped, 130) == whole[170:]
+
+
+@pytest.mark.parametrize('ranks', [2, 3])
+def test_ranks_share_one_sequence(ranks):
+    whole = take(rare(long_tail()), 300)
+    for rank in range(ranks):
+        assert take(rare(long_tail(), rank, ranks), 300 // ranks) == whole[rank::ranks]
+
+
+@pytest.mark.parametrize('ranks', [2, 3])
+def test_ranks_share_the_passes(ranks):
+    samplers = [repeat(long_tail(), rank, ranks) for rank in range(ranks)]
+    size = samplers[0].pass_size
+    whole = np.concatenate(
+        [
+            repeated_images(samplers[0].factors, size, np.random.default_rng((0, number)))
+            for number in range(3)
+        ]
+    )
+    for rank, sampler in enumerate(samplers):
+        assert take(sampler, 3 * len(sampler)) == whole[rank::ranks].tolist()
 
 
 def test_a_jump_makes_one_pass_only(monkeypatch):

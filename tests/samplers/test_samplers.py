@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine import MessageHub
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset, ConcatDataset, RepeatDataset
 from mmengine.runner import Runner
 from mmseg.structures import OHEMPixelSampler
@@ -74,6 +75,30 @@ def test_every_batch_has_the_classes_and_no_image_twice(fill):
     assert len(set(itertools.chain(*batches))) > 50  # of 60: no image is left out for good
 
 
+def test_a_batch_without_filling_has_at_least_min_images():
+    statistics = long_tail()
+    alone = take(balanced(statistics, fill=False, min_classes=4), 200)
+    batches = take(balanced(statistics, fill=False, min_classes=4, min_images=2), 200)
+    assert min(map(len, alone)) == 1
+    assert [len(batch) for batch in batches] == [max(len(batch), 2) for batch in alone]
+    assert all(batch[: len(old)] == old for batch, old in zip(batches, alone, strict=True))
+    assert all(len(set(batch)) == len(batch) for batch in batches)
+    with pytest.raises(ValueError, match='min_images=7 must be at most batch_size=6'):
+        balanced(statistics, min_images=7)
+
+
+@pytest.mark.parametrize('loss', ['ce', 'soft_dice', 'soft_iou'])
+def test_no_batch_of_huang_s_configs_is_one_image(loss):
+    """DeepLabV3's batch norm after global pooling raised on a tenth of soft IoU's batches."""
+    cfg = Config.fromfile(f'configs/deeplabv3-r101_{loss}_voc12aug_huang.py').train_dataloader
+    rng = np.random.default_rng(0)
+    rows = rng.random((2000, 21)) < [1, *[0.07] * 20]  # background, and 1.4 classes as in VOC
+    statistics = ClassStatistics.from_rows([str(c) for c in range(21)], rows * 5)
+    options = {**cfg.batch_sampler, 'batch_size': cfg.batch_size}
+    del options['type'], options['statistics']
+    assert min(map(len, take(balanced(statistics, **options), 300))) > 1
+
+
 def test_the_seed_decides_and_a_jump_costs_nothing():
     statistics = long_tail()
     batches = take(balanced(statistics), 50)
@@ -117,7 +142,7 @@ def test_what_cannot_be_is_refused_at_once():
         balanced(statistics, min_classes=11)
     with pytest.raises(ValueError, match=r'no batch of 1 can have more than \d'):
         balanced(statistics, batch_size=1, min_classes=10)
-    for name in ('batch_size', 'min_classes', 'max_tries'):
+    for name in ('batch_size', 'min_classes', 'min_images', 'max_tries'):
         with pytest.raises(ValueError, match=f'{name} must be an integer of at least 1, got 0'):
             balanced(statistics, **{name: 0})
 

@@ -153,12 +153,12 @@ def test_resizing_keeps_the_share_of_the_mask(scale):
     assert found.image[found.mask].mean() > 180
 
 
-@pytest.mark.parametrize('channels', [(), (1,), (4,), (12,)])
+@pytest.mark.parametrize('channels', [(), (1,), (4,), (5,), (12,)])
 def test_images_of_any_number_of_channels(channels):
     image = np.zeros((*SHAPE, *channels), np.float32)
     labels = scene(0)[1]
     (region,) = find_regions(image + 1, labels, 2, min_pixels=50)
-    for scale in (0.5, 1, 1.5):
+    for scale in (0.5, 0.7, 1, 1.5):  # 0.7: OpenCV shrinks 4 channels at most by it
         after = image.copy()
         pixels = paste_region(
             after,
@@ -171,6 +171,21 @@ def test_images_of_any_number_of_channels(channels):
         )
         assert pixels == round(100 * scale**2)
         assert after.sum() == pytest.approx(pixels * np.prod(channels))
+
+
+def test_channels_are_resized_each_by_itself():
+    image = np.random.default_rng(0).random((10, 10, 7)).astype(np.float32)
+    found = Region(image, np.ones((10, 10), bool), (0, 0)).resized(0.7).image
+    for channel in range(7):
+        alone = cv2.resize(image[..., channel], (7, 7), interpolation=cv2.INTER_AREA)
+        np.testing.assert_array_equal(found[..., channel], alone)
+
+
+@pytest.mark.parametrize('dtype', ['bool', 'int8', 'int32', 'int64', 'float16'])
+def test_a_dtype_that_opencv_does_not_resize_is_named(dtype):
+    region = Region(np.ones((10, 10, 3), dtype), np.ones((10, 10), bool), (0, 0))
+    with pytest.raises(ValueError, match=f'img has dtype {dtype} and can be resized in uint8, '):
+        region.resized(0.7)
 
 
 def test_the_sampler_s_class_is_pasted():

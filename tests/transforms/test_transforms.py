@@ -6,7 +6,9 @@ import mmseg_balance  # noqa: F401  first: it makes mmseg importable
 import numpy as np
 import pytest
 from mmcv.transforms.utils import cache_random_params
+from mmengine.config import Config
 from mmseg.datasets.transforms import RandomCrop
+from mmseg.registry import TRANSFORMS
 
 from mmseg_balance.samplers import FocusedIndex
 from mmseg_balance.statistics import ClassStatistics
@@ -121,6 +123,31 @@ def test_prob_is_the_share_of_centred_crops():
     assert hits / 1000 == pytest.approx(0.3, abs=0.06)
 
 
+def test_only_drawn_leaves_other_images_to_random_crop():
+    crop = ClassCenteredCrop((20, 30), prob=1.0, only_drawn=True)
+    for seed in range(5):
+        np.random.seed(seed)  # noqa: NPY002
+        ours = crop(results_of(scene()))
+        np.random.seed(seed)  # noqa: NPY002
+        np.random.rand()  # noqa: NPY002  our question whether to crop around a class
+        theirs = RandomCrop((20, 30))(results_of(scene()))
+        np.testing.assert_array_equal(ours['img'], theirs['img'])
+        assert (crop(results_of(scene(), 2))['gt_seg_map'] == 2).any()
+    assert 'only_drawn=True' in repr(crop)
+
+
+@pytest.mark.parametrize('dataset', ['cityscapes', 'voc12aug'])
+def test_rota_bulo_s_configs_crop_around_the_drawn_class_alone(dataset):
+    """A quarter of the crops was around it, another around a rare class of any image."""
+    cfg = Config.fromfile(f'configs/deeplabv3-r101_lmp_{dataset}_rota_bulo.py')
+    (options,) = (one for one in cfg.train_pipeline if one.type == 'ClassCenteredCrop')
+    crop = TRANSFORMS.build({**options, 'crop_size': 1})
+    images = [results_of(scene(), 2) for _ in range(50)] + [results_of(scene()) for _ in range(50)]
+    centred = [int(crop(image)['gt_seg_map'][0, 0] == 2) for image in images]
+    assert sum(centred[:50]) == 50
+    assert sum(centred[50:]) <= 2  # of 4800 pixels, 5 are of class 2
+
+
 @pytest.mark.parametrize(
     ('size', 'shape'),
     [((100, 30), (60, 30)), ((20, 200), (20, 80)), ((100, 200), (60, 80)), ((60, 80), (60, 80))],
@@ -161,6 +188,17 @@ def test_a_negative_ignore_index_leaves_no_class_out(ignore_index):
     labels[labels == 255] = 0
     crop = ClassCenteredCrop(1, prob=1.0, temperature=1e-3, ignore_index=ignore_index)
     assert int(crop(results_of(labels))['gt_seg_map'][0, 0]) == 2
+
+
+def test_ignored_pixels_of_a_negative_label_are_no_class():
+    """np.bincount raised on them."""
+    labels = scene().astype(np.int64)
+    labels[labels == 255] = -1
+    for ignore_index in (-1, 255):
+        crop = ClassCenteredCrop(1, prob=1.0, temperature=1e-3, ignore_index=ignore_index)
+        assert int(crop(results_of(labels))['gt_seg_map'][0, 0]) == 2
+    nothing = np.full((60, 80), -1)
+    assert crop(results_of(nothing))['gt_seg_map'].shape == (1, 1)
 
 
 def test_a_label_that_the_statistics_lack_is_named():

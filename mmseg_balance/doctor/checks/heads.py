@@ -7,9 +7,7 @@ from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.findings import Finding, advice, error, not_built, text_of
 from mmseg_balance.doctor.fixes import replacement
 from mmseg_balance.doctor.reading import NotReadError, Reading
-
-# Heads that tell something else than the data set's classes apart.
-OTHER_CLASSES = ('STDCHead', 'PIDHead')
+from mmseg_balance.runtime.models import OTHER_CLASSES
 
 
 def num_classes(reading: Reading) -> Iterator[Finding]:
