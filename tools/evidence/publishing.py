@@ -6,7 +6,8 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmseg_balance.experiments.recommendation import CHECKPOINT, all_differences
+from mmseg_balance.experiments.plan import CHECKPOINT
+from mmseg_balance.experiments.recommendation import all_differences
 from mmseg_balance.experiments.results import FORMAT, load_results, read_json
 from mmseg_balance.runtime.atomic_files import write_text
 from mmseg_balance.runtime.json_files import plain

@@ -7,7 +7,8 @@ from functools import cached_property
 from pathlib import Path
 
 from mmseg_balance.experiments.differences import UNDECIDED, verdict
-from mmseg_balance.experiments.recommendation import CHECKPOINT, direction
+from mmseg_balance.experiments.plan import CHECKPOINT, is_checkpoint
+from mmseg_balance.experiments.recommendation import direction
 from mmseg_balance.experiments.results import FORMAT, read_json
 from mmseg_balance.experiments.summary import Cell, mean_of, methods_of
 
@@ -163,15 +164,6 @@ def name_of(method: str) -> str:
     name = NAMES.get(loss.lower()) or (loss.upper() if TAUBERT.fullmatch(loss) else loss)
     rest = ' and '.join(ADDED.get(part, part.replace('_', ' ')) for part in added)
     return name.replace('_', ' ') + (f' with {rest}' if rest else '')
-
-
-def is_checkpoint(method: str) -> bool:
-    """Whether it is the network as it was trained, with whatever decision.
-
-    >>> is_checkpoint('checkpoint + iou'), is_checkpoint('ce + iou')
-    (True, False)
-    """
-    return method.partition(' + ')[0] == CHECKPOINT
 
 
 def has_interval(row: dict | None) -> bool:

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from mmseg_balance.experiments.plan import is_checkpoint
 from mmseg_balance.experiments.progress import number_of
-from tools.evidence.store import SCORES, Study, found, is_checkpoint, marked, name_of, signed
+from tools.evidence.store import SCORES, Study, found, marked, name_of, signed
 
 NOTHING = '*Not measured yet.*'
 SPLITS = {'official_val': 'official validation'}
