@@ -124,9 +124,8 @@ class OHEMCrossEntropyLoss(LMPLoss):
         class_weight=None,
         **leftovers,
     ) -> None:
-        refuse_unknown(
-            type(self), leftovers
-        )  # LMPLoss would take its own: p, ratio, pool, pixel_loss
+        # LMPLoss would take its own: p, ratio, pool, pixel_loss.
+        refuse_unknown(type(self), leftovers)
         if not 0 < keep_ratio <= 1:
             raise ValueError(f'keep_ratio={keep_ratio} must be in (0, 1].')
         super().__init__(

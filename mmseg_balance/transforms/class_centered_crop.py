@@ -100,7 +100,8 @@ class ClassCenteredCrop(BaseTransform):
         return self.plain.crop_bbox(results)
 
     def _rare_class(self, labels: np.ndarray) -> int | None:
-        counts = np.bincount(labels[labels >= 0])  # ignored pixels may be negative
+        # Ignored pixels may be negative; bytes cannot be, and need no copy.
+        counts = np.bincount(labels.ravel() if labels.dtype.kind == 'u' else labels[labels >= 0])
         if 0 <= self.ignore_index < len(counts):
             counts[self.ignore_index] = 0
         present = np.flatnonzero(counts)
