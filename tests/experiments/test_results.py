@@ -14,7 +14,7 @@ from mmengine.config import Config
 
 from mmseg_balance.experiments.compare import data_name, open_data
 from mmseg_balance.experiments.publication import all_trials, announce, calls_so_far, write_files
-from mmseg_balance.experiments.report import _against, render, verdicts
+from mmseg_balance.experiments.report import render, verdicts
 from mmseg_balance.experiments.results import load_results, save_results, write_json
 from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.experiments.summary import Column, Method, methods_of, summarise
@@ -90,21 +90,23 @@ def test_a_score_that_one_seed_lacks_is_undefined():
     assert (cell.mean, cell.text()) == (None, 'n/a')
 
 
-def test_a_gain_without_a_seed_in_common_says_so():
+@pytest.mark.parametrize(
+    ('name', 'seed', 'said'),
+    [
+        ('dice', 1, '+10.0 over ce, no seed in common'),
+        ('dice', 0, '+10.0 over ce'),
+        ('checkpoint', None, '+10.0 over ce'),
+    ],
+)
+def test_a_gain_without_a_seed_in_common_says_so(name, seed, said):
     """It stood there like any other."""
-    first = method('ce', 0.5)
-    other = Method('dice', [{'seed': 1, 'scores': {'x': 0.6}}])
-    columns = [Column('x', 'x', '')]
-
-    def said(*methods):
-        table = summarise(methods, columns)
-        cells = [row[0] for row in table]
-        return _against(methods[0], cells[0], [methods[1]], cells[1], None)
-
-    assert said(first, other) == '+10.0 over ce, no seed in common'
-    assert said(first, method('dice', 0.6)) == '+10.0 over ce'
-    as_trained = Method('checkpoint', [{'seed': None, 'scores': {'x': 0.6}}])
-    assert said(first, as_trained) == '+10.0 over ce'
+    methods = [
+        Method('ce', [{'seed': 0, 'scores': {'mIoU': 0.5}}]),
+        Method(name, [{'seed': seed, 'scores': {'mIoU': 0.6}}]),
+    ]
+    columns = [Column('mIoU', 'mIoU', '')]
+    (found,) = verdicts(methods, columns, summarise(methods, columns))
+    assert (found.methods, found.against) == (name, said)
 
 
 @pytest.fixture

@@ -50,7 +50,7 @@ if sys.argv[1] == 'train':
     ('given', 'said'),
     [
         (['--config', 'nowhere.py'], 'there is no config nowhere.py'),
-        (['--iters', '0'], '--iters: 0 is not allowed'),
+        (['--iters', '0'], '--iters 0: give 1 or more'),
     ],
 )
 def test_mistakes_are_told_in_a_sentence(given, said):
