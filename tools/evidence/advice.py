@@ -11,6 +11,7 @@ from tools.evidence.store import (
     PROPER,
     SCORES,
     Study,
+    at_start,
     found,
     has_interval,
     name_of,
@@ -111,6 +112,7 @@ def disagreements(studies: Sequence[Study]) -> list[str]:
         for method, by in said.items():
             if 'better' in by and 'worse' in by:
                 better, worse = (', '.join(by[verdict]) for verdict in ('better', 'worse'))
-                name = method[0].upper() + method[1:]
-                lines.append(f'- {name}, {SCORES[score]}: better on {better}; worse on {worse}.')
+                lines.append(
+                    f'- {at_start(method)}, {SCORES[score]}: better on {better}; worse on {worse}.'
+                )
     return ['Data sets disagree:', '\n'.join(lines)] if lines else []

@@ -16,6 +16,7 @@ from tools.evidence.store import (
     PROPER,
     SCORES,
     Study,
+    at_start,
     found,
     name_of,
     of_kind,
@@ -106,7 +107,7 @@ def final_check(studies: Sequence[Study]) -> str:
     """What was predicted before the data were rendered, and how it came out."""
     parts = [_each([study], list(SCORES)) for study in of_kind(studies, CHECK)]
     lines = [
-        f'- {name_of(method).capitalize()} raises {SCORES[score]}: {points(row)}, {HELD_UP[found(row)]}.'
+        f'- {at_start(name_of(method))} raises {SCORES[score]}: {points(row)}, {HELD_UP[found(row)]}.'
         for study in of_kind(studies, CHECK)
         for method, score in PREDICTED
         if (row := study.row(method, score))

@@ -188,6 +188,15 @@ def found(row: dict | None) -> str:
     return 'better' if (said == 'higher') == (direction(row['score']) > 0) else 'worse'
 
 
+def at_start(text: str) -> str:
+    """As the first words of a sentence.
+
+    >>> at_start('soft Dice')
+    'Soft Dice'
+    """
+    return text[:1].upper() + text[1:]
+
+
 def points(row: dict | None) -> str:
     """A difference with its interval: in points, of a proper score in its own unit.
 
