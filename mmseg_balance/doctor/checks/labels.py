@@ -89,7 +89,7 @@ def _consequence(reading: Reading, failure: Failure) -> str:
     """What a label out of range does to the training."""
     if max(failure.values) > LARGEST_STORED:
         return ''  # the statement has it
-    if all(head.channels == 1 for head in reading.heads):
+    if {head.channels for head in reading.heads} == {1}:
         return '. A head of one channel has the labels 0 and 1 alone.'
     return '. Training stops with an index error; on a GPU with "device-side assert triggered".'
 
