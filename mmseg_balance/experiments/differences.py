@@ -32,8 +32,8 @@ interval is too wide, never too narrow. Two or three seeds are too few where see
 their variance is often far too small: with seed effects of standard deviation 1, group effects of
 0.2 to 1 and 16 groups, 4000 repetitions of ``linear_coverage`` covered 89 to 91 % with 2 seeds,
 92 to 93 % with 3, 94 % with 5 (where groups dominate 95 % with any); a verdict from two seeds is
-provisional. Whether seed effects are far from normal 5 seeds do not show:
-the interval is then too narrow. So it is for ``mIoU_worst5``, which rests on few groups: on the
+provisional. Five seeds do not show whether their effects are far from normal; where they are, the
+interval is too narrow. So it is for ``mIoU_worst5``, which rests on few groups: on the
 synthetic runs of the tests (16 groups of 3 or 6 images) it covered 90 to 95 % and had false
 discoveries in 5.6 % of the repetitions, where the other scores kept to 5 %.
 """
