@@ -86,8 +86,8 @@ class Scorer:
         """A rule changes classes, not probabilities: only the means with its scores are new."""
         content = mmengine.load(self.folders[ARGMAX] / 'calibration.json')
         scores = mmengine.load(self.folders[decision] / 'imbalance.json')['scores']
-        told = content['scores']['cal'], scores['acc'], scores['mRecall']
-        cal, accuracy, recall = np.array(told, float)  # null, which is undefined, as nan
+        known = [content['scores']['cal'], scores['acc'], scores['mRecall']]
+        cal, accuracy, recall = np.array(known, float)  # null, which is undefined, as nan
         content['scores']['S_acc'] = harmonic_mean(cal, accuracy)
         content['scores']['S_rec'] = harmonic_mean(cal, recall)
         write_json(self.folders[decision] / 'calibration.json', content)
