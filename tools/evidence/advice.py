@@ -106,9 +106,8 @@ def disagreements(studies: Sequence[Study]) -> list[str]:
         said: dict[str, dict[str, list[str]]] = {}
         for study in filter(with_intervals, studies):
             for method in study.methods[1:]:
-                said.setdefault(name_of(method), {}).setdefault(
-                    found(study.row(method, score)), []
-                ).append(place_of(study))
+                places = said.setdefault(name_of(method), {})
+                places.setdefault(found(study.row(method, score)), []).append(place_of(study))
         for method, by in said.items():
             if 'better' in by and 'worse' in by:
                 better, worse = (', '.join(by[verdict]) for verdict in ('better', 'worse'))
