@@ -13,7 +13,7 @@ from mmseg_balance.experiments.results import load_results
 from mmseg_balance.experiments.tuning import plan_trials, settings_to_try
 from tests.experiments.test_execution import StandIns
 from tests.support.comparison_samples import write_run
-from tests.support.tiny_screen import write_screen
+from tests.support.tiny_screen import stop_in_the_last_report, write_screen
 
 TRAIN = """
 import pathlib, sys
@@ -145,14 +145,7 @@ def test_a_call_with_fewer_trials_takes_the_place_of_its_methods_alone(compared,
 
 def test_a_stop_in_the_last_report_says_how_to_go_on(compared, monkeypatch, capsys):
     """It ended with a traceback."""
-    publish = compare.publish
-
-    def stopped(work_dir, facts, trials, final):
-        if final:
-            raise KeyboardInterrupt
-        publish(work_dir, facts, trials, final)
-
-    monkeypatch.setattr(compare, 'publish', stopped)
+    stop_in_the_last_report(monkeypatch, compare)
     assert compared('--losses', 'ce') == INTERRUPTED
     assert 'the same command goes on from here' in capsys.readouterr().out
 

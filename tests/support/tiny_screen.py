@@ -57,6 +57,18 @@ def write_screen(root: Path, **changes) -> tuple[Path, Path]:
     return path, checkpoint
 
 
+def stop_in_the_last_report(monkeypatch, module) -> None:
+    """Ctrl-C while a verb's module publishes what is finished."""
+    publish = module.publish
+
+    def stopped(work_dir, facts, trials, final):
+        if final:
+            raise KeyboardInterrupt
+        publish(work_dir, facts, trials, final)
+
+    monkeypatch.setattr(module, 'publish', stopped)
+
+
 def parse(*arguments) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     add_arguments(parser)

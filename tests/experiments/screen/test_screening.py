@@ -14,7 +14,12 @@ from mmseg_balance.experiments.screen import command, decisions, passes, worker
 from mmseg_balance.experiments.screen.evaluation import Scorer
 from mmseg_balance.experiments.screen.jobs import group_jobs
 from mmseg_balance.metrics.confusion_file import load_confusions
-from tests.support.tiny_screen import parse, workers_in_this_process, write_screen
+from tests.support.tiny_screen import (
+    parse,
+    stop_in_the_last_report,
+    workers_in_this_process,
+    write_screen,
+)
 
 
 @pytest.fixture
@@ -41,14 +46,7 @@ def test_a_stop_says_how_to_go_on(tiny, monkeypatch, capsys):
 
 def test_a_stop_in_the_last_report_says_how_to_go_on(tiny, monkeypatch, capsys):
     """It ended with a traceback."""
-    publish = command.publish
-
-    def stopped(work_dir, facts, trials, final):
-        if final:
-            raise KeyboardInterrupt
-        publish(work_dir, facts, trials, final)
-
-    monkeypatch.setattr(command, 'publish', stopped)
+    stop_in_the_last_report(monkeypatch, command)
     assert tiny('--losses', 'ce') == INTERRUPTED
     assert 'the same command goes on from here' in capsys.readouterr().out
 
