@@ -11,6 +11,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 from mmseg.registry import MODELS
 
+from mmseg_balance.experiments.run_folder import RunFolder
 from mmseg_balance.metrics.confusion_file import load_confusions
 from tests.support.tiny_screen import screen_config
 from tools import collect_results
@@ -172,6 +173,14 @@ def test_a_log_that_contradicts_the_score_is_refused(tmp_path, collect, capsys):
     write_training(tmp_path, 'ce', 0, logged=99.0)
     assert collect('ce') == 2
     assert 'the log of the training has 99.00' in capsys.readouterr().err
+
+
+def test_a_log_contradicts_no_score_that_there_is_not(tmp_path):
+    """NaN is null in the JSON, and 100 times null was a TypeError."""
+    folder = RunFolder(tmp_path)
+    folder.scores('dev').mkdir(parents=True)
+    (folder.scores('dev') / 'imbalance.json').write_text('{"scores": {"mIoU": null}}')
+    trainings._check_log(folder, [{'mIoU': 40.0, 'step': 40}])
 
 
 def test_a_path_of_this_machine_is_refused(tmp_path, collect, capsys):

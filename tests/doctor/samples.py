@@ -342,6 +342,14 @@ def last_batch_of_one(root, config):
     config.train_dataloader.update(batch_size=3, sampler=dict(type='DefaultSampler', shuffle=True))
 
 
+def balanced_batch_of_one(root, config):
+    batch_of_one(root, config)
+    config.custom_imports = dict(imports=['mmseg_balance'])
+    loader = config.train_dataloader
+    loader.pop('batch_size')
+    loader.batch_sampler = dict(type='BalanceBatchSampler', batch_size=2, min_classes=2, fill=False)
+
+
 def auxiliary_head_of_the_wrong_map(root, config):
     config.model.auxiliary_head = [dict(config.model.decode_head, in_index=2)]
 
@@ -638,6 +646,12 @@ BROKEN = [
     Broken('batch-of-one', batch_of_one, message='1x1'),
     Broken('batch-of-one', last_batch_of_one, message='last batch', name='last-batch-of-one'),
     Broken(
+        'batch-of-one',
+        balanced_batch_of_one,
+        message='min_classes by itself',
+        name='balanced-batch-of-one',
+    ),
+    Broken(
         'optimizer-builds',
         setting('optim_wrapper.optimizer.weigth_decay', 0.1),
         message="unexpected keyword argument 'weigth_decay'",
@@ -783,6 +797,12 @@ BROKEN = [
     ),
     Broken('loop-arguments', setting('val_cfg.fp61', True), message='fp61', name='val-loop'),
     Broken('persistent-workers', setting('train_dataloader.persistent_workers', True)),
+    Broken(
+        'persistent-workers',
+        setting('train_dataloader.prefetch_factor', 2),
+        message='2, and num_workers is 0',
+        name='prefetch-factor',
+    ),
     Broken('slide-mode', setting('model.test_cfg.mode', 'slid'), message="'slid'"),
     Broken(
         'slide-mode',

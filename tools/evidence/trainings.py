@@ -254,7 +254,10 @@ def _check_log(folder: RunFolder, rows: list[dict]) -> None:
     scored = folder.scores('dev') / 'imbalance.json'
     if not logged or not scored.is_file():
         return
-    found = 100 * read_json(scored)['scores']['mIoU']
+    found = read_json(scored)['scores']['mIoU']
+    if found is None:  # NaN is not JSON
+        return
+    found *= 100
     if abs(found - logged[-1][1]) > POINTS:
         raise ValueError(
             f'{folder.path}: {found:.2f} mIoU on dev, and the log of the training has '

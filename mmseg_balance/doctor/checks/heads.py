@@ -121,6 +121,26 @@ def batch_of_one(reading: Reading) -> Iterator[Finding]:
             'of a GPU: a batch norm on maps of 1x1 pixel fails on it',
             fix={'train_dataloader.drop_last': True},
         )
+    elif _may_stop_at_one(reading) and _fails_on_one(reading):
+        yield error(
+            'train_dataloader.batch_sampler.min_images',
+            '1 with fill=False, and an image of the training set has min_classes by itself: a '
+            'batch norm on maps of 1x1 pixel fails on a batch of it alone',
+            fix={'train_dataloader.batch_sampler.min_images': 2},
+        )
+
+
+def _may_stop_at_one(reading: Reading) -> bool:
+    """Whether ``BalanceBatchSampler`` can make a batch of a single image."""
+    batches = view.loader_of(reading.config, 'train').get('batch_sampler') or {}
+    wanted = batches.get('min_classes')
+    return (
+        view.type_name(batches) == 'BalanceBatchSampler'
+        and batches.get('fill') is False
+        and batches.get('min_images', 1) == 1
+        and isinstance(wanted, int)
+        and bool((reading.statistics.classes_per_image >= wanted).any())
+    )
 
 
 def _last_batch(reading: Reading) -> int:

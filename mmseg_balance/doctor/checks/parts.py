@@ -76,16 +76,17 @@ def _loop_type(loop: Any, split: str) -> type | None:
 
 
 def persistent_workers(reading: Reading) -> Iterator[Finding]:
-    """Workers are to persist in a loader that has none."""
+    """Workers are to persist, or to fetch ahead, in a loader that has none."""
     for name in LOADERS:
         loader = reading.config.get(name)
         given = loader if isinstance(loader, Mapping) else {}
-        if given.get('persistent_workers') and not given.get('num_workers'):
-            yield error(
-                f'{name}.persistent_workers',
-                'True, and num_workers is 0: PyTorch refuses such a loader',
-                fix={f'{name}.persistent_workers': False},
-            )
+        for option, without in (('persistent_workers', False), ('prefetch_factor', None)):
+            if given.get(option) and not given.get('num_workers'):
+                yield error(
+                    f'{name}.{option}',
+                    f'{given[option]}, and num_workers is 0: PyTorch refuses such a loader',
+                    fix={f'{name}.{option}': without},
+                )
 
 
 def slide_mode(reading: Reading) -> Iterator[Finding]:
