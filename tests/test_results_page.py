@@ -226,6 +226,14 @@ def test_data_sets_that_disagree_are_named():
     assert 'Data sets disagree:\n\n- Recall loss, mIoU: better on t; worse on u.' in text
 
 
+def test_a_place_of_two_studies_is_named_once():
+    losses = study('u', 'screen', title='T1 on X, screening')
+    samplers = study('v', 'screen', title='T1 on X, samplers and decisions, screening')
+    other = study('w', 'screen', gain={**GAIN, 'recall': -0.02}, title='T1 on Y, screening')
+    text = advice.advice_of_screening([losses, samplers, other])
+    assert '- Recall loss, mIoU: better on T1 on X; worse on T1 on Y.' in text
+
+
 def test_a_head_alone_and_a_full_training_do_not_disagree():
     heads = study('u', 'screen', gain={**GAIN, 'recall': -0.02})
     assert 'Data sets disagree' not in advice.advice([study(), heads])

@@ -110,7 +110,8 @@ def disagreements(studies: Sequence[Study]) -> list[str]:
                 places.setdefault(found(study.row(method, score)), []).append(place_of(study))
         for method, by in said.items():
             if 'better' in by and 'worse' in by:
-                better, worse = (', '.join(by[verdict]) for verdict in ('better', 'worse'))
+                # The same baseline stands in the study of losses and in that of samplers.
+                better, worse = (', '.join(dict.fromkeys(by[v])) for v in ('better', 'worse'))
                 lines.append(
                     f'- {at_start(method)}, {SCORES[score]}: better on {better}; worse on {worse}.'
                 )

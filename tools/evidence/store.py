@@ -189,12 +189,13 @@ def found(row: dict | None) -> str:
 
 
 def at_start(text: str) -> str:
-    """As the first words of a sentence.
+    """As the first words of a sentence; a name with a capital inside, as clDice, stays as it is.
 
-    >>> at_start('soft Dice')
-    'Soft Dice'
+    >>> at_start('soft Dice'), at_start('clDice + soft Dice')
+    ('Soft Dice', 'clDice + soft Dice')
     """
-    return text[:1].upper() + text[1:]
+    first = text.split(' ')[0]
+    return text if first != first.lower() else text[:1].upper() + text[1:]
 
 
 def points(row: dict | None) -> str:
