@@ -39,7 +39,11 @@ PLAN = (
     ('screen_ccp', 'T1 on CCP, screening', 'every loss, sampler and decision × 5, tuned'),
     ('screen_samplers_ccp', 'T1 on CCP, samplers and decisions, screening', 'of these'),
     ('screen_chase_db1', 'T1 on CHASE_DB1, screening', 'the same'),
-    ('screen_decisions_chase_db1', 'T1 on CHASE_DB1, decisions, screening', 'of these'),
+    (
+        'screen_decisions_chase_db1',
+        'T1 on CHASE_DB1, decisions, screening',
+        'of these; no sampler was run, since every image has both classes',
+    ),
     ('screen_street_scenes', 'T1 on StreetScenes, screening', 'the same'),
     (
         'screen_samplers_street_scenes',
