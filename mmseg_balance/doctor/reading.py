@@ -82,7 +82,8 @@ class Reading:
         """Images of a training batch on one GPU."""
         loader = view.loader_of(self.config, 'train')
         inner = loader.get('batch_sampler') or {}
-        return int(loader.get('batch_size') or inner.get('batch_size') or 1)
+        # MMEngine gives the loader's to a batch sampler that has none of its own.
+        return int(inner.get('batch_size') or loader.get('batch_size') or 1)
 
     @cached_property
     def iterations(self) -> int | None:

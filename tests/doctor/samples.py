@@ -346,8 +346,16 @@ def balanced_batch_of_one(root, config):
     batch_of_one(root, config)
     config.custom_imports = dict(imports=['mmseg_balance'])
     loader = config.train_dataloader
-    loader.pop('batch_size')
-    loader.batch_sampler = dict(type='BalanceBatchSampler', batch_size=2, min_classes=2, fill=False)
+    loader.batch_size = 2
+    loader.batch_sampler = dict(type='BalanceBatchSampler', min_classes=2, fill=False)
+
+
+def batch_size_in_the_batch_sampler(root, config):
+    config.custom_imports = dict(imports=['mmseg_balance'])
+    loader = config.train_dataloader
+    loader.batch_sampler = dict(
+        type='BalanceBatchSampler', min_classes=2, batch_size=loader.pop('batch_size')
+    )
 
 
 def auxiliary_head_of_the_wrong_map(root, config):
@@ -742,6 +750,12 @@ BROKEN = [
     # Samplers
     Broken('sampler-place', image_sampler('BalanceBatchSampler', min_classes=2), message='batches'),
     Broken('sampler-place', batch_sampler('ClassPerformanceSampler'), name='sampler-place-2'),
+    Broken(
+        'sampler-place',
+        batch_size_in_the_batch_sampler,
+        message="KeyError 'batch_size'",
+        name='batch-size-in-the-batch-sampler',
+    ),
     *(
         Broken('sampler-place', batch_sampler(kind), message=f'{kind} chooses', name=kind)
         for kind in ('RareClassSampler', 'RepeatFactorSampler')

@@ -11,6 +11,7 @@ from mmseg_balance.doctor.pipeline_sample import PipelineSample
 from mmseg_balance.statistics import ClassStatistics
 from tests.doctor.samples import (
     a_pixel,
+    balanced_batch_of_one,
     batch_of_one,
     last_batch_of_one,
     scheduled_in_epochs,
@@ -27,6 +28,14 @@ def test_the_last_batch_is_that_of_one_gpu(root, config, gpus, batch_size, fails
     config.train_dataloader.batch_size = batch_size
     found = examine_config(config, gpus=gpus, progress=False).findings
     assert [one.check for one in found] == ['batch-of-one'] * fails
+
+
+def test_the_batch_sampler_s_own_size_counts(root, config):
+    """MMEngine gives it the loader's only where it has none."""
+    balanced_batch_of_one(root, config)
+    config.train_dataloader.batch_size = 1
+    config.train_dataloader.batch_sampler.update(batch_size=2, min_images=2)
+    assert examine_config(config, progress=False).findings == []
 
 
 @pytest.mark.parametrize('spoil', [batch_of_one, last_batch_of_one])

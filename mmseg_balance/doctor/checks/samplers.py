@@ -38,6 +38,12 @@ def sampler_place(reading: Reading) -> Iterator[Finding]:
             f'{kind.__name__} chooses single images and takes no sampler argument: TypeError',
             fix={'train_dataloader.sampler': dict(batches), 'train_dataloader.batch_sampler': None},
         )
+    if batches and not loader.get('batch_size'):
+        yield error(
+            'train_dataloader.batch_size',
+            "not set, and MMEngine takes it from there for a batch_sampler: KeyError 'batch_size'",
+            fix={'train_dataloader.batch_size': reading.batch_size},
+        )
 
 
 def sampler_without_reports(reading: Reading) -> Iterator[Finding]:
