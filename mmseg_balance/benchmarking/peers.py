@@ -7,6 +7,8 @@ from types import ModuleType
 
 from torch import Tensor, nn, where
 
+PEERS = ('kornia', 'monai', 'segmentation-models-pytorch')  # as they are installed
+
 
 class Called(nn.Module):
     """A peer's loss, called as ours are.
@@ -46,6 +48,7 @@ def _kornia() -> dict[str, nn.Module]:
 
     return {
         'DiceLoss': Called(DiceLoss(average='macro', ignore_index=255), True),
+        'DiceLoss (pooled over classes)': Called(DiceLoss()),
         'TverskyLoss': Called(TverskyLoss(0.5, 0.5, ignore_index=255), True),
         'FocalLoss': Called(FocalLoss(alpha=None, reduction='mean', ignore_index=255), True),
     }

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from mmseg_balance.runtime.console import wide_console
 from mmseg_balance.runtime.environment import processor, versions
 
 
-def environment(device: str, clock: str, seed: int) -> dict:
-    """Device, versions, date, seed and how busy the machine was."""
+def environment(device: str, clock: str, seed: int, also: Sequence[str] = ()) -> dict:
+    """Device, versions, those of the packages ``also`` too, date, seed and how busy it was."""
     name = torch.cuda.get_device_name() if device == 'cuda' else processor()
     return dict(
         device=device,
@@ -27,7 +28,7 @@ def environment(device: str, clock: str, seed: int) -> dict:
         seed=seed,
         date=datetime.now(timezone.utc).isoformat(timespec='seconds'),
         python=platform.python_version(),
-        versions=versions(),
+        versions=versions(also),
     )
 
 

@@ -73,10 +73,12 @@ def run(args: argparse.Namespace) -> None:
     import torch
 
     from mmseg_balance.benchmarking import record
+    from mmseg_balance.benchmarking.peers import PEERS
 
     check(args)
     torch.set_num_threads(args.threads)
-    facts = record.environment(args.device, args.clock, args.seed)
+    also = PEERS if getattr(args, 'peers', False) else ()
+    facts = record.environment(args.device, args.clock, args.seed, also)
     tables = []
     try:
         for table in args.measure(args):

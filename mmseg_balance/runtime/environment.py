@@ -2,6 +2,7 @@
 
 import os
 import platform
+from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
@@ -55,10 +56,10 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def versions() -> dict[str, str]:
-    """Installed versions of what the numbers depend on."""
+def versions(also: Sequence[str] = ()) -> dict[str, str]:
+    """Installed versions of what the numbers depend on, and of the packages in ``also``."""
     found = {}
-    for package in PACKAGES:
+    for package in (*PACKAGES, *also):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

@@ -324,7 +324,7 @@ def test_peers_that_are_installed_are_measured_and_the_others_named(monkeypatch,
     from mmseg_balance.benchmarking.peers import peer_losses
 
     class Loss(torch.nn.Module):
-        def __init__(self, *arguments, ignore_index, **options):
+        def __init__(self, *arguments, ignore_index=-100, **options):
             super().__init__()
             self.ignore_index = ignore_index
 
@@ -339,7 +339,8 @@ def test_peers_that_are_installed_are_measured_and_the_others_named(monkeypatch,
     monkeypatch.setitem(sys.modules, 'monai.losses', None)
     monkeypatch.setitem(sys.modules, 'segmentation_models_pytorch', None)
     found = peer_losses()
-    assert list(found) == ['kornia DiceLoss', 'kornia TverskyLoss', 'kornia FocalLoss']
+    names = ['DiceLoss', 'DiceLoss (pooled over classes)', 'TverskyLoss', 'FocalLoss']
+    assert list(found) == [f'kornia {name}' for name in names]
     said = capsys.readouterr().out
     assert 'MONAI is left out' in said
     assert 'SMP is left out' in said
@@ -347,6 +348,29 @@ def test_peers_that_are_installed_are_measured_and_the_others_named(monkeypatch,
     labels[0, 0] = 255
     expected = torch.nn.functional.cross_entropy(logits, labels, ignore_index=255)
     assert found['kornia DiceLoss'](logits, labels, ignore_index=255) == expected
+    as_first_class = torch.nn.functional.cross_entropy(logits, labels.where(labels != 255, 0))
+    pooled = found['kornia DiceLoss (pooled over classes)']
+    assert pooled(logits, labels, ignore_index=255) == as_first_class
+
+
+def test_versions_of_the_peers_stand_beside_their_times(tmp_path, monkeypatch):
+    from mmseg_balance.runtime import environment
+
+    installed = dict.fromkeys(('torch', 'kornia'), '1.0')
+
+    def version(name):
+        if name not in installed:
+            raise environment.metadata.PackageNotFoundError(name)
+        return installed[name]
+
+    monkeypatch.setattr(environment.metadata, 'version', version)
+    options = ['--shape', '1', '3', '16', '16', '--only', 'F.cross', '--repeat', '1']
+    for peers in ([], ['--peers']):
+        file = tmp_path / 'times.json'
+        main(['benchmark', 'losses', *options, '--json', str(file), *peers])
+        found = json.loads(file.read_text())['tables'][0]['environment']['versions']
+        assert ('kornia' in found) == bool(peers)
+        assert 'monai' not in found
 
 
 def test_losses_of_a_package_that_cannot_be_imported_itself(tmp_path, monkeypatch):
