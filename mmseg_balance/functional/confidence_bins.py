@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmseg_balance.functional.exponential import exp_
 from mmseg_balance.functional.labels import check_label_range, class_indices
 from mmseg_balance.functional.logits import as_multiclass, widen
 
@@ -183,7 +184,7 @@ def _from_logits(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor
     logits = as_multiclass(logits, dim=0)
     shifted = logits - logits.amax(0)
     own = shifted.gather(0, labels[None])[0]
-    prob = shifted.exp_()
+    prob = exp_(shifted)
     total = prob.sum(0)
     # A label of probability 0 would make every later sum infinite.
     nll = (total.log() - own).clamp(max=2.0**20)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from mmseg_balance.functional.arguments import one_of
 from mmseg_balance.functional.backend import kernels_take
+from mmseg_balance.functional.exponential import LOG2_E
 from mmseg_balance.functional.logits import wide_dtype, widen
 from mmseg_balance.functional.selection import kth_largest
 
@@ -169,8 +170,8 @@ def _newton_step(relative: Tensor, log_alpha: Tensor, supported: Tensor, q: floa
 
 def _power(logarithm: Tensor, exponent: float) -> Tensor:
     """exp(exponent * logarithm), in place, with 0 for denormal numbers, on which CPUs are slow."""
-    lowest = math.log(torch.finfo(logarithm.dtype).tiny)
-    return F.threshold_(logarithm.mul_(exponent), lowest, -math.inf).exp_()
+    lowest = math.log2(torch.finfo(logarithm.dtype).tiny)
+    return F.threshold_(logarithm.mul_(exponent * LOG2_E), lowest, -math.inf).exp2_()
 
 
 def _histogram_threshold(losses: Tensor, supported: Tensor, q: float) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from mmseg_balance.functional.confidence_bins import CHUNK_ELEMENTS
+from mmseg_balance.functional.exponential import exp_
 from mmseg_balance.functional.labels import check_label_range, check_shapes, class_indices
 from mmseg_balance.functional.logits import as_multiclass, widen
 
@@ -75,7 +76,7 @@ def _chunk_nll(scores: Tensor, labels: Tensor, temperatures: np.ndarray) -> np.n
     own = scores.gather(0, labels[None])[0]
     result = np.empty((3, len(temperatures)))
     for index, temperature in enumerate(temperatures):
-        weight = (scores / temperature).exp_()
+        weight = exp_(scores / temperature)
         total = weight.sum(0)
         mean_logit = (weight * scores).sum(0) / total
         nll = (total.log() - own / temperature).sum(dtype=torch.float64)

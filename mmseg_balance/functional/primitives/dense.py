@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from mmseg_balance.functional.exponential import exp_
 from mmseg_balance.functional.first_order import first_order
 from mmseg_balance.functional.labels import out_of_range, sum_by_label, valid_and_class
 from mmseg_balance.functional.logits import wide_dtype
@@ -73,7 +74,7 @@ def nll_forward(logits: Tensor, labels: Tensor, ignore_index: int) -> tuple[Tens
     # 1. log-sum-exp with the largest logit m taken off
     z = _scores(logits, valid)
     m = z.amax(1)
-    log_d = (z - m.unsqueeze(1)).exp().sum(1).log().masked_fill(bad, torch.nan)
+    log_d = exp_(z - m.unsqueeze(1)).sum(1).log().masked_fill(bad, torch.nan)
     lse = torch.where(valid, m + log_d, torch.inf)
     # 2. not -log of a probability: that underflows where its logarithm is far from infinite
     z_label = z.gather(1, index.unsqueeze(1)).squeeze(1)
@@ -87,7 +88,7 @@ def nll_backward(
     """``slope * (p - one-hot label)``."""
     valid, index = valid_and_class(labels, logits.shape[1], ignore_index)
     slope = torch.where(valid, grad, 0).unsqueeze(1)
-    p = (_scores(logits, valid) - lse.unsqueeze(1)).exp()
+    p = exp_(_scores(logits, valid) - lse.unsqueeze(1))
     return (p * slope).scatter_add(1, index.unsqueeze(1), -slope)
 
 
@@ -98,7 +99,7 @@ def overlap_forward(
     classes = logits.shape[1]
     nll, lse, _ = nll_forward(logits, labels, ignore_index)
     valid, index = valid_and_class(labels, classes, ignore_index)
-    p = (_scores(logits, valid) - lse.unsqueeze(1)).exp()
+    p = exp_(_scores(logits, valid) - lse.unsqueeze(1))
     p_label = p.gather(1, index.unsqueeze(1)).squeeze(1)
     predicted, weight = power_of(p, power), valid.to(p.dtype)
     if pixel_weight is not None:
@@ -127,7 +128,7 @@ def overlap_backward(
     The nll adds ``slope * (p - one-hot label)``.
     """
     valid, index = valid_and_class(labels, logits.shape[1], ignore_index)
-    p = (_scores(logits, valid) - lse.unsqueeze(1)).exp()
+    p = exp_(_scores(logits, valid) - lse.unsqueeze(1))
     a = power_of(p, power) * slopes.predicted[:, :, None, None]
     a_label = slopes.intersection.gather(1, index.flatten(1)).view_as(index).unsqueeze(1)
     a_label = a_label * p.gather(1, index.unsqueeze(1))

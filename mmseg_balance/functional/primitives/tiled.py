@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
+from mmseg_balance.functional.exponential import LOG2_E, exp_
 from mmseg_balance.functional.first_order import first_order
 from mmseg_balance.functional.labels import sum_by_label, valid_and_index
 
@@ -132,11 +133,11 @@ def softmax_into(out: Tensor, z: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]
         # Ignored pixels have no say in how the others are rounded, and may be NaN or infinite.
         z, m = torch.where(valid.unsqueeze(1), z, 0), torch.where(valid, m, 0)
     if are_moderate(m):
-        torch.exp(z, out=out)  # a pass less than with the largest taken off
+        torch.mul(z, LOG2_E, out=out).exp2_()  # a pass less than with the largest taken off
         total = torch.where(valid, out.sum(1), torch.inf)
-        d = (total * m.neg().exp_()).clamp_(min=1)
+        d = (total * (m * -LOG2_E).exp2_()).clamp_(min=1)  # rounded as above: m itself cancels
     else:
-        torch.sub(z, m.unsqueeze(1), out=out).exp_()
+        exp_(torch.sub(z, m.unsqueeze(1), out=out))
         total = d = torch.where(valid, out.sum(1), torch.inf)
     out.div_(total.unsqueeze(1))
     return m, d.log()
