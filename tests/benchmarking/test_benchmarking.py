@@ -392,3 +392,33 @@ def test_losses_of_a_package_that_cannot_be_imported_itself(tmp_path, monkeypatc
         folder_of_package('needs_much', 'encoders')
     with pytest.raises(ImportError, match="No module named 'not_there_either'"):
         folder_of_package('not_there_either', 'losses')
+
+
+def _span(ratios: list[float]) -> str:
+    """Least and largest ratio as the page prints them."""
+    return '–'.join(f'{r:.1f}' if r < 10 else f'{r:.0f}' for r in (min(ratios), max(ratios)))
+
+
+def test_times_on_the_page_of_peers_are_those_of_the_benchmark():
+    root = Path(__file__).parents[2] / 'docs'
+    tables = json.loads((root / 'benchmarks' / 'losses_cpu.json').read_text())['tables']
+    ratios = {}
+    for row in (row for table in tables for row in table['rows']):
+        ratios.setdefault(row['loss'], []).append(row['ratio'])
+
+    def spans(*losses):
+        return ', '.join(_span(ratios[loss]) for loss in losses)
+
+    (line,) = [
+        line
+        for line in (root / 'peers.md').read_text().splitlines()
+        if line.startswith('| time of')
+    ]
+    _, _, ours, stock, others, _ = (cell.strip() for cell in line.split('|'))
+    assert ours == spans('SoftDiceLoss', 'SoftTverskyLoss', 'LovaszSoftmaxLoss')
+    assert stock == spans('mmseg DiceLoss', 'mmseg TverskyLoss', 'mmseg LovaszLoss')
+    assert others == (
+        f'kornia: {spans("kornia DiceLoss", "kornia TverskyLoss")}, –; '
+        f'MONAI: {spans("MONAI DiceLoss")}, –, –; '
+        f'SMP: {spans("SMP DiceLoss", "SMP TverskyLoss", "SMP LovaszLoss")}'
+    )
