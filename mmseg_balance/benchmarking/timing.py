@@ -62,7 +62,7 @@ def time_in_turns(
         rounds: rounds that count.
         clock: ``'wall'``, ``'thread'`` or ``'device'`` (the GPU's own time, by its events).
         warmup: rounds before them that do not.
-        device: ``'cuda'`` waits for the GPU before each reading of a host's clock.
+        device: ``'cuda'`` synchronises before each reading of a host's clock.
         seed: of the orders.
         title: what the progress bar says.
     """

@@ -126,7 +126,7 @@ def _top_up(
     repeated = 0
     while len(batch) < least:
         image = next(candidates)
-        # Fewer images than the batch has room for: better one twice than never an end.
+        # Fewer images than the batch holds: better one twice than never an end.
         if image in batch and repeated < patience:
             repeated += 1
             continue

@@ -15,7 +15,7 @@ PARTIAL = '.partial'
 
 
 class DiskFullError(OSError):
-    """There was no room for a file; what stood in its place is untouched."""
+    """The disk is too full for a file; what stood in its place is untouched."""
 
     def __str__(self) -> str:
         return self.strerror

@@ -1,4 +1,4 @@
-"""Checkpoints are read as data: a file that could run code is refused.
+"""Safe checkpoint loading: a file that could run code is refused.
 
 ``data_unpickler`` says what a checkpoint may contain; here every way to a checkpoint goes through it.
 """

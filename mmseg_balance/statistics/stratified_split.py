@@ -78,26 +78,26 @@ def _stratify(
 ) -> np.ndarray:
     """Assign every group (G, C) to a side, by iterative stratification."""
     ratios = np.array([1 - dev_ratio, dev_ratio])
-    wanted = ratios[:, None] * counts.sum(0)  # images of each class that a side still wants
-    room = ratios * sizes.sum()  # images that a side still wants
+    of_class = ratios[:, None] * counts.sum(0)  # images of each class that a side still lacks
+    in_all = ratios * sizes.sum()  # images that a side still lacks
     side = np.full(len(counts), -1)
     chance = rng.random((len(counts), 2))
 
     def assign(group: int, lack: np.ndarray) -> None:
-        chosen = max((TRAIN, DEV), key=lambda s: (lack[s], room[s], chance[group, s]))
+        chosen = max((TRAIN, DEV), key=lambda s: (lack[s], in_all[s], chance[group, s]))
         side[group] = chosen
-        wanted[chosen] -= counts[group]
-        room[chosen] -= sizes[group]
+        of_class[chosen] -= counts[group]
+        in_all[chosen] -= sizes[group]
 
     left = counts.sum(0)
     while left.any():
         label = int(np.where(left > 0, left, np.iinfo(left.dtype).max).argmin())
         having = np.flatnonzero((side < 0) & (counts[:, label] > 0))
         for group in having[np.lexsort((chance[having, 0], -counts[having, label]))]:
-            assign(group, wanted[:, label])
+            assign(group, of_class[:, label])
         left = counts[side < 0].sum(0)
     for group in np.flatnonzero(side < 0):
-        assign(group, room)
+        assign(group, in_all)
     return side
 
 

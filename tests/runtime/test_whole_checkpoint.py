@@ -142,7 +142,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(run, tmp_path,
         assert reason in log
     assert resumed.iter == 8
     assert torch.equal(resumed.model.weight, whole)
-    # The damaged one has been written anew.
+    # The damaged one has been replaced.
     assert {name: what_is_damaged(run / name) for name in names(run)} == {
         'iter_6.pth': None,
         'iter_8.pth': None,
@@ -157,7 +157,7 @@ def test_where_a_resumed_run_starts(run, monkeypatch):
     assert started == ['iter_4.pth']
 
 
-def test_without_any_whole_checkpoint_the_run_starts_anew_and_says_so(run):
+def test_without_any_whole_checkpoint_the_run_starts_from_scratch_and_says_so(run):
     for name in names(run):
         truncate(run / name)
     train(run, 8, resume=True)
@@ -168,7 +168,7 @@ def test_without_any_whole_checkpoint_the_run_starts_anew_and_says_so(run):
 def test_a_first_start_with_resume_is_silent(tmp_path):
     train(tmp_path / 'run', 2, resume=True)
     assert 'damaged' not in log_of(tmp_path)
-    assert 'anew' not in log_of(tmp_path)
+    assert 'from scratch' not in log_of(tmp_path)
 
 
 def test_leftovers_of_a_killed_writer_are_removed(run):
@@ -207,7 +207,7 @@ def test_a_moved_folder_and_one_on_remote_storage(run, tmp_path):
 
 
 def test_a_moved_folder_without_the_checkpoint_that_was_named(run, tmp_path):
-    """The one before it was looked for in the old place alone, and the run started anew."""
+    """The one before it was looked for in the old place alone, and the run started from scratch."""
     moved = run.rename(tmp_path / 'moved')
     (moved / 'iter_6.pth').unlink()
     assert point_to_whole_checkpoint(moved) == moved / 'iter_4.pth'
