@@ -450,3 +450,23 @@ def test_what_is_combined_with_one_loss_is_adjusted_together(tmp_path):
         alone |= p_values({**results, 'runs': kept})
     assert alone.keys() == {'dice + balance', 'dice + uniform'}
     assert list(together.values()) == pytest.approx(list(holm(list(alone.values()))))
+
+
+def test_runs_that_stand_in_two_studies_are_counted_once():
+    """The losses beside which samplers are screened are those of the losses' own study."""
+    losses, samplers = study('losses', kind='screen'), study('samplers', kind='screen')
+    for part in (samplers.content['runs'], samplers.content['differences']):
+        part += [
+            {**entry, 'method': f'{entry["method"]} + iou'}
+            for entry in part
+            if entry['method'] == 'recall'
+        ]
+    elsewhere = study('elsewhere', kind='screen', config='configs/other.py')
+    once = store.each_once([samplers, losses, elsewhere])
+    assert [one.name for one in once] == ['samplers', 'losses', 'elsewhere']
+    assert once[0].methods == ['ce', 'recall + iou']
+    assert once[1].methods == elsewhere.methods == losses.methods
+    brief = claims.claims_in_brief([samplers, losses])
+    assert claims.claims_in_brief([losses]) == brief
+    # Three losses here, three elsewhere, and one with the decision.
+    assert ' of 7 |' in sections.worst([samplers, losses, elsewhere])

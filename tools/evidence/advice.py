@@ -12,6 +12,7 @@ from tools.evidence.store import (
     SCORES,
     Study,
     at_start,
+    each_once,
     found,
     has_interval,
     name_of,
@@ -33,13 +34,13 @@ RULE = (
 def advice(studies: Sequence[Study]) -> str:
     """What full trainings show to be better on test, where they disagree, and what no study shows."""
     full = of_kind(studies, FULL)
-    judged = [study for study in of_kind(studies, FULL, HEADS) if with_intervals(study)]
+    judged = [one for one in of_kind(each_once(studies), FULL, HEADS) if with_intervals(one)]
     return _best_of_each(full, [RULE, *never(judged), *disagreements(full)])
 
 
 def advice_of_screening(studies: Sequence[Study]) -> str:
     """What is better on test when the head alone is trained, and where data sets disagree."""
-    heads = of_kind(studies, HEADS)
+    heads = of_kind(each_once(studies), HEADS)
     return _best_of_each(heads, [RULE, *disagreements(heads)])
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tools.evidence.store import Study, found, has_interval, points
+from tools.evidence.store import Study, each_once, found, has_interval, points
 from tools.evidence.tables import spread, table
 
 HELD, NOT_HELD, UNDECIDED = 'held', 'not held', 'undecided'
@@ -107,7 +107,7 @@ def claims_in_full(studies: Sequence[Study]) -> str:
 def _verdicts(claim: Claim, studies: Sequence[Study]) -> dict[str, list[tuple[Study, dict]]]:
     """Studies and their differences by what they say of a claim."""
     said: dict[str, list[tuple[Study, dict]]] = {verdict: [] for verdict in VERDICTS}
-    for study in studies:
+    for study in each_once(studies):
         verdict, row = judged(claim, study)
         if row is not None:
             said[verdict].append((study, row))

@@ -38,7 +38,7 @@ def rank_agreements(studies: Sequence[Study]) -> str:
         for heads in of_kind(studies, HEADS)
         for full in of_kind(studies, FULL)
         if heads.setting['config'] == full.setting['config']
-        and not any(' + ' in method for method in heads.methods)  # samplers: no losses to rank
+        and not heads.has_samplers  # no losses to rank
     ]
     return '\n\n'.join(parts) or '*Needs a screening and full trainings of the same config.*'
 

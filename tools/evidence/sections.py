@@ -17,6 +17,7 @@ from tools.evidence.store import (
     SCORES,
     Study,
     at_start,
+    each_once,
     found,
     name_of,
     of_kind,
@@ -51,7 +52,9 @@ PLAN = (
         'of these',
     ),
     ('screen_t2_camvid', 'T2 on CamVid, screening', 'the same'),
+    ('screen_samplers_t2_camvid', 'T2 on CamVid, samplers and decisions, screening', 'of these'),
     ('screen_t2_ccp', 'T2 on CCP, screening', 'the same'),
+    ('screen_samplers_t2_ccp', 'T2 on CCP, samplers and decisions, screening', 'of these'),
     ('street_scenes_977', 'the recommendation on StreetScenes rendered with seed 977', 'once'),
 )
 # The advice of the day before the check: what later trainings advise is no prediction.
@@ -129,18 +132,14 @@ def _each(studies: Sequence[Study], scores: Sequence[str]) -> str:
 
 def screened_losses(studies: Sequence[Study]) -> str:
     """Losses, the head alone, on all data sets in one table."""
-    losses = [study for study in of_kind(studies, HEADS) if not has_samplers(study)]
+    losses = [study for study in of_kind(studies, HEADS) if not study.has_samplers]
     return _screened(losses, ('mIoU', 'mRecall'))
 
 
 def screened_samplers(studies: Sequence[Study]) -> str:
     """Samplers and decisions, the head alone, on all data sets in one table."""
-    samplers = [study for study in of_kind(studies, HEADS) if has_samplers(study)]
+    samplers = [study for study in of_kind(studies, HEADS) if study.has_samplers]
     return _screened(samplers, ('mIoU', 'mRecall', 'mIoU_I'))
-
-
-def has_samplers(study: Study) -> bool:
-    return any(' + ' in method for method in study.methods)
 
 
 def _screened(studies: Sequence[Study], scores: Sequence[str]) -> str:
@@ -152,9 +151,9 @@ def _screened(studies: Sequence[Study], scores: Sequence[str]) -> str:
 
 def worst(studies: Sequence[Study]) -> str:
     """Of each score: how often a method loses significantly, and the largest losses."""
-    lines = []
+    lines, once = [], each_once(studies)
     for score, title in (SCORES | PROPER).items():
-        rows = [(s, s.row(method, score)) for s in studies for method in s.methods[1:]]
+        rows = [(s, s.row(method, score)) for s in once for method in s.methods[1:]]
         judged = [(study, row) for study, row in rows if found(row) != 'unknown']
         lost = [(study, row) for study, row in judged if found(row) == 'worse']
         lost.sort(key=lambda pair: direction(score) * pair[1]['mean'])
@@ -169,7 +168,7 @@ def worst(studies: Sequence[Study]) -> str:
 def against(studies: Sequence[Study]) -> str:
     """What methods lose significantly: the range over the studies."""
     lost: dict[str, dict[str, list[float]]] = {}
-    for study in studies:
+    for study in each_once(studies):
         for method in study.methods[1:]:
             for score in (*SCORES, *PROPER):
                 row = study.row(method, score)

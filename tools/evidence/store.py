@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -71,10 +71,12 @@ class Study:
     Args:
         name: Of its file, without the suffix.
         content: Of its file.
+        left_out: Methods that are not looked at.
     """
 
     name: str
     content: dict
+    left_out: frozenset[str] = frozenset()
 
     @property
     def kind(self) -> str:
@@ -94,11 +96,16 @@ class Study:
     def methods(self) -> list[str]:
         """The baseline first."""
         found = [method.name for method in methods_of(self.content)]
-        return [name for name in found if not is_checkpoint(name)]
+        return [name for name in found if not is_checkpoint(name) and name not in self.left_out]
 
     @property
     def baseline(self) -> str:
         return self.methods[0]
+
+    @property
+    def has_samplers(self) -> bool:
+        """Or decisions: methods that are more than a loss."""
+        return any(' + ' in method for method in self.methods)
 
     @cached_property
     def seeds(self) -> dict[str, list[int]]:
@@ -147,6 +154,27 @@ def load_studies(folder: Path) -> list[Study]:
         if study.content.get('format') != FORMAT:
             raise ValueError(f'{folder / study.name}.json: not of format {FORMAT}.')
     return sorted(studies, key=lambda study: (study.kind != FULL, study.name))
+
+
+def each_once(studies: Sequence[Study]) -> list[Study]:
+    """Without the losses of a study of samplers that the losses' own study from there has, too.
+
+    Its runs are the same, so that a count over studies would take them for two observations.
+    """
+
+    def origin(study: Study) -> tuple:
+        return study.kind, study.setting['config'], study.setting.get('checkpoint')
+
+    known: dict[tuple, set[str]] = {}
+    for study in studies:
+        if not study.has_samplers:
+            known.setdefault(origin(study), set()).update(study.methods[1:])
+    return [
+        replace(study, left_out=frozenset(known.get(origin(study), ())))
+        if study.has_samplers
+        else study
+        for study in studies
+    ]
 
 
 def of_kind(studies: Sequence[Study], *kinds: str) -> list[Study]:
