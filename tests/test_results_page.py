@@ -470,3 +470,14 @@ def test_runs_that_stand_in_two_studies_are_counted_once():
     assert claims.claims_in_brief([losses]) == brief
     # Three losses here, three elsewhere, and one with the decision.
     assert ' of 7 |' in sections.worst([samplers, losses, elsewhere])
+
+
+def test_a_decision_is_not_judged_by_probabilities_that_it_leaves_alone():
+    heads = study('heads', kind='screen', gain={**GAIN, 'recall': 0.02})
+    for part in (heads.content['runs'], heads.content['differences']):
+        part += [{**e, 'method': 'recall + iou'} for e in part if e['method'] == 'recall']
+    assert advice.ranked(heads, 'mIoU')[1]['method'] == 'recall + iou'
+    assert [row['method'] for row in advice.ranked(heads, 'cal')] == ['recall']
+    table = sections.worst([heads]).splitlines()
+    assert ' of 4 |' in next(line for line in table if line.startswith('| mIoU |'))
+    assert ' of 3 |' in next(line for line in table if line.startswith('| calibration |'))

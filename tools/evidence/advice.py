@@ -12,6 +12,7 @@ from tools.evidence.store import (
     SCORES,
     Study,
     at_start,
+    changes,
     each_once,
     found,
     has_interval,
@@ -65,7 +66,7 @@ def with_intervals(study: Study) -> list[str]:
 
 def ranked(study: Study, score: str) -> list[dict]:
     """Rows of the methods that are better on test by an amount that counts, best on dev first."""
-    rows = [study.row(method, score) for method in study.methods[1:]]
+    rows = [study.row(m, score) for m in study.methods[1:] if changes(m, score)]
     better = [row for row in rows if found(row) == 'better' and abs(row['mean']) >= COUNTS]
     # Ordered by test, the largest of many estimates would come first, and be too large.
     return sorted(better, key=lambda row: -direction(score) * _on_dev(study, row))
@@ -106,7 +107,7 @@ def disagreements(studies: Sequence[Study]) -> list[str]:
     for score in HEADLINE:
         said: dict[str, dict[str, list[str]]] = {}
         for study in filter(with_intervals, studies):
-            for method in study.methods[1:]:
+            for method in (m for m in study.methods[1:] if changes(m, score)):
                 places = said.setdefault(name_of(method), {})
                 places.setdefault(found(study.row(method, score)), []).append(place_of(study))
         for method, by in said.items():

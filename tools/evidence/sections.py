@@ -17,6 +17,7 @@ from tools.evidence.store import (
     SCORES,
     Study,
     at_start,
+    changes,
     each_once,
     found,
     name_of,
@@ -153,7 +154,7 @@ def worst(studies: Sequence[Study]) -> str:
     """Of each score: how often a method loses significantly, and the largest losses."""
     lines, once = [], each_once(studies)
     for score, title in (SCORES | PROPER).items():
-        rows = [(s, s.row(method, score)) for s in once for method in s.methods[1:]]
+        rows = [(s, s.row(m, score)) for s in once for m in s.methods[1:] if changes(m, score)]
         judged = [(study, row) for study, row in rows if found(row) != 'unknown']
         lost = [(study, row) for study, row in judged if found(row) == 'worse']
         lost.sort(key=lambda pair: direction(score) * pair[1]['mean'])
@@ -172,7 +173,7 @@ def against(studies: Sequence[Study]) -> str:
         for method in study.methods[1:]:
             for score in (*SCORES, *PROPER):
                 row = study.row(method, score)
-                if found(row) == 'worse':
+                if found(row) == 'worse' and changes(method, score):
                     lost.setdefault(name_of(method), {}).setdefault(score, []).append(row['mean'])
     if not lost:
         return 'Nothing significant.'

@@ -177,6 +177,15 @@ def each_once(studies: Sequence[Study]) -> list[Study]:
     ]
 
 
+def changes(method: str, score: str) -> bool:
+    """Whether the method can change the score: a decision leaves the probabilities as they are.
+
+    >>> changes('ce + iou', 'mIoU'), changes('ce + iou', 'cal'), changes('ce + rare_class', 'cal')
+    (True, False, True)
+    """
+    return score not in ('cal', *PROPER) or method.rpartition(' + ')[2] not in ('iou', 'dice')
+
+
 def of_kind(studies: Sequence[Study], *kinds: str) -> list[Study]:
     """In the order of the kinds."""
     return [study for kind in kinds for study in studies if study.kind == kind]
