@@ -16,7 +16,7 @@ from mmseg_balance.runtime.environment import processor, versions
 
 
 def environment(device: str, clock: str, seed: int, also: Sequence[str] = ()) -> dict:
-    """Device, versions, those of the packages ``also`` too, date, seed and how busy it was."""
+    """Device, versions (of the packages in ``also``, too), date, seed and load of the machine."""
     name = torch.cuda.get_device_name() if device == 'cuda' else processor()
     return dict(
         device=device,
