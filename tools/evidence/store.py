@@ -10,6 +10,7 @@ from mmseg_balance.experiments.differences import UNDECIDED, verdict
 from mmseg_balance.experiments.plan import CHECKPOINT, is_checkpoint
 from mmseg_balance.experiments.recommendation import direction
 from mmseg_balance.experiments.results import FORMAT, read_json
+from mmseg_balance.experiments.screen.decisions import DECISIONS
 from mmseg_balance.experiments.summary import Cell, mean_of, methods_of
 
 SCORES = {
@@ -183,7 +184,7 @@ def changes(method: str, score: str) -> bool:
     >>> changes('ce + iou', 'mIoU'), changes('ce + iou', 'cal'), changes('ce + rare_class', 'cal')
     (True, False, True)
     """
-    return score not in ('cal', *PROPER) or method.rpartition(' + ')[2] not in ('iou', 'dice')
+    return score not in ('cal', *PROPER) or method.rpartition(' + ')[2] not in DECISIONS
 
 
 def of_kind(studies: Sequence[Study], *kinds: str) -> list[Study]:
