@@ -166,6 +166,72 @@ def test_usage(launch, arguments):
     assert '#' not in message
 
 
+FAKE_SLURM = {
+    'scontrol': 'printf "node1\\nnode2\\n"',
+    'srun': 'case "$*" in *hostname*) echo 10.0.0.1 ;; *) echo "srun $*" >>calls ;; esac',
+    'ray': 'case "$1" in status) exit "$STATUS" ;; list) echo "$NODES" ;; esac',
+    'sleep': 'echo sleep >>calls',
+}
+
+
+@pytest.fixture
+def slurm_ray(repository, tmp_path):
+    """Run ``slurm_ray.sh`` in an allocation of two fake nodes; returns the result and the calls."""
+    fake = tmp_path / 'bin'
+    fake.mkdir()
+    for name, body in FAKE_SLURM.items():
+        (fake / name).write_text(f'#!/usr/bin/env bash\n{body}\n')
+        (fake / name).chmod(0o755)
+
+    def run(**variables):
+        allocation = {'SLURM_JOB_ID': '7', 'SLURM_JOB_NODELIST': 'node[1-2]'}
+        ray = {'STATUS': '0', 'NODES': '[{"node_id": "a"}, {"node_id": "b"}]'}
+        result = subprocess.run(
+            ['bash', repository / 'tools/slurm_ray.sh', 'bash', '-c', 'echo "at $RAY_ADDRESS"'],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+            env={
+                **os.environ,
+                'PATH': f'{fake}:{os.environ["PATH"]}',
+                **allocation,
+                **ray,
+                **variables,
+            },
+        )
+        calls = tmp_path / 'calls'
+        return result, calls.read_text().splitlines() if calls.exists() else []
+
+    return run
+
+
+def test_ray_in_an_allocation_starts_the_command_as_soon_as_both_nodes_joined(slurm_ray):
+    """Ray lists its nodes on one line; counted by lines, two never joined (five minutes' wait)."""
+    result, calls = slurm_ray(SLURM_CPUS_PER_TASK='64', SLURM_GPUS_ON_NODE='8')
+    assert (result.returncode, result.stdout, result.stderr) == (0, 'at 10.0.0.1:6386\n', '')
+    step = 'srun --overlap --nodes=1 --ntasks=1 --cpus-per-task=64 --nodelist='
+    resources = '--num-cpus=64 --num-gpus=8 --block'
+    assert sorted(calls) == [
+        f'{step}node1 ray start --head --node-ip-address=10.0.0.1 --port=6386 {resources}',
+        f'{step}node2 ray start --address=10.0.0.1:6386 {resources}',
+    ]
+
+
+def test_ray_in_an_allocation_says_which_nodes_are_missing(slurm_ray):
+    result, calls = slurm_ray(NODES='[{"node_id": "a"}]')
+    assert (result.returncode, result.stdout) == (0, 'at 10.0.0.1:6386\n')
+    assert result.stderr == 'warning: 1 of 2 nodes joined; going on\n'
+    assert calls.count('sleep') == 60
+
+
+def test_ray_in_an_allocation_that_does_not_start_ends_with_an_error(slurm_ray):
+    result, _ = slurm_ray(STATUS='1')
+    assert (result.returncode, result.stdout) == (1, '')
+    assert result.stderr == 'error: Ray did not start on node1 at 10.0.0.1:6386\n'
+
+
 def test_no_script_expands_an_array_that_may_be_empty(repository):
     """Under ``set -u`` that is an unbound variable for bash before 4.4, as a Mac has it."""
     for script in (repository / 'tools').glob('*.sh'):
