@@ -10,6 +10,8 @@
 # PORT  of the head node (default: 6379 plus a number of the job)
 #SBATCH --ntasks-per-node=1
 #SBATCH --exclusive
+# Ray starts the runs of a lost node elsewhere; without this Slurm ends the whole job instead.
+#SBATCH --no-kill
 set -euo pipefail
 if [[ $# -lt 1 || -z ${SLURM_JOB_ID:-} ]]; then
     sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0" >&2

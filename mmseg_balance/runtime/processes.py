@@ -19,7 +19,7 @@ class Launcher:
 
     Args:
         kind: ``none`` (one process), ``pytorch`` (torchrun on this machine) or ``slurm``
-            (srun, with the options in the variable SRUN_ARGS).
+            (srun, with the allocation's cores per task and the options in the variable SRUN_ARGS).
         gpus: processes, for the last two.
     """
 
@@ -53,11 +53,13 @@ class Launcher:
                 'pytorch',
             ]
         if self.kind == 'slurm':
-            options = shlex.split(os.environ.get('SRUN_ARGS', ''))
+            # Since Slurm 22.05 srun gives a task one core, whatever sbatch was told.
+            cores = os.environ.get('SLURM_CPUS_PER_TASK')
             return [
                 'srun',
                 f'--ntasks={self.gpus}',
-                *options,
+                *([f'--cpus-per-task={cores}'] if cores else []),
+                *shlex.split(os.environ.get('SRUN_ARGS', '')),
                 sys.executable,
                 *call,
                 '--launcher',

@@ -276,6 +276,7 @@ def test_a_training_in_epochs_shows_no_share_of_an_unknown_length():
 
 
 def test_launchers(monkeypatch):
+    monkeypatch.delenv('SLURM_CPUS_PER_TASK', raising=False)
     monkeypatch.setenv('SRUN_ARGS', '--partition "a b"')
     plain = Launcher().command('train', 'c.py', '--resume')
     assert plain == [sys.executable, '-m', 'mmseg_balance', 'train', 'c.py', '--resume']
@@ -285,3 +286,11 @@ def test_launchers(monkeypatch):
     assert torchrun[-2:] == ['--launcher', 'pytorch']
     slurm = Launcher('slurm', 8).command('train', 'c.py')
     assert slurm[:4] == ['srun', '--ntasks=8', '--partition', 'a b']
+
+
+def test_a_task_of_srun_gets_the_cores_of_the_allocation(monkeypatch):
+    """Since Slurm 22.05 srun does not go by ``sbatch --cpus-per-task``: one core for loading."""
+    monkeypatch.setenv('SLURM_CPUS_PER_TASK', '16')
+    monkeypatch.setenv('SRUN_ARGS', '--cpus-per-task=4')
+    command = Launcher('slurm', 8).command('train', 'c.py')
+    assert command[1:4] == ['--ntasks=8', '--cpus-per-task=16', '--cpus-per-task=4']
