@@ -148,7 +148,7 @@ def _chunk_sums(
         prob, top, nll, labels = prob[:, finite], top[finite], nll[finite], labels[finite]
         pred = None if pred is None else pred[finite]
     own = prob.gather(0, labels[None])[0]
-    squared = torch.linalg.vector_norm(prob).double().square() - 2 * own.sum(dtype=torch.float64)
+    squared = (prob * prob).sum().double() - 2 * own.sum(dtype=torch.float64)
     top_bin = _bin_of(top, num_bins)
     correct, hit, not_top = _hits(prob, top, own, labels, pred)
     own_bin = labels * num_bins + _bin_of(own, num_bins)

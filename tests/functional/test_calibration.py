@@ -45,6 +45,16 @@ def test_agrees_with_loops(channels, num_bins, dtype):
     )
 
 
+@pytest.mark.parametrize('margin', [6, 7, 8.5])
+def test_brier_score_of_many_sure_pixels(margin):
+    """The squares were summed one by one in float32: 1.2e-5 became -4e-4."""
+    labels = torch.randint(0, 2, (1, 512, 512))
+    logits = torch.zeros(1, 2, 512, 512).scatter_(1, labels.unsqueeze(1), margin)
+    wrong = torch.tensor(margin, dtype=torch.float64).neg().sigmoid().item()
+    score = calibration_scores(calibration_sums(logits, labels))['Brier']
+    assert score == pytest.approx(2 * wrong**2, abs=2e-7)
+
+
 def test_parity_with_numbers_from_elsewhere():
     parity = np.load(Path(__file__).parents[1] / 'parity' / 'losses.npz')
     logits, labels = torch.tensor(parity['logits']), torch.tensor(parity['labels'])

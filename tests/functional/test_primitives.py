@@ -5,7 +5,12 @@ import torch
 import torch.nn.functional as F
 from torch.autograd import gradcheck
 
-from mmseg_balance.functional import centerline_dice_loss, lovasz_softmax_loss, recall_loss
+from mmseg_balance.functional import (
+    centerline_dice_loss,
+    lovasz_softmax_loss,
+    recall_loss,
+    soft_dice_loss,
+)
 from mmseg_balance.functional.labels import label_lookup, out_of_range, sum_by_label
 from mmseg_balance.functional.logits import as_multiclass
 from mmseg_balance.functional.primitives import overlap_sums, pixel_nll
@@ -107,6 +112,18 @@ def test_overlap_sums_on_odd_shapes(power, per_image, weighted):
         for group in (sums, expected)
     ]
     torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize('noise', [0, 0.5])
+def test_squares_of_many_sure_pixels_keep_their_digits(noise):
+    """A norm over all pixels added one by one: sure and right, a soft Dice loss was negative."""
+    labels = torch.randint(0, 2, (1, 512, 512))
+    logits = torch.zeros(1, 2, 512, 512).scatter_(1, labels.unsqueeze(1), 8.5)
+    logits += noise * torch.randn_like(logits)
+    predicted = overlap_sums(logits, labels, power=2)[1]
+    expected = plain_overlap_sums(logits.double(), labels, power=2)[1]
+    torch.testing.assert_close(predicted.double(), expected.sum(0), rtol=1e-6, atol=0)
+    assert soft_dice_loss(logits, labels) >= 0
 
 
 def test_hits_are_the_pixels_that_argmax_gets_right():
