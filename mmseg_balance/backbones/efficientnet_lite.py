@@ -130,7 +130,8 @@ class EfficientNetLite(BaseModule):
     Args:
         arch: ``'lite0'`` to ``'lite4'``.
         output_stride: 8, 16 or 32; features of a larger stride have this one instead.
-        out_indices: Which of the four features are returned, in ascending order.
+        out_indices: Which of the four features are returned, in ascending order; no block is
+            built behind the last.
         frozen_stages: -1 trains everything, 0 freezes the stem, k also the first k of the seven
             stages; their norms use the running statistics.
         norm_cfg: Norm layers; ``eps`` is 1e-3 and ``momentum`` of a batch norm 0.01 unless given,
@@ -186,10 +187,12 @@ class EfficientNetLite(BaseModule):
             **_same_padding(3, stride=2, dilation=1),
         )
         shapes = block_shapes(arch)
-        self.blocks = nn.ModuleList(_build_blocks(shapes, output_stride, norm_cfg))
-        self._stages = [shape.stage for shape in shapes]
         last = {shape.stage: index for index, shape in enumerate(shapes)}
         self._returned = [last[FEATURE_STAGES[index]] for index in out_indices]
+        # Blocks behind the last feature would have no gradient, which DDP does not accept.
+        shapes = shapes[: self._returned[-1] + 1]
+        self.blocks = nn.ModuleList(_build_blocks(shapes, output_stride, norm_cfg))
+        self._stages = [shape.stage for shape in shapes]
         self.out_channels = tuple(shapes[index].out_channels for index in self._returned)
         self._freeze()
 
@@ -256,7 +259,7 @@ def _random_weights() -> list[dict]:
 
 def _norm_with_defaults(norm_cfg: dict | None) -> dict:
     norm_cfg = {'type': 'BN', 'eps': 1e-3, **(norm_cfg or {})}
-    if norm_cfg['type'] in ('BN', 'SyncBN'):
+    if norm_cfg['type'] in ('BN', 'BN2d', 'SyncBN', 'MMSyncBN'):
         norm_cfg.setdefault('momentum', 0.01)
     return norm_cfg
 

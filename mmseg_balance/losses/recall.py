@@ -65,7 +65,8 @@ class RecallLoss(PixelLoss):
             momentum=self.momentum,
             sync=self.sync,
         )
-        if running is not None and self.training:
+        # Without gradients it is OHEMPixelSampler that asks, and the step comes again.
+        if running is not None and self.training and torch.is_grad_enabled():
             self.running_recall = recall.detach().float()
         return losses
 

@@ -79,21 +79,23 @@ class SoftmaxSeesawLoss(PriorLoss):
         if self.seen_pixels is None:
             pixels = self.table_for(logits)
         else:
-            pixels = self._count(logits, labels, ignore_index)
+            # Without gradients it is OHEMPixelSampler that asks, and the step comes again.
+            count = self.training and torch.is_grad_enabled()
+            pixels = self._seen(logits, labels, ignore_index, count)
         return softmax_seesaw_loss(
             logits, labels, pixels, ignore_index=ignore_index, p=self.p, q=self.q
         )
 
     @torch.no_grad()
-    def _count(self, logits: Tensor, labels: Tensor, ignore_index: int) -> Tensor:
-        """The pixels seen, those of this batch among them where it is trained on."""
+    def _seen(self, logits: Tensor, labels: Tensor, ignore_index: int, count: bool) -> Tensor:
+        """The pixels seen, those of this batch among them if they count."""
         classes = max(logits.shape[1], 2)
         if len(self.seen_pixels) != classes:
             raise ValueError(
                 f'num_classes={len(self.seen_pixels)} of SoftmaxSeesawLoss and the head has '
                 f'{classes} classes: give the number of the head (2 for one channel).'
             )
-        if self.training:
+        if count:
             check_label_range(labels, classes, ignore_index)
             ones = torch.ones_like(labels, dtype=torch.float32)
             counts = sum_by_label(ones, labels, classes, ignore_index)

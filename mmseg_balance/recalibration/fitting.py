@@ -34,7 +34,8 @@ def fit_map(
     A temperature, one number, is fitted and taken as it is, and so is the bias of the priors, which
     is not fitted. Everything else is fitted on four fifths of the groups and tried on the rest, in
     turn; of no change, a quarter, half, three quarters and all of the fitted change, that is taken
-    which scores best there, the weaker of equals.
+    which scores best there, the weaker of equals. Where mean recall is the score, those that cost
+    more accuracy there than ``settings.accuracy_drop`` are left out.
 
     Args:
         sample: Pixels to fit on.
@@ -52,13 +53,21 @@ def fit_map(
         raise ValueError('the images to fit on are of one group; cross-validation needs two.')
     tried = [[] for _ in STRENGTHS]
     for held_out in range(fold.max() + 1):
-        fitted = _fitted(sample.of(fold != held_out), settings, channels)
+        fitted = _fitted(sample.of(fold != held_out), settings, channels, threshold)
         rest = sample.of(fold == held_out)
         for sums, strength in zip(tried, STRENGTHS, strict=True):
             sums.append(sample_sums(rest, fitted.weakened(strength), threshold))
-    scores = [_pooled(sums).score(settings.judge) for sums in tried]
-    best = STRENGTHS[int(np.argmax(scores))]
-    return _fitted(sample, settings, channels).weakened(best)
+    best = best_strength([_pooled(sums) for sums in tried], settings)
+    return _fitted(sample, settings, channels, threshold).weakened(best)
+
+
+def best_strength(tried: list[ImageSums], settings: Settings) -> float:
+    """The best of STRENGTHS by the sums under each of them."""
+    scores = np.array([sums.score(settings.judge) for sums in tried])
+    if settings.judge == 'mRecall':
+        accuracy = np.array([sums.score('acc') for sums in tried])
+        scores[accuracy < accuracy[0] - settings.accuracy_drop] = -np.inf
+    return STRENGTHS[int(np.argmax(scores))]
 
 
 def sample_sums(sample: PixelSample, logit_map: LogitMap, threshold: float = 0.5) -> ImageSums:
@@ -95,13 +104,16 @@ def _fitted_temperature(sample: PixelSample) -> float:
     return fit_temperature(lambda temperatures: nll(temperatures=temperatures)).temperature
 
 
-def _fitted(sample: PixelSample, settings: Settings, channels: int) -> LogitMap:
+def _fitted(sample: PixelSample, settings: Settings, channels: int, threshold: float) -> LogitMap:
     """The whole change that a method asks for on these pixels."""
-    free = (False, True) if channels == 1 else None
-    fit = partial(_FITS[settings.method], sample.logits, sample.labels, free=free)
+    logits, options = sample.logits, {}
+    if channels == 1:
+        options['free'] = (False, True)
     if settings.method == 'recall-bias':
-        fit = partial(fit, accuracy_drop=settings.accuracy_drop)
-    found = fit()
+        options['accuracy_drop'] = settings.accuracy_drop
+        if channels == 1:  # the floor is that of the head's own decision
+            logits = logits - logits.new_tensor([0.5, threshold]).logit(eps=1e-6)
+    found = _FITS[settings.method](logits, sample.labels, **options)
     scale, bias = found if isinstance(found, tuple) else (torch.ones_like(found), found)
     if channels == 1 and not scale[1] > 0:
         raise ValueError(

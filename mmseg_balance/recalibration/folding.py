@@ -65,7 +65,7 @@ def find_foldable(model: nn.Module, batch: dict) -> tuple[str, nn.Conv2d]:
     errors = {}
     for name, classifier in candidate_classifiers(model).items():
         try:
-            check_folding(model, copy.deepcopy(batch), classifier)
+            check_folding(model, batch, classifier)
         except FoldingError as error:
             errors[name] = error
         else:
@@ -113,11 +113,11 @@ def check_folding(model: nn.Module, batch: dict, classifier: nn.Conv2d) -> None:
         FoldingError: if the output isn't the mapped output of the unchanged model.
     """
     trial = _trial_map(classifier.out_channels)
-    before = _image_logits(model, batch)
+    before = image_logits(model, batch)
     weight, offset = classifier.weight.detach().clone(), classifier.bias.detach().clone()
     fold(classifier, trial)
     try:
-        after = _image_logits(model, batch)
+        after = image_logits(model, batch)
     finally:
         with torch.no_grad():
             classifier.weight.copy_(weight)
@@ -149,5 +149,6 @@ def folding_error(before: list[Tensor], after: list[Tensor], logit_map: LogitMap
     return worst
 
 
-def _image_logits(model: nn.Module, batch: dict) -> list[Tensor]:
-    return [sample.seg_logits.data for sample in predicted_logits(model, batch)]
+def image_logits(model: nn.Module, batch: dict) -> list[Tensor]:
+    """Logits ``(C, H, W)`` of each image of a batch, which is left as it is."""
+    return [sample.seg_logits.data for sample in predicted_logits(model, copy.deepcopy(batch))]

@@ -1,6 +1,5 @@
 """Validation images through the model: their logits, and their scores before and after a map."""
 
-import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -70,11 +69,6 @@ def images_of(model: nn.Module, loader: DataLoader, task: str) -> Iterator[tuple
             yield logits[None], labels[None]
             bar.update()
     print()
-
-
-def logits_of(model: nn.Module, batch: dict) -> list[Tensor]:
-    """Logits ``(C, H, W)`` of each image of a batch, which is left as it is."""
-    return [sample.seg_logits.data for sample in predicted_logits(model, copy.deepcopy(batch))]
 
 
 def measure(

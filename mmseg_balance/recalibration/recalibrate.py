@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.device import get_device
+from mmengine.model import BaseTTAModel
 from mmengine.runner import load_state_dict
 from mmseg.apis import init_model
 from mmseg.registry import DATASETS
@@ -14,8 +15,8 @@ from torch import nn
 
 from mmseg_balance.functional.class_weights import class_priors
 from mmseg_balance.recalibration.fitting import fit_map
-from mmseg_balance.recalibration.folding import find_foldable, fold, folding_error
-from mmseg_balance.recalibration.images import groups_of, images_of, loader_of, logits_of, measure
+from mmseg_balance.recalibration.folding import find_foldable, fold, folding_error, image_logits
+from mmseg_balance.recalibration.images import groups_of, images_of, loader_of, measure
 from mmseg_balance.recalibration.judgement import gain, verdict
 from mmseg_balance.recalibration.logit_map import LogitMap, prior_bias
 from mmseg_balance.recalibration.partition import Partition, fold_of_groups, partition
@@ -52,12 +53,14 @@ def recalibrate(config: Config, checkpoint: str, out: str, settings: Settings) -
     weights, meta = read_weights(checkpoint)  # the optimizer and all else belong to the old run
     # Without the checkpoint: init_model wants a meta that a prediction does not need.
     model = init_model(copy.deepcopy(config), device=get_device())
+    if isinstance(model, BaseTTAModel):  # as DecisionSegmentor, which has no weights of its own
+        model = model.module
     check_fit(model, checkpoint, weights)
     load_state_dict(model, weights)
     dataset = DATASETS.build(config.val_dataloader.dataset)
     part = partition(groups_of(dataset, settings.groups), settings.fit_on)
     probe = next(iter(loader_of(config, dataset, part.measured[:1])))
-    name, classifier = find_foldable(model, copy.deepcopy(probe))
+    name, classifier = find_foldable(model, probe)
     settings = _with_ignore_index(settings, model)
     prior = _prior(config, settings, classifier.out_channels)
     threshold = final_head(model).threshold if classifier.out_channels == 1 else None
@@ -90,9 +93,9 @@ def recalibrate(config: Config, checkpoint: str, out: str, settings: Settings) -
     }
     if threshold is not None:
         report['threshold'] = logit_map.threshold(threshold)
-    expected = logits_of(model, probe)
+    expected = image_logits(model, probe)
     fold(classifier, logit_map)
-    report['folding_error'] = folding_error(expected, logits_of(model, probe), logit_map)
+    report['folding_error'] = folding_error(expected, image_logits(model, probe), logit_map)
     if report['written']:
         _save(dict(meta=meta, state_dict=weights), name, classifier, report, out)
     return report

@@ -156,6 +156,18 @@ class TestBackbone:
         ]
         assert [(norm.eps, norm.momentum) for norm in norms] == [(1e-3, 0.01), (1e-3, 0.1)]
 
+    @pytest.mark.parametrize('name', ['BN', 'BN2d', 'SyncBN'])
+    def test_every_name_of_a_batch_norm_has_the_original_momentum(self, name):
+        """Of ``BN2d``, PyTorch's 0.1 stayed."""
+        assert EfficientNetLite(norm_cfg=dict(type=name)).stem.bn.momentum == 0.01
+
+    @pytest.mark.parametrize('out_indices', [(0,), (0, 1), (2,), (1, 3)])
+    def test_every_parameter_has_a_gradient(self, out_indices):
+        """Blocks behind the last feature had none, and DDP ended in its second step."""
+        backbone = EfficientNetLite(out_indices=out_indices).train()
+        sum(level.square().mean() for level in backbone(torch.randn(2, 3, 64, 64))).backward()
+        assert all(weight.grad is not None for weight in backbone.parameters())
+
     @pytest.mark.parametrize(
         ('argument', 'message'),
         [

@@ -157,6 +157,22 @@ def test_every_pixel_loss_with_the_ohem_sampler(case):
     assert training_step(by_loss)[0].isfinite()
 
 
+def test_state_moves_once_a_step_under_the_ohem_sampler():
+    """Ranking by loss asks every loss once more, without gradients; that was a step of its own."""
+    losses = [
+        dict(type='RecallLoss', momentum=0.9),
+        dict(type='SoftmaxSeesawLoss', num_classes=CLASSES),
+    ]
+    states = []
+    for sampler in (None, dict(type='OHEMPixelSampler', min_kept=100)):
+        torch.manual_seed(0)
+        model = build('FCN', losses, sampler=sampler)
+        model.decode_head.loss_decode[0].running_recall = torch.zeros(CLASSES)
+        training_step(model)
+        states.append(model.decode_head.loss_decode.state_dict())
+    torch.testing.assert_close(*states)
+
+
 def test_region_loss_with_the_ohem_sampler_by_probability_and_by_loss():
     """By probability a pixel weight comes in; by loss values per pixel are asked for."""
     loss = dict(type='SoftDiceLoss')

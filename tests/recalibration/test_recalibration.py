@@ -273,6 +273,16 @@ def test_binary_head(repository, tmp_path):
     assert report['changed'] == 0
 
 
+def test_the_module_of_a_decision_is_calibrated(trained, tmp_path):
+    """Its config was refused, as if the head had no last convolution."""
+    config, checkpoint = copy.deepcopy(trained[0]), trained[1]
+    config.model = dict(type='DecisionSegmentor', decision='iou', module=config.model)
+    report = recalibrate(config, checkpoint, str(tmp_path / 'new.pth'), Settings())
+    assert report['written']
+    weights = torch.load(tmp_path / 'new.pth', weights_only=True)['state_dict']
+    assert MODELS.build(trained[0].model).load_state_dict(weights, strict=False).missing_keys == []
+
+
 def test_prior_bias_of_a_binary_head():
     assert prior_bias(np.array([0.9, 0.1]), 2.0, 1) == pytest.approx([2 * np.log(9)])
     with pytest.raises(ValueError, match='3 classes and the head 2'):

@@ -12,10 +12,13 @@ import mmseg
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner, load_checkpoint, save_checkpoint
+from mmengine.structures import PixelData
 from mmseg.apis import MMSegInferencer, inference_model, init_model, show_result_pyplot
 from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
 
 from mmseg_balance.functional.decision import decide, decide_probs
 
@@ -159,3 +162,22 @@ def test_the_recipe_builds_and_names_its_command(repository):
     model = MODELS.build(Config.fromfile(str(file)).model)
     assert model.decision == 'iou'
     assert model.module.decode_head.num_classes == 11
+
+
+def test_the_recipe_scores_an_image(repository):
+    """It inherited CalibrationMetric, which refuses predictions that are no argmax."""
+    file = repository / 'configs' / 'decisions' / 'deeplabv3_ce_iou_camvid_dev_small.py'
+    init_default_scope('mmseg')
+    config = Config.fromfile(str(file))
+    model = MODELS.build(config.model).eval()
+    size = dict(ori_shape=(48, 64), img_shape=(48, 64))
+    image = dict(inputs=[torch.zeros(3, 48, 64)], data_samples=[SegDataSample(metainfo=size)])
+    label = PixelData(data=torch.arange(48 * 64).view(1, 48, 64) % 11)
+    image['data_samples'][0].gt_sem_seg = label
+    with torch.no_grad():
+        found = [sample.to_dict() for sample in model.test_step(image)]
+    for evaluator in (config.val_evaluator, config.test_evaluator):
+        metrics = Evaluator(evaluator)
+        metrics.dataset_meta = dict(classes=[str(i) for i in range(11)])
+        metrics.process(found)
+        assert {'mIoU', 'imbalance/mIoU'} <= set(metrics.evaluate(1))

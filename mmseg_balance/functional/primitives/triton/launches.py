@@ -17,7 +17,11 @@ from mmseg_balance.functional.primitives.triton.blocks import (
     sums_programs,
 )
 from mmseg_balance.functional.primitives.triton.operators import operator, shapes_of
-from mmseg_balance.functional.primitives.triton.tiles import COMPILER, source_arguments
+from mmseg_balance.functional.primitives.triton.tiles import (
+    COMPILER,
+    power_constant,
+    source_arguments,
+)
 from mmseg_balance.functional.primitives.triton.upsampling import cells_backward
 
 
@@ -181,7 +185,7 @@ def overlap_forward(
         **source_arguments(logits, labels.shape[1:], align_corners),
         WEIGHTED=pixel_weight is not None,
         WITH_NLL=with_nll,
-        POWER=_constant(power),
+        POWER=power_constant(power),
         **block,
         **COMPILER,
     )
@@ -234,7 +238,7 @@ def overlap_backward(
         OUT_DENSE_ROWS=align_corners is None and _rows_are_dense(out),
         WEIGHTED=pixel_weight is not None,
         WITH_NLL=nll_slope is not None,
-        POWER=_constant(power),
+        POWER=power_constant(power),
         **block,
         **COMPILER,
     )
@@ -269,10 +273,6 @@ def _overlap_gradient(
     align_corners,
 ):
     return _gradient(logits, align_corners)
-
-
-def _constant(power: float) -> int:
-    return int(power) if power in (1, 2) else 0
 
 
 def _gradient(logits: Tensor, align_corners: bool | None) -> Tensor:

@@ -179,6 +179,11 @@ def power_of(log_prob, prob, power, POWER: tl.constexpr):
     return powered
 
 
+def power_constant(power: float) -> int:
+    """The constant POWER of :func:`power_of`, for which a kernel is compiled."""
+    return int(power) if power in (1, 2) else 0
+
+
 @triton.jit
 def out_offset(pixel, width, stride_h, stride_w, DENSE_ROWS: tl.constexpr):
     """Offset of each pixel in a plane of the gradient."""

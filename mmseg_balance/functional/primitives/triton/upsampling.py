@@ -15,6 +15,7 @@ from mmseg_balance.functional.primitives.triton.tiles import (
     COMPILER,
     corners,
     line_tables,
+    power_constant,
     power_of,
 )
 
@@ -241,7 +242,7 @@ def cells_backward(
         OVERLAP=total is not None,
         WEIGHTED=pixel_weight is not None,
         WITH_NLL=total is not None and slope is not None,
-        POWER=int(power) if power in (1, 2) else 0,
+        POWER=power_constant(power),
         num_warps=4,
         **CELL_BLOCK,
         **COMPILER,
