@@ -63,8 +63,15 @@ class Job:
         return self.folder.is_finished(self.hash)
 
 
-def make_jobs(runs: Sequence[Run], base: Config, work_dir: Path, images: list[str]) -> list[Job]:
-    """Makes each run's config; nothing is written yet, so a mistake costs nothing."""
+def make_jobs(
+    runs: Sequence[Run], base: Config, work_dir: Path, images: list[str], dev: bool = False
+) -> list[Job]:
+    """Makes each run's config; nothing is written yet, so a mistake costs nothing.
+
+    Args:
+        images: paths of the test images whose predictions are kept.
+        dev: whether the validation data are scored, too.
+    """
     base_hash = fingerprint(base, without_loss=True)
     jobs = []
     for run in runs:
@@ -72,7 +79,8 @@ def make_jobs(runs: Sequence[Run], base: Config, work_dir: Path, images: list[st
         config = merge_run(base, run)
         run_hash = fingerprint(config)
         add_measures(config, folder, images)
-        jobs.append(Job(run, config, run_hash, base_hash, folder, dev_test(config, folder)))
+        scores_dev = dev_test(config, folder) if dev else None
+        jobs.append(Job(run, config, run_hash, base_hash, folder, scores_dev))
     return jobs
 
 

@@ -197,16 +197,8 @@ def add_measures(config: Config, folder: RunFolder, images: list[str]) -> None:
     }
 
 
-def dev_is_test(config: Config) -> bool:
-    """Whether a config has no validation data apart from its test data."""
-    loaders = [config.get(f'{split}_dataloader') for split in ('val', 'test')]
-    return not all(loaders) or loaders[0].dataset == loaders[1].dataset
-
-
-def dev_test(config: Config, folder: RunFolder) -> Config | None:
-    """The config whose test scores dev, the config's validation data; None where that is test's."""
-    if dev_is_test(config):
-        return None
+def dev_test(config: Config, folder: RunFolder) -> Config:
+    """The config whose test scores dev, the config's validation data."""
     dev = Config(deepcopy(config._cfg_dict), filename=config.filename)
     dev.test_dataloader = dev.val_dataloader
     dev.test_evaluator = measures(config.get('val_evaluator'), folder.scores('dev'))

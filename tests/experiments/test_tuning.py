@@ -185,6 +185,29 @@ def test_tuning_on_test_is_refused(compared, tmp_path, capsys):
     assert not (tmp_path / 'work').exists()
 
 
+@pytest.mark.parametrize('change', [{'pipeline': []}, {'test_mode': True}], ids=str)
+def test_dev_is_test_whatever_their_pipelines(compared, tmp_path, capsys, change):
+    """With another pipeline the method was chosen on the test images, and test confirmed it."""
+    path = tmp_path / 'tiny.py'
+    config = Config.fromfile(path)
+    config.test_dataloader.dataset.pop('indices')
+    config.test_dataloader.dataset.update(change)
+    config.dump(str(path))
+    assert compared('--losses', 'ce', 'recall') == 0
+    assert 'The config has no val data apart from its test data' in capsys.readouterr().out
+    results = load_results(tmp_path / 'work')
+    assert {run['split'] for run in results['runs']} == {'test'}
+    assert results['recommended'] is None
+
+
+def test_images_of_dev_that_are_in_test_are_counted(compared, tmp_path, capsys):
+    """Four of six dev images were test images, and nothing said so."""
+    assert compared('--losses', 'ce', 'recall') == 0
+    setting = load_results(tmp_path / 'work')['setting']
+    assert (setting['dev_is_test'], setting['dev_images_in_test']) == (False, 4)
+    assert 'Val and test data share 4 images' in capsys.readouterr().out
+
+
 def loss_file(folder, search: str) -> Ingredient:
     path = folder / 'loss.py'
     path.write_text(f'loss_decode = [dict(type="A", p=0)]\nsearch = {search}')
