@@ -66,12 +66,7 @@ class Job:
 def make_jobs(
     runs: Sequence[Run], base: Config, work_dir: Path, images: list[str], dev: bool = False
 ) -> list[Job]:
-    """Makes each run's config; nothing is written yet, so a mistake costs nothing.
-
-    Args:
-        images: paths of the test images whose predictions are kept.
-        dev: whether the validation data are scored, too.
-    """
+    """Makes each run's config (with ``dev`` also to score dev); nothing is written, so a mistake costs nothing."""
     base_hash = fingerprint(base, without_loss=True)
     jobs = []
     for run in runs:
@@ -297,11 +292,9 @@ def _test(at: Stage) -> bool:
             trained=False,
         )
         return False
+    given = (checkpoint, '--work-dir', folder.test_dir)
     configs = {'test': folder.config, 'dev': folder.dev_config if at.job.dev else None}
-    stages = {split: configs[split] for split in at.job.run.splits if configs[split]}
+    stages = [split for split in at.job.run.splits if configs[split]]
     return all(
-        at.run(
-            stage, at.launcher.command('test', config, checkpoint, '--work-dir', folder.test_dir)
-        )
-        for stage, config in stages.items()
+        at.run(stage, at.launcher.command('test', configs[stage], *given)) for stage in stages
     )

@@ -183,7 +183,7 @@ def screened_config(args: argparse.Namespace) -> Config:
         ValueError: it counts epochs.
     """
     base = prepare_base(args.config, args.cfg_options)
-    loop = base.get('train_cfg') or {}
+    loop = base.train_cfg
     if loop.get('by_epoch') or 'max_iters' not in loop:
         raise ValueError(
             f'{args.config} counts epochs (train_cfg has no max_iters), and screen counts '
