@@ -111,6 +111,7 @@ model = dict(
                      loss_decode=[dict(type=LMPLoss)]))
 train_dataloader = dict(batch_size=2, sampler=dict(type=InfiniteSampler))
 train_cfg = dict(type=IterBasedTrainLoop, max_iters=8)
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
 test_evaluator = [dict(type=IoUMetric), dict(type=CalibrationMetric, num_bins=20)]
 custom_hooks = [dict(type=LossScheduleHook, schedules=dict(loss_lmp=dict(
                     type='linear', start=0, end=1, initial=1, final=0))),

@@ -162,7 +162,7 @@ def split(args: argparse.Namespace, found) -> None:
 def run(args: argparse.Namespace) -> int:
     """Count or merge, print the table, draw the picture; 2 if an input is at fault."""
     from mmseg_balance.runtime.console import wide_console
-    from mmseg_balance.runtime.launching import in_one_sentence
+    from mmseg_balance.runtime.launching import words_of
     from mmseg_balance.statistics import ClassStatistics
     from mmseg_balance.statistics.table import statistics_table
     from mmseg_balance.visualization.frequency import frequency_figure
@@ -185,10 +185,10 @@ def run(args: argparse.Namespace) -> int:
             wide_console().print(statistics_table(found))
             if args.plot:
                 save_figure(frequency_figure([found]), str(args.plot))
-    except (ValueError, OSError, KeyError, TypeError, AssertionError) as error:
-        said = in_one_sentence(error)
-        if said is None and not isinstance(error, (ValueError, OSError)):
+    except Exception as error:
+        said = words_of(error)
+        if said is None:
             raise
-        print(f'error: {said or error}', file=sys.stderr)
+        print(f'error: {said}', file=sys.stderr)
         return 2
     return 0

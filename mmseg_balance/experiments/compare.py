@@ -1,6 +1,7 @@
 """The whole of a comparison: plan, runs, results.json, tables, report."""
 
 import argparse
+import os
 import shlex
 from collections.abc import Sequence
 from functools import partial
@@ -12,7 +13,7 @@ from mmseg.registry import DATASETS
 
 from mmseg_balance.experiments.engines import make_engine
 from mmseg_balance.experiments.execution import Job, execute, make_jobs
-from mmseg_balance.experiments.merging import dev_is_test, prepare_base
+from mmseg_balance.experiments.merging import prepare_base
 from mmseg_balance.experiments.plan import Run, plan_runs
 from mmseg_balance.experiments.progress import Progress, number_of
 from mmseg_balance.experiments.publication import announce, calls_so_far, choices, publish, run_verb
@@ -40,10 +41,12 @@ def _compare(args: argparse.Namespace) -> int:
     runs = plan_runs(args.losses, args.samplers, args.seeds, config_roots(args.config))
     train_set, test_set = (open_data(base, split) for split in ('train', 'test'))
     check_choice(chosen['choose_by'], chosen['groups'], test_set)
+    dev_set = open_data(base, 'val') if base.get('val_dataloader') else test_set
+    overlap = dev_in_test(dev_set, test_set)
     images = fixed_images(test_set, args.images)
 
     def jobs_of(some: Sequence[Run]) -> list[Job]:
-        return make_jobs(some, base, args.work_dir, images)
+        return make_jobs(some, base, args.work_dir, images, dev=not overlap['dev_is_test'])
 
     jobs, trials = jobs_of(runs), jobs_of(plan_trials(runs, args.tune, args.tune_seed))
     check_dev(trials)
@@ -59,7 +62,7 @@ def _compare(args: argparse.Namespace) -> int:
         'setting': {
             **setting(args.config, base, train_set, test_set),
             **chosen,
-            'dev_is_test': dev_is_test(base),
+            **overlap,
             'tuned': args.tune,
         },
         'environment': environment(),
@@ -93,7 +96,7 @@ def check_dev(trials: Sequence[Job]) -> None:
     if any(trial.dev is None for trial in trials):
         raise ValueError(
             '--tune needs images to choose by: val_dataloader and test_dataloader have the same '
-            'data set; give val_dataloader a split of its own.'
+            'images; give val_dataloader a split of its own.'
         )
 
 
@@ -117,6 +120,15 @@ def open_data(config: Config, split: str):
             f'{split}_dataloader.dataset has no image; check data_root, data_prefix and the suffixes of its files.'
         )
     return dataset
+
+
+def dev_in_test(dev_set, test_set) -> dict:
+    """How many images of dev are images of test too, and whether the two are the same images."""
+    dev, test = (
+        {os.path.abspath(data.get_data_info(i)['img_path']) for i in range(len(data))}
+        for data in (dev_set, test_set)
+    )
+    return {'dev_is_test': dev == test, 'dev_images_in_test': len(dev & test)}
 
 
 def setting(path: str, base: Config, train_set, test_set) -> dict:

@@ -63,8 +63,10 @@ class Job:
         return self.folder.is_finished(self.hash)
 
 
-def make_jobs(runs: Sequence[Run], base: Config, work_dir: Path, images: list[str]) -> list[Job]:
-    """Makes each run's config; nothing is written yet, so a mistake costs nothing."""
+def make_jobs(
+    runs: Sequence[Run], base: Config, work_dir: Path, images: list[str], dev: bool = False
+) -> list[Job]:
+    """Makes each run's config (with ``dev`` also to score dev); nothing is written, so a mistake costs nothing."""
     base_hash = fingerprint(base, without_loss=True)
     jobs = []
     for run in runs:
@@ -72,7 +74,8 @@ def make_jobs(runs: Sequence[Run], base: Config, work_dir: Path, images: list[st
         config = merge_run(base, run)
         run_hash = fingerprint(config)
         add_measures(config, folder, images)
-        jobs.append(Job(run, config, run_hash, base_hash, folder, dev_test(config, folder)))
+        scores_dev = dev_test(config, folder) if dev else None
+        jobs.append(Job(run, config, run_hash, base_hash, folder, scores_dev))
     return jobs
 
 
@@ -289,11 +292,9 @@ def _test(at: Stage) -> bool:
             trained=False,
         )
         return False
+    given = (checkpoint, '--work-dir', folder.test_dir)
     configs = {'test': folder.config, 'dev': folder.dev_config if at.job.dev else None}
-    stages = {split: configs[split] for split in at.job.run.splits if configs[split]}
+    stages = [split for split in at.job.run.splits if configs[split]]
     return all(
-        at.run(
-            stage, at.launcher.command('test', config, checkpoint, '--work-dir', folder.test_dir)
-        )
-        for stage, config in stages.items()
+        at.run(stage, at.launcher.command('test', configs[stage], *given)) for stage in stages
     )

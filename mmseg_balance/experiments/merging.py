@@ -11,7 +11,13 @@ from mmengine.config import Config
 from mmseg_balance.experiments.numbers import at_least
 from mmseg_balance.experiments.plan import Ingredient, Run
 from mmseg_balance.experiments.run_folder import RunFolder
-from mmseg_balance.runtime.config_files import override, read_config, type_name
+from mmseg_balance.runtime.config_files import (
+    ConfigError,
+    check_parts,
+    override,
+    read_config,
+    type_name,
+)
 from mmseg_balance.statistics import mix_after_loading
 
 MEASURES = ('ImbalanceMetric', 'CalibrationMetric')
@@ -26,9 +32,19 @@ CUSTOM_IMPORTS = ('mmseg_balance', 'mmseg_balance.experiments.prediction_hook')
 def prepare_base(
     path: str | Path, cfg_options: dict[str, Any] | None = None, iters: int | None = None
 ) -> Config:
-    """Loads the compared config, overrides it, and shortens it to ``iters`` iterations."""
+    """Loads the compared config, overrides it, and shortens it to ``iters`` iterations.
+
+    Raises:
+        ValueError: it is no config of a training, or ``iters`` does not fit it.
+    """
     config = read_config(path)
     override(config, cfg_options)
+    check_parts(config, 'model', 'train_cfg', 'optim_wrapper')
+    if not config.model.get('decode_head'):
+        raise ConfigError(
+            f'model of {path}, {type_name(config.model)}, has no decode_head whose loss could be '
+            'replaced: give the config that the segmentor is trained with'
+        )
     config.work_dir = None
     config.load_from = config.get('load_from')
     config.resume = False
@@ -128,7 +144,12 @@ def _set_sampler(config: Config, sampler: Ingredient) -> None:
 def _change(config: Config, name: str, value: Any, path: Path) -> None:
     """Set what a setting's name leads to, in every head of a cascade."""
     if name == LR:
-        config.optim_wrapper.optimizer.lr *= value
+        optimizer = config.optim_wrapper.get('optimizer') or {}
+        if 'lr' not in optimizer:
+            raise ValueError(
+                f'--tune tries learning rates: set optim_wrapper.optimizer.lr in {config.filename}.'
+            )
+        optimizer['lr'] *= value
         return
     heads = config.model.decode_head
     *parents, last = name.split('.')
@@ -197,16 +218,8 @@ def add_measures(config: Config, folder: RunFolder, images: list[str]) -> None:
     }
 
 
-def dev_is_test(config: Config) -> bool:
-    """Whether a config has no validation data apart from its test data."""
-    loaders = [config.get(f'{split}_dataloader') for split in ('val', 'test')]
-    return not all(loaders) or loaders[0].dataset == loaders[1].dataset
-
-
-def dev_test(config: Config, folder: RunFolder) -> Config | None:
-    """The config whose test scores dev, the config's validation data; None where that is test's."""
-    if dev_is_test(config):
-        return None
+def dev_test(config: Config, folder: RunFolder) -> Config:
+    """The config whose test scores dev, the config's validation data."""
     dev = Config(deepcopy(config._cfg_dict), filename=config.filename)
     dev.test_dataloader = dev.val_dataloader
     dev.test_evaluator = measures(config.get('val_evaluator'), folder.scores('dev'))

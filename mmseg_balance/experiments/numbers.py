@@ -1,4 +1,4 @@
-"""The least that a number of ``compare`` and ``screen`` may be."""
+"""The numbers that options of ``compare`` and ``screen`` may have."""
 
 import argparse
 
@@ -6,15 +6,20 @@ LEAST = {'gpus': 1, 'jobs': 1, 'heads': 1, 'iters': 1, 'tune': 0, 'images': 0, '
 
 
 def check_numbers(args: argparse.Namespace) -> None:
-    """Raise ValueError for an option with a number below its least."""
+    """Raise ValueError for a number below its least, and for processes that nothing starts."""
     for name, least in LEAST.items():
         number = getattr(args, name, None)
         if number is not None:
             at_least(f'--{name}', number, least)
+    if args.launcher == 'none' and args.gpus > 1:
+        raise ValueError(
+            f'--launcher none --gpus {args.gpus}: none starts one process; leave out --launcher, '
+            'or give pytorch or slurm.'
+        )
 
 
-def at_least(option: str, number: int, least: int) -> int:
-    """The number if it is not below the least, else a ValueError that names the option.
+def at_least(option: str, number: int, least: int) -> None:
+    """Raise ValueError, naming the option, for a number below the least.
 
     Example:
         >>> at_least('--jobs', 0, 1)
@@ -23,4 +28,3 @@ def at_least(option: str, number: int, least: int) -> int:
     """
     if number < least:
         raise ValueError(f'{option} {number}: give {least} or more.')
-    return number

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from mmseg_balance.runtime.launching import check_seed
+
 AS_CONFIGURED = 'config'
 CHECKPOINT = 'checkpoint'  # the method of a screening that is the network as it was trained
 
@@ -124,8 +126,11 @@ def plan_runs(
     """Lists the runs seed by seed, so that a stopped comparison has whole rounds behind it.
 
     Raises:
-        ValueError: an unknown name, one that is given twice, or a file that cannot have its name.
+        ValueError: an unknown name, one that is given twice, a file that cannot have its name, or a
+            seed that no run can have.
     """
+    for seed in seeds:
+        check_seed('--seeds', seed)
     for option, values in (
         ('losses', [x.lower() for x in losses]),
         ('samplers', samplers),

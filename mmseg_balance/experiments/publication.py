@@ -19,8 +19,7 @@ from mmseg_balance.experiments.report import write_report
 from mmseg_balance.experiments.results import load_results, read_json, save_results
 from mmseg_balance.experiments.strips import collect_strips
 from mmseg_balance.experiments.tables import write_tables
-from mmseg_balance.runtime.checkpoints import CheckpointError
-from mmseg_balance.runtime.launching import in_one_sentence
+from mmseg_balance.runtime.launching import words_of
 
 CHOICES = {'choose_by': 'mIoU', 'groups': 'images', 'strips': 6}
 INTERRUPTED = 130  # the shell's exit status after Ctrl-C
@@ -39,11 +38,8 @@ def run_verb(args: argparse.Namespace, verb: str, run: Callable[[], int]) -> int
     except KeyboardInterrupt:
         print('stopped; the same command goes on from here')
         return INTERRUPTED
-    except (ValueError, OSError, CheckpointError) as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
-    except (KeyError, TypeError) as error:  # a loss or model of the config that cannot be built
-        said = in_one_sentence(error)
+    except Exception as error:
+        said = words_of(error)
         if said is None:
             raise
         print(f'error: {said}', file=sys.stderr)

@@ -8,6 +8,7 @@ import numpy as np
 
 from mmseg_balance.experiments.differences import UNDECIDED, differences, score_differences, verdict
 from mmseg_balance.experiments.plan import CHECKPOINT, is_checkpoint
+from mmseg_balance.experiments.progress import number_of
 from mmseg_balance.experiments.stored_runs import load_runs
 from mmseg_balance.functional.groups import make_groups
 
@@ -173,18 +174,22 @@ def recommend(results: dict, score: str) -> dict | None:
 
 
 def missing_dev(results: dict) -> str:
-    """What it means that validation and test data are the same; empty where they are not."""
-    if not results['setting'].get('dev_is_test'):
+    """What it means that validation and test data share images; empty where they share none."""
+    setting = results['setting']
+    if setting.get('dev_is_test'):
+        chosen = (
+            'what is chosen on them has not been tested'
+            if results.get('verb') == 'screen'
+            else 'there is nothing to choose by, so no method is recommended'
+        )
+        found = f'The config has no val data apart from its test data: {chosen}'
+    elif shared := setting.get('dev_images_in_test'):
+        found = (
+            f'Val and test data share {number_of(shared, "image")}: test is no independent check'
+        )
+    else:
         return ''
-    chosen = (
-        'what is chosen on them has not been tested'
-        if results.get('verb') == 'screen'
-        else 'there is nothing to choose by, so no method is recommended'
-    )
-    return (
-        f'The config has no val data apart from its test data: {chosen}. '
-        'Give val_dataloader a split of its own.'
-    )
+    return f'{found}. Give val_dataloader a split of its own.'
 
 
 def _by_seed(runs: Sequence[dict], split: str, score: str) -> dict[str, dict]:

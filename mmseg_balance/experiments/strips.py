@@ -65,45 +65,59 @@ def collect_strips(results: dict, work_dir: Path, number: int) -> dict:
     if not metas or None in metas:
         return {'pictures': []}
     meta = metas[0]
-    common = [n for n in meta['images'] if all(_complete(f, n) for f in first.values())]
+    kept = [_kept(f, m['images']) for f, m in zip(first.values(), metas, strict=True)]
+    files = {
+        image: {method: of[image] for method, of in zip(first, kept, strict=True)}
+        for image in set.intersection(*map(set, kept))
+    }
     ranked = sorted(
-        ((_differences(first.values(), n, meta['ignore_index']), n) for n in common), reverse=True
+        ((_differences(files[image], meta['ignore_index']), image) for image in files), reverse=True
     )[:number]
-    pictures = [_picture(name, meta, first, work_dir, value) for value, name in ranked]
+    pictures = [_picture(image, files[image], meta, work_dir, value) for value, image in ranked]
     return {'palette': _palette(meta), 'ignore_index': meta['ignore_index'], 'pictures': pictures}
 
 
-def _complete(folder: Path, name: str) -> bool:
-    return (folder / f'{name}.png').is_file() and (folder / f'{name}_truth.png').is_file()
+def _kept(folder: Path, images: dict[str, str]) -> dict[str, str]:
+    """Where the files of an image begin, by its path: another call may have other numbers."""
+    kept = {image: str(folder / name) for name, image in images.items()}
+    return {
+        image: start
+        for image, start in kept.items()
+        if Path(f'{start}.png').is_file() and Path(f'{start}_truth.png').is_file()
+    }
 
 
-def _differences(folders: Sequence[Path], name: str, ignore_index: int) -> float:
-    folders = list(folders)
-    predictions = np.stack([read_labels(f / f'{name}.png') for f in folders])
-    return disagreement(predictions, read_labels(folders[0] / f'{name}_truth.png'), ignore_index)
+def _differences(files: dict[str, str], ignore_index: int) -> float:
+    predictions = np.stack([read_labels(f'{start}.png') for start in files.values()])
+    return disagreement(predictions, _truth(files), ignore_index)
 
 
-def read_labels(path: Path) -> np.ndarray:
+def _truth(files: dict[str, str]) -> np.ndarray:
+    return read_labels(f'{next(iter(files.values()))}_truth.png')
+
+
+def read_labels(path: str | Path) -> np.ndarray:
     """A label map, ``(H, W)`` uint8."""
     with Image.open(path) as image:
         return np.asarray(image)
 
 
-def _picture(name: str, meta: dict, folders: dict[str, Path], work_dir: Path, value: float) -> dict:
+def _picture(image: str, files: dict[str, str], meta: dict, work_dir: Path, value: float) -> dict:
     out = work_dir / 'strips'
     out.mkdir(exist_ok=True)
-    truth = read_labels(next(iter(folders.values())) / f'{name}_truth.png')
+    name = Path(next(iter(files.values()))).name
+    truth = _truth(files)
     predictions = {}
-    for i, (method, folder) in enumerate(folders.items()):
-        labels = read_labels(folder / f'{name}.png')
+    for i, (method, start) in enumerate(files.items()):
+        labels = read_labels(f'{start}.png')
         predictions[method] = {
             'path': _save_small(labels, out / f'{name}_{i}.png', work_dir),
             'mIoU': mean_iou(labels, truth, meta['ignore_index']),
         }
     return {
-        'name': Path(meta['images'][name]).name,
+        'name': Path(image).name,
         'disagreement': value,
-        'input': _save_input(Path(meta['images'][name]), out / f'{name}.jpg', work_dir),
+        'input': _save_input(Path(image), out / f'{name}.jpg', work_dir),
         'truth': _save_small(truth, out / f'{name}_truth.png', work_dir),
         'predictions': predictions,
         'classes': [int(c) for c in np.unique(truth) if c != meta['ignore_index']],

@@ -60,14 +60,14 @@ class Cell:
     digits: int = 1
     rank: int = 0
 
-    def text(self, undefined: str = 'n/a') -> str:
+    def text(self) -> str:
         """As in the tables.
 
         >>> Cell(51.26, .3).text(), Cell(51.26, None).text(), Cell(None, None).text()
         ('51.3 ± 0.3', '51.3', 'n/a')
         """
         if self.mean is None:
-            return undefined
+            return 'n/a'
         value = f'{self.mean:.{self.digits}f}'
         return value if self.deviation is None else f'{value} ± {self.deviation:.{self.digits}f}'
 

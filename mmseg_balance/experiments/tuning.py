@@ -12,6 +12,7 @@ from mmseg_balance.experiments.merging import LR
 from mmseg_balance.experiments.plan import Ingredient, Run
 from mmseg_balance.experiments.recommendation import direction
 from mmseg_balance.experiments.run_folder import RunFolder
+from mmseg_balance.runtime.launching import check_seed
 
 LR_FACTORS = (1.0, 0.3, 3.0, 0.1, 10.0)
 
@@ -70,10 +71,11 @@ def plan_trials(runs: Sequence[Run], number: int, seed: int) -> list[Run]:
         seed: Of the trials.
 
     Raises:
-        ValueError: the seed is one of the reported ones.
+        ValueError: the seed is one of the reported ones, or one that no run can have.
     """
     if not number:
         return []
+    check_seed('--tune-seed', seed)
     if seed in {run.seed for run in runs}:
         raise ValueError(f'--tune-seed: {seed} is among --seeds; tune with a seed of its own.')
     methods = {run.method: run for run in runs}

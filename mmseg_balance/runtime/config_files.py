@@ -118,6 +118,13 @@ def _check_main_entries(config: Config) -> None:
                 )
 
 
+def check_parts(config: Config, *parts: str) -> None:
+    """Raise ConfigError for a main entry that is not set."""
+    for part in parts:
+        if not config.get(part):
+            raise ConfigError(f'{config.filename} has no {part}: give the config of a training')
+
+
 def _is_whole(value: Any) -> bool:
     try:
         return int(value) == float(value)

@@ -14,7 +14,13 @@ from mmengine.device import get_device
 
 from mmseg_balance.runtime import checkpoints
 from mmseg_balance.runtime.atomic_files import DiskFullError
-from mmseg_balance.runtime.config_files import ConfigError, override, read_config, type_name
+from mmseg_balance.runtime.config_files import (
+    ConfigError,
+    check_parts,
+    override,
+    read_config,
+    type_name,
+)
 from mmseg_balance.runtime.cpu import fit_to_cpu, join_processes_on_cpu, use_bfloat16
 from mmseg_balance.runtime.input_checks import InputError
 
@@ -37,8 +43,7 @@ def load_config(args: argparse.Namespace) -> Config:
         cfg = read_config(args.config)
         cfg.launcher = args.launcher
         override(cfg, args.cfg_options)
-        if not cfg.get('model'):
-            raise ConfigError(f'{args.config} has no model: give the config of a training')
+        check_parts(cfg, 'model')
     if args.work_dir:
         cfg.work_dir = args.work_dir
     elif cfg.get('work_dir') is None:
@@ -53,13 +58,20 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def _check_options(args: argparse.Namespace) -> None:
     """Refuse what MMEngine or NumPy would end in a traceback for."""
-    if args.seed is not None and not 0 <= args.seed <= LARGEST_SEED:
-        raise SystemExit(f'error: --seed must be 0 to {LARGEST_SEED}, got {args.seed}')
+    if args.seed is not None:
+        with errors_in_one_sentence():
+            check_seed('--seed', args.seed)
     if args.launcher == 'pytorch' and 'RANK' not in os.environ:
         raise SystemExit(
             'error: --launcher pytorch is for the processes of torchrun, which has not started this one: '
             'torchrun --nproc_per_node N -m mmseg_balance VERB … --launcher pytorch'
         )
+
+
+def check_seed(option: str, seed: int) -> None:
+    """Raise ValueError, naming the option, for a seed that NumPy does not take."""
+    if not 0 <= seed <= LARGEST_SEED:
+        raise ValueError(f'{option} must be 0 to {LARGEST_SEED}, got {seed}')
 
 
 @contextmanager
@@ -110,6 +122,14 @@ def in_one_sentence(error: Exception) -> str | None:
             'work_dir, or remove the file'
         )
     return str(error) if isinstance(error, DiskFullError) or _is_ours(error) else None
+
+
+def words_of(error: Exception) -> str | None:
+    """The sentence of an error, or its own words if they may be about an input; None: a traceback tells more."""
+    said = in_one_sentence(error)
+    if said is None and isinstance(error, (ValueError, OSError, checkpoints.CheckpointError)):
+        return str(error)
+    return said
 
 
 def _is_ours(error: Exception) -> bool:

@@ -1,5 +1,6 @@
 """Which images are shown, and what is kept of them."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 
 from mmseg_balance.experiments.prediction_hook import PredictionHook
+from mmseg_balance.experiments.results import write_json
 from mmseg_balance.experiments.strips import (
     WIDTH,
     collect_strips,
@@ -56,12 +58,39 @@ def test_the_most_different_images_come_first(tmp_path):
 
 def test_strips_do_without_the_input_and_without_predictions(tmp_path):
     folder = write_run(tmp_path, 'ce', 0)
-    for path in (folder.path / 'predictions').glob('*.jpg'):
+    for path in (tmp_path / 'data').glob('*.jpg'):
         path.unlink()
     results = write_results(tmp_path)
     assert {p['input'] for p in results['strips']['pictures']} == {None}
     (folder.path / 'predictions' / 'meta.json').unlink()
     assert collect_strips(results, tmp_path, 2) == {'pictures': []}
+
+
+def test_strips_pair_predictions_by_image(tmp_path):
+    """Images of one name in different folders were mixed when --images changed; other sizes ended the report."""
+
+    def keep(method: str, *images: str) -> dict:
+        folder = tmp_path / method / 'predictions'
+        folder.mkdir(parents=True)
+        names = PredictionHook(images, str(folder)).names
+        for path, name in names.items():
+            labels = np.zeros((int(Path(path).parent.name), 3), np.uint8)
+            for end in ('', '_truth'):
+                Image.fromarray(labels).save(folder / f'{name}{end}.png')
+        meta = dict(classes=['a', 'b'], palette=[], ignore_index=255)
+        write_json(folder / 'meta.json', {**meta, 'images': {n: p for p, n in names.items()}})
+        return dict(method=method, split='test', decision='argmax', folder=method)
+
+    runs = [
+        keep('ce', '1/image.png', '3/image.png'),
+        keep('lmp', '1/image.png', '2/image.png', '3/image.png'),
+    ]
+    pictures = collect_strips({'runs': runs}, tmp_path, 6)['pictures']
+    heights = [
+        [len(read_labels(tmp_path / shown['path'])) for shown in picture['predictions'].values()]
+        for picture in pictures
+    ]
+    assert heights == [[3, 3], [1, 1]]
 
 
 def test_painting_uses_the_palette_and_leaves_ignored_pixels_open():

@@ -1,6 +1,7 @@
 """--tune: as many settings for every method, tried on dev alone, and the best one reported."""
 
 import argparse
+from functools import reduce
 
 import pytest
 from mmengine.config import Config
@@ -166,12 +167,75 @@ def test_a_number_below_the_least_is_named_at_once(compared, capsys, option, num
     assert capsys.readouterr().err == f'error: {option} {number}: give {least} or more.\n'
 
 
+@pytest.mark.parametrize(
+    ('options', 'said'),
+    [
+        (['--seeds', 0, -1], '--seeds must be 0 to 4294967295, got -1'),
+        (['--tune', '--tune-seed', 2**32], '--tune-seed must be 0 to 4294967295, got 4294967296'),
+        (['--launcher', 'none', '--gpus', 4], '--launcher none --gpus 4: none starts one process'),
+    ],
+    ids=['seeds', 'tune-seed', 'launcher'],
+)
+def test_seeds_and_launcher_are_checked_before_anything_runs(
+    compared, tmp_path, capsys, options, said
+):
+    """Each run failed with its seed in a process of its own; four processes were one, without a word."""
+    assert compared('--losses', 'ce', *options) == 2
+    assert capsys.readouterr().err.startswith(f'error: {said}')
+    assert not (tmp_path / 'work').exists()
+
+
 def test_a_missing_config_is_told_in_a_sentence(compared, tmp_path, capsys):
     (tmp_path / 'tiny.py').unlink()
     assert compared('--losses', 'ce') == 2
     error = capsys.readouterr().err
     assert error.startswith('error: ')
     assert 'tiny.py' in error
+    assert error.count('\n') == 1
+
+
+def without(part: str):
+    """Deletes a part of a config by its name."""
+    *parents, last = part.split('.')
+    return lambda config, data: reduce(lambda node, key: node[key], parents, config).pop(last)
+
+
+def no_images(config, data):
+    for path in data.glob('images/*'):
+        path.unlink()
+
+
+def no_list(config, data):
+    config.train_dataloader.dataset.ann_file = 'absent.txt'
+
+
+def in_a_wrapper(config, data):
+    config.model = dict(type='SegTTAModel', module=config.model)
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'said'),
+    [
+        (no_images, 'a data set of the config has no image: look at its data_root'),
+        (no_list, 'absent.txt does not exist: look at ann_file and data_root'),
+        (without('model'), 'has no model: give the config of a training'),
+        (without('train_cfg'), 'has no train_cfg: give the config of a training'),
+        (without('optim_wrapper'), 'has no optim_wrapper: give the config of a training'),
+        (without('optim_wrapper.optimizer.lr'), 'set optim_wrapper.optimizer.lr in '),
+        (in_a_wrapper, 'SegTTAModel, has no decode_head'),
+    ],
+    ids=['images', 'list', 'model', 'train_cfg', 'optim_wrapper', 'lr', 'wrapper'],
+)
+def test_compare_refuses_in_the_words_of_train(compared, tmp_path, capsys, spoil, said):
+    """It ended in tracebacks, or in NumPy's words."""
+    path = tmp_path / 'tiny.py'
+    config = Config.fromfile(path)
+    spoil(config, tmp_path / 'data')
+    config.dump(str(path))
+    assert compared('--losses', 'ce', '--tune') == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.startswith('error: ')
     assert error.count('\n') == 1
 
 
@@ -183,6 +247,29 @@ def test_tuning_on_test_is_refused(compared, tmp_path, capsys):
     assert compared('--losses', 'ce', '--tune') == 2
     assert '--tune needs images to choose by' in capsys.readouterr().err
     assert not (tmp_path / 'work').exists()
+
+
+@pytest.mark.parametrize('change', [{'pipeline': []}, {'test_mode': True}], ids=str)
+def test_dev_is_test_whatever_their_pipelines(compared, tmp_path, capsys, change):
+    """With another pipeline the method was chosen on the test images, and test confirmed it."""
+    path = tmp_path / 'tiny.py'
+    config = Config.fromfile(path)
+    config.test_dataloader.dataset.pop('indices')
+    config.test_dataloader.dataset.update(change)
+    config.dump(str(path))
+    assert compared('--losses', 'ce', 'recall') == 0
+    assert 'The config has no val data apart from its test data' in capsys.readouterr().out
+    results = load_results(tmp_path / 'work')
+    assert {run['split'] for run in results['runs']} == {'test'}
+    assert results['recommended'] is None
+
+
+def test_images_of_dev_that_are_in_test_are_counted(compared, tmp_path, capsys):
+    """Four of six dev images were test images, and nothing said so."""
+    assert compared('--losses', 'ce', 'recall') == 0
+    setting = load_results(tmp_path / 'work')['setting']
+    assert (setting['dev_is_test'], setting['dev_images_in_test']) == (False, 4)
+    assert 'Val and test data share 4 images' in capsys.readouterr().out
 
 
 def loss_file(folder, search: str) -> Ingredient:

@@ -115,7 +115,9 @@ def write_scalars(folder: Path, steps) -> None:
 def write_predictions(folder: Path, classes: list[str], rng: np.random.Generator) -> None:
     folder.mkdir()
     truth = np.repeat([[0, 1, len(classes) - 1, 255]], 6, axis=0).astype(np.uint8)
-    names = {f'{i:02d}_image{i}': str(folder / f'image{i}.jpg') for i in range(3)}
+    data = folder.parents[3] / 'data'  # the same images for every run
+    data.mkdir(exist_ok=True)
+    names = {f'{i:02d}_image{i}': str(data / f'image{i}.jpg') for i in range(3)}
     for i, (name, source) in enumerate(names.items()):
         guess = np.where(rng.random(truth.shape) < 0.3 * i, 0, truth % 255).astype(np.uint8)
         Image.fromarray(guess).save(folder / f'{name}.png')

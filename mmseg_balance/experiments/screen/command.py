@@ -8,9 +8,9 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmseg_balance.experiments.compare import config_roots, open_data, setting
+from mmseg_balance.experiments.compare import config_roots, dev_in_test, open_data, setting
 from mmseg_balance.experiments.engines import make_engine
-from mmseg_balance.experiments.merging import dev_is_test, fingerprint, prepare_base, shorten
+from mmseg_balance.experiments.merging import fingerprint, prepare_base, shorten
 from mmseg_balance.experiments.plan import AS_CONFIGURED, CHECKPOINT, Ingredient, Run, plan_runs
 from mmseg_balance.experiments.progress import number_of
 from mmseg_balance.experiments.publication import announce, calls_so_far, choices, publish, run_verb
@@ -64,6 +64,7 @@ class Screening:
             check_kept(*args.keep, [run.method for run in self.runs], args.checkpoint)
         self.data = {split: open_data(self.base, split) for split in ('train', 'val', 'test')}
         check_choice(self.choices['choose_by'], self.choices['groups'], self.data['test'])
+        self.overlap = dev_in_test(self.data['val'], self.data['test'])
         segmentor, weights = load_frozen(self.base, args.checkpoint)
         head = make_head(segmentor, self.base.model.decode_head, weights, args.checkpoint)
         self.head_parameters = sum(p.numel() for p in head.parameters())
@@ -151,7 +152,7 @@ class Screening:
                 'checkpoint': args.checkpoint,
                 'head': args.head,
                 'dev_images': len(self.data['val']),
-                'dev_is_test': dev_is_test(self.base),
+                **self.overlap,
                 'decisions': self.decisions,
                 **self.choices,
                 'tuned': args.tune,
@@ -182,7 +183,7 @@ def screened_config(args: argparse.Namespace) -> Config:
         ValueError: it counts epochs.
     """
     base = prepare_base(args.config, args.cfg_options)
-    loop = base.get('train_cfg') or {}
+    loop = base.train_cfg
     if loop.get('by_epoch') or 'max_iters' not in loop:
         raise ValueError(
             f'{args.config} counts epochs (train_cfg has no max_iters), and screen counts '
