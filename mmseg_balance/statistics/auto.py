@@ -87,10 +87,14 @@ def statistics_of(dataset, together: bool = True) -> ClassStatistics:
     if together and get_world_size() > 1:
         path = _scan_on_rank_0(dataset, path)
     elif not path.is_file():
-        with file_lock(path.with_suffix('.lock')):
-            if not path.is_file():  # another process scanned while this one waited
-                _scan(dataset, path)
+        (_scan if together else _scan_once)(dataset, path)
     return _read(str(path), os.path.getmtime(path))
+
+
+def _scan_once(dataset, path: Path) -> None:
+    with file_lock(path.with_suffix('.lock')):
+        if not path.is_file():  # another process scanned while this one waited
+            _scan(dataset, path)
 
 
 def _scan(dataset, path: Path) -> None:
