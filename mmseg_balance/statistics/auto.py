@@ -217,7 +217,9 @@ def _fitting(statistics: ClassStatistics, dataset, name: str) -> ClassStatistics
         raise ValueError(
             f'{name} has the class {theirs!r} where the training set has {ours!r}: {again}'
         )
-    if statistics.fingerprint and statistics.fingerprint != LabelSource(dataset).fingerprint():
+    # Joined statistics have none, or in older files those of their parts with a plus.
+    known = statistics.fingerprint and '+' not in statistics.fingerprint
+    if known and statistics.fingerprint != LabelSource(dataset).fingerprint():
         print_log(
             f'{name} was made from other labels or options than the training set has now; '
             f'{again} if they were changed',
