@@ -12,8 +12,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from mmengine.dist import get_rank
 
 import mmseg_balance  # noqa: F401  first: it makes MMSegmentation importable
+
+# isort: split
+from mmseg.models.losses import CrossEntropyLoss
+from mmseg.registry import MODELS
+
 from mmseg_balance.runtime.cpu import fit_to_cpu
 from tests.support.ranks import run_ranks
 from tests.support.tiny_run import Recorder, tiny_config, train
@@ -407,3 +413,33 @@ def test_a_rank_whose_images_are_all_ignored_stalls_and_breaks_nothing(tmp_path)
     assert torch.isfinite(weights).all()
     assert torch.equal(weights, others)  # the gradients were averaged
     assert min(first) > 0
+
+
+@MODELS.register_module()
+class NaNOnTheSecondRank(CrossEntropyLoss):
+    """Cross entropy that is not a number on one rank alone."""
+
+    def forward(self, *args, **kwargs):
+        return super().forward(*args, **kwargs) * (float('nan') if get_rank() else 1.0)
+
+
+def diverging_rank(rank: int, folder: str) -> str:
+    """What a rank says when the loss of the second one is not a number."""
+    cfg = tiny_config(Path(folder) / f'data_{rank}', Path(folder) / 'run', iterations=1)
+    cfg.model.decode_head.loss_decode = dict(type='NaNOnTheSecondRank')
+    cfg.default_hooks.finite_loss = dict(type='FiniteLossHook')
+    cfg.launcher = 'pytorch'
+    fit_to_cpu(cfg)
+    try:
+        train(cfg)
+    except FloatingPointError as error:
+        return str(error)
+    return ''
+
+
+def test_a_nan_on_one_rank_leaves_no_checkpoint(tmp_path):
+    """Rank 0's own loss was finite, the averaged gradients were not, and it saved the weights."""
+    first, second = run_ranks(diverging_rank, 2, str(tmp_path))
+    assert 'iteration 1: a loss of another rank is not finite' in first
+    assert 'iteration 1: decode.loss_ce is nan' in second
+    assert not list((tmp_path / 'run').glob('*.pth'))

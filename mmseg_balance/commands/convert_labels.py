@@ -23,6 +23,6 @@ def run(args: argparse.Namespace) -> None:
             count = label_conversion.convert_synthia(args.root, args.nproc)
             splits = label_conversion.split_synthia(args.root)
             print('wrote', ', '.join(f'{name}.txt ({n} images)' for name, n in splits.items()))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise SystemExit(f'error: {error}') from None
     print(f'converted {count} label files below {args.root}')

@@ -39,14 +39,17 @@ def convert_synthia(root: str | Path, num_workers: int = 2) -> int:
     :data:`~mmseg_balance.datasets.synthia.CLASSES`.
 
     Args:
-        root: Folder with the unpacked archives.
+        root: Folder with the unpacked archives, or one of them.
         num_workers: Processes.
 
     Raises:
         FileNotFoundError: No ``GT/LABELS`` there.
+        ValueError: A folder above ``GT`` has not the name of an archive.
     """
-    root = Path(root)
+    root = Path(root).resolve()  # the name of an archive is read: '.' and a link have another
     sources = _found(root, root.glob('**/GT/LABELS/**/*.png'), '**/GT/LABELS/**/*.png')
+    for archive in {_archive(source) for source in sources}:  # before anything is written
+        _is_sequence(archive)
     _track(_convert_synthia_file, sources, num_workers)
     return len(sources)
 
@@ -111,11 +114,25 @@ def _convert_synthia_file(source: Path) -> None:
         raise OSError(f'{source} cannot be read as an image; unpack the archive again.')
     if channels.ndim == 3:  # OpenCV turns the channels around: the first of the file is red
         channels = channels[..., 2]
-    at = len(source.parts) - 1 - source.parts[::-1].index('LABELS')
-    target = Path(*source.parts[: at - 1], *LABEL_FOLDER, *source.parts[at + 1 :])
+    archive = _archive(source)
+    target = Path(archive, *LABEL_FOLDER, *source.relative_to(archive).parts[2:])
     target.parent.mkdir(parents=True, exist_ok=True)
-    archive = source.parts[at - 2]  # the folder above GT; those further up are the user's
-    _write_png(target, synthia_train_ids(channels, sequence='SEQS' in archive))
+    _write_png(target, synthia_train_ids(channels, _is_sequence(archive)))
+
+
+def _archive(source: Path) -> Path:
+    """The folder above ``GT/LABELS``; those further up are the user's."""
+    at = len(source.parts) - 1 - source.parts[::-1].index('LABELS')
+    return Path(*source.parts[: at - 1])
+
+
+def _is_sequence(archive: Path) -> bool:
+    if 'SEQS' not in archive.name and 'RAND' not in archive.name:
+        raise ValueError(
+            f'{archive}: the number of lane marking depends on the archive; give the folder above '
+            'GT the name of its archive, such as SYNTHIA-SEQS-01-SUMMER or RAND_CITYSCAPES.'
+        )
+    return 'SEQS' in archive.name
 
 
 def _write_png(path: Path, labels: np.ndarray) -> None:

@@ -135,7 +135,7 @@ def write_street_scenes(
         ValueError: `root` holds scenes of another seed, number or renderer, or files that are
             not ours.
     """
-    root = Path(os.path.abspath(root))
+    root = Path(os.path.realpath(root))  # what is renamed is the folder, not a link to it
     if _is_whole(root, seed, num_images):
         return root
     root.parent.mkdir(parents=True, exist_ok=True)

@@ -1,9 +1,11 @@
 """From the model's performance on each class to the images it is shown next."""
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from mmengine.dist import all_reduce
-from mmengine.hooks import Hook
+from mmengine.hooks import CheckpointHook, Hook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from mmseg.registry import HOOKS, TASK_UTILS
 from torch import Tensor, nn
@@ -33,7 +35,8 @@ class ClassPerformanceHook(Hook):
     have not been given yet, ``t + 1 + num_workers * prefetch_factor``. M, the counts since the
     last report and the sampler's probabilities are saved in every checkpoint; other ranks' counts
     since the last report are in it, too, when ``CheckpointHook`` saves by iteration (as in
-    MMSegmentation's schedules) or by epoch.
+    MMSegmentation's schedules) or by epoch. A checkpoint that was saved just before a validation is
+    saved again with its report.
 
     Each report is logged: ``iou/<class>``, ``draw_probability/<class>`` and ``draw_share/<class>``
     (share of the class among the draws made for a class since the last report) to the
@@ -161,6 +164,14 @@ class ClassPerformanceHook(Hook):
             self.confusion = counted.cpu().double()
             self._report(runner, consumed=runner.iter)
 
+    def after_val(self, runner) -> None:
+        """Save again the checkpoint of this moment: a resumed run does not validate once more."""
+        # Only now has every hook (EMAHook) put back the weights that are trained.
+        if self.source == 'val' and self.recent is not None:
+            for hook in runner.hooks:
+                if isinstance(hook, CheckpointHook):
+                    _save_again(hook, runner)
+
     def _report(self, runner, consumed: int) -> None:
         """Give the sampler the IoU of M, from the first batch that is still to be drawn."""
         sampler, loader = _sampler_of(runner), runner.train_dataloader
@@ -211,6 +222,13 @@ def _sampler_of(runner):
             f"type='ClassPerformanceSampler'), got {type(sampler).__name__}"
         )
     return sampler
+
+
+def _save_again(hook: CheckpointHook, runner) -> None:
+    step = runner.epoch if hook.by_epoch else runner.iter
+    if hook.last_ckpt and Path(hook.last_ckpt).name == hook.filename_tmpl.format(step):
+        # As CheckpointHook itself does after a new best score.
+        hook._save_checkpoint_with_step(runner, step, dict(epoch=runner.epoch, iter=runner.iter))
 
 
 def _draws_after(iterations: int, loader) -> int:

@@ -21,9 +21,12 @@ class CountedSampler:
 
     Args:
         seed: of the draws, common to all ranks; None: MMEngine draws one for all ranks.
+        shuffle: True, what configs say of the ``InfiniteSampler`` that a subclass replaces.
     """
 
-    def __init__(self, seed: int | None = None) -> None:
+    def __init__(self, seed: int | None = None, shuffle: bool = True) -> None:
+        if not shuffle:
+            raise ValueError(f'shuffle=False: {type(self).__name__} always draws at random')
         self.seed = sync_random_seed() if seed is None else int(seed)
         self.rank, self.world_size = get_dist_info()
         self.position = 0

@@ -34,11 +34,9 @@ class FocusedSampler(CountedSampler):
         seed: int | None,
         shuffle: bool,
     ) -> None:
-        if not shuffle:
-            raise ValueError(f'shuffle=False: {type(self).__name__} always draws at random')
         if not 0 <= uniform_ratio <= 1:
             raise ValueError(f'uniform_ratio must be in [0, 1], got {uniform_ratio}')
-        super().__init__(seed)
+        super().__init__(seed, shuffle)
         self.dataset = dataset
         self.uniform_ratio = uniform_ratio
         self.statistics = load_statistics(statistics, dataset)

@@ -47,11 +47,9 @@ class RepeatFactorSampler(CountedSampler):
         seed: int | None = None,
         shuffle: bool = True,
     ) -> None:
-        if not shuffle:
-            raise ValueError('shuffle=False: RepeatFactorSampler always draws at random')
         if frequency not in ('images', 'pixels'):
             raise ValueError(f"frequency must be 'images' or 'pixels', got {frequency!r}")
-        super().__init__(seed)
+        super().__init__(seed, shuffle)
         self.dataset = dataset
         self.statistics = load_statistics(statistics, dataset)
         found = self.statistics

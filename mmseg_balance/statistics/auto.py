@@ -12,7 +12,6 @@ from mmengine.dist import broadcast_object_list, get_rank, get_world_size
 from mmengine.logging import print_log
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
-from torch.utils.data import get_worker_info
 
 from mmseg_balance.runtime.atomic_files import write_text
 from mmseg_balance.runtime.locks import file_lock
@@ -53,9 +52,7 @@ def load_statistics(
             f"statistics must be a path, 'auto' or ClassStatistics, got {type(spec).__name__}"
         )
     if spec is None or spec == 'auto':
-        if dataset is None:
-            dataset = build_training_set(Config.fromstring(_config_of_run(run), '.py'))
-        return statistics_of(dataset)
+        return statistics_of(training_set_of_run(run) if dataset is None else dataset)
     return _fitting(
         _read(str(spec), os.path.getmtime(spec) if os.path.exists(spec) else 0), dataset, str(spec)
     )
@@ -75,30 +72,29 @@ def statistics_path(source: LabelSource) -> Path:
     return folder / f'{source.name}-{source.fingerprint()[:16]}.npz'
 
 
-def statistics_of(dataset) -> ClassStatistics:
-    """Read the statistics of a data set, or scan it (rank 0) and keep them.
+def statistics_of(dataset, together: bool = True) -> ClassStatistics:
+    """Read the statistics of a data set, or scan it and keep them.
+
+    Args:
+        dataset: the training set.
+        together: whether all ranks ask at once, so that rank 0 can scan for all. Otherwise
+            nothing is asked of the other ranks, and whoever is first scans.
 
     Raises:
         RuntimeError: rank 0 could not count the labels; every rank gets its sentence.
     """
     path = statistics_path(LabelSource(dataset))
-    if get_worker_info() is not None:
-        _scan_in_a_worker(dataset, path)
-    elif get_world_size() > 1:
+    if together and get_world_size() > 1:
         path = _scan_on_rank_0(dataset, path)
     elif not path.is_file():
-        _scan(dataset, path)
+        (_scan if together else _scan_once)(dataset, path)
     return _read(str(path), os.path.getmtime(path))
 
 
-def _scan_in_a_worker(dataset, path: Path) -> None:
-    """One data-loading process of rank 0 scans; a process that is no rank can take no collective."""
-    if get_rank() == 0:
-        with file_lock(path.with_suffix('.lock')):
-            if not path.is_file():
-                _scan(dataset, path)
-    else:
-        _wait_for(path)
+def _scan_once(dataset, path: Path) -> None:
+    with file_lock(path.with_suffix('.lock')):
+        if not path.is_file():  # another process scanned while this one waited
+            _scan(dataset, path)
 
 
 def _scan(dataset, path: Path) -> None:
@@ -164,6 +160,11 @@ def build_training_set(config: Config):
     return DATASETS.build(labels_only(dataset.to_dict()))
 
 
+def training_set_of_run(run: str | None = None):
+    """Build the training set of the named run, or of the latest, for its labels alone."""
+    return build_training_set(Config.fromstring(_config_of_run(run), '.py'))
+
+
 def _config_of_run(run: str | None) -> str:
     """The config of the named run, or of the latest, as text."""
     hubs = [MessageHub.get_current_instance()]
@@ -186,7 +187,7 @@ def _read(path: str, modified: float) -> ClassStatistics:
     return ClassStatistics.load(path)
 
 
-def _wait_for(path: Path, failure: Path | None = None) -> None:
+def _wait_for(path: Path, failure: Path | None) -> None:
     waited = 0.0
     while not path.is_file():
         if failure is not None and failure.is_file():
@@ -216,7 +217,9 @@ def _fitting(statistics: ClassStatistics, dataset, name: str) -> ClassStatistics
         raise ValueError(
             f'{name} has the class {theirs!r} where the training set has {ours!r}: {again}'
         )
-    if statistics.fingerprint and statistics.fingerprint != LabelSource(dataset).fingerprint():
+    # Joined statistics have none, or in older files those of their parts with a plus.
+    known = statistics.fingerprint and '+' not in statistics.fingerprint
+    if known and statistics.fingerprint != LabelSource(dataset).fingerprint():
         print_log(
             f'{name} was made from other labels or options than the training set has now; '
             f'{again} if they were changed',

@@ -36,7 +36,7 @@ class ClassStatistics:
         indices: (nnz,) class of each entry, in the smallest unsigned type that holds C.
         counts: (nnz,) pixels of each entry, uint32.
         ignored: (num_images,) ignored pixels of each image, uint32.
-        fingerprint: hash of the labels and options that these counts come from.
+        fingerprint: hash of the labels and options that these counts come from; '' is unknown.
         dataset: name of the data set.
 
     >>> one = ClassStatistics.from_rows(('sky', 'road'), [[3, 0], [1, 4]])
@@ -216,9 +216,11 @@ class ClassStatistics:
 
     @classmethod
     def concatenate(
-        cls, parts: 'Sequence[ClassStatistics]', fingerprint: str | None = None
+        cls, parts: 'Sequence[ClassStatistics]', fingerprint: str = ''
     ) -> 'ClassStatistics':
         """Join the images of several data sets that have the same classes, in order.
+
+        The fingerprint of a data set that joins them does not follow from theirs.
 
         >>> a = ClassStatistics.from_rows(('sky', 'road'), [[3, 0]])
         >>> b = ClassStatistics.from_rows(('sky', 'road'), [[1, 4], [0, 2]])
@@ -232,8 +234,6 @@ class ClassStatistics:
                     f'statistics of the classes {list(part.class_names)} cannot join those of '
                     f'{list(names)}; classes and their order must be equal'
                 )
-        if fingerprint is None:
-            fingerprint = '+'.join(part.fingerprint for part in parts)
         return cls.from_entries(
             names,
             *(

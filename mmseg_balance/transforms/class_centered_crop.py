@@ -31,7 +31,7 @@ class ClassCenteredCrop(BaseTransform):
         prob: share of images to crop around a class.
         temperature: above 0; towards 0 only the rarest class, large: all alike.
         statistics: path, object, None, or ``'auto'``, which ``FastResumeTrainLoop`` looks up
-            before the loader's workers start, and otherwise the first worker that needs it.
+            before the loader's workers start, and otherwise the first process that needs it.
         cat_max_ratio: of ``RandomCrop``, for the crops that are not around a class.
         ignore_index: label of pixels that are no class.
         only_drawn: whether to crop around the class that a sampler drew the image for and no

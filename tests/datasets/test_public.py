@@ -168,6 +168,29 @@ class TestSynthia:
         dataset = self.load(root)
         assert dataset.metainfo['classes'][dataset[0]['gt_seg_map'][0, 5]] == 'motorcycle'
 
+    @pytest.mark.parametrize('root', ['.', '../link'])
+    def test_the_root_may_be_the_archive_itself_or_a_link_to_it(
+        self, tmp_path, monkeypatch, labels, root
+    ):
+        """Neither has the archive's name: lane marking became motorcycle, without a word."""
+        base = tmp_path / 'SYNTHIA-SEQS-01-SUMMER'
+        write(base / 'GT/LABELS/000000.png', labels)
+        (tmp_path / 'link').symlink_to(base)
+        monkeypatch.chdir(base)
+        convert_synthia(root, num_workers=1)
+        converted = cv2.imread(str(base / 'GT/LABELS_8BIT/000000.png'), cv2.IMREAD_UNCHANGED)
+        assert SynthiaDataset.METAINFO['classes'][converted[0, 5]] == 'lane marking'
+
+    def test_an_archive_of_another_name_is_refused_before_anything_is_written(
+        self, tmp_path, labels
+    ):
+        """It was taken for RAND-CITYSCAPES, which has lane marking at another number."""
+        write(tmp_path / 'RAND_CITYSCAPES/GT/LABELS/0.png', labels)
+        write(tmp_path / 'summer/GT/LABELS/0.png', labels)
+        with pytest.raises(SystemExit, match='error: .*summer: .* such as SYNTHIA-SEQS-01-SUMMER'):
+            main(['convert_labels', 'synthia', str(tmp_path), '--nproc', '1'])
+        assert not list(tmp_path.rglob('LABELS_8BIT'))
+
     def test_folders_that_are_not_looked_at_are_refused(self, tmp_path):
         with pytest.raises(
             ValueError, match=r"data_prefix=\{'img_path': 'RAND'\}: .* leave data_prefix"

@@ -141,6 +141,17 @@ class TestWriting:
             write_street_scenes(tmp_path, num_images=FEW)
         assert (tmp_path / 'thesis.tex').read_text() == 'mine'
 
+    @pytest.mark.parametrize('target', ['absolute', 'relative', 'dangling'])
+    def test_the_folder_may_be_a_link_to_another_disk(self, tmp_path, target):
+        """The link was deleted, and the scenes were not written."""
+        disk, link = tmp_path / 'disk' / 'scenes', tmp_path / 'link'
+        link.symlink_to('disk/scenes' if target == 'relative' else disk)
+        if target != 'dangling':
+            disk.mkdir(parents=True)
+        write_street_scenes(link, num_images=FEW, num_workers=1)
+        assert link.is_symlink()
+        assert len(list(disk.glob('images/train/*.png'))) == 3
+
     def test_another_seed_is_refused(self, tmp_path):
         root = write_street_scenes(tmp_path / 'a', num_images=FEW, num_workers=1)
         with pytest.raises(ValueError, match='seed 0, not of seed=1'):

@@ -7,7 +7,7 @@ import torch
 from mmengine.hooks import CheckpointHook
 from torch import nn
 
-from mmseg_balance.hooks import ClassPerformanceHook, FiniteLossHook
+from mmseg_balance.hooks import ClassPerformanceHook, FiniteLossHook, LabelCheckHook
 from mmseg_balance.hooks.checkpoint_due import checkpoint_due
 
 NAN = {'loss': torch.tensor(torch.nan), 'decode.loss_dice': torch.tensor(torch.nan)}
@@ -61,6 +61,25 @@ def test_no_checkpoint_of_a_nan_loss_at_the_end_of_an_epoch_on_a_gpu():
 def test_every_iteration_on_a_cpu():
     with pytest.raises(FloatingPointError, match='iteration 1: decode.loss_dice is nan'):
         FiniteLossHook().after_train_iter(runner_at(1, None, device='cpu'), 0, outputs=NAN)
+
+
+def test_the_best_checkpoint_is_looked_at_too():
+    """``save_best`` saves after a validation, on a GPU before any look: the best weights were NaN."""
+    hook, runner = FiniteLossHook(), runner_at(1, None)
+    hook.before_val(runner)  # a validation before the first iteration
+    hook.after_train_iter(runner, 0, outputs=NAN)
+    with pytest.raises(FloatingPointError, match='iteration 1: decode.loss_dice is nan'):
+        hook.before_val(runner)
+
+
+@pytest.mark.parametrize('batches', [True, False])
+def test_a_run_whose_labels_are_checked_is_not_told_to_check_them(batches):
+    """The message asked for the ``LabelCheckHook`` that every schedule here has."""
+    runner = runner_at(1, None, device='cpu')
+    runner.hooks.append(LabelCheckHook(batches=batches))
+    remedy = 'lower the learning rate' if batches else 'a label that is neither'
+    with pytest.raises(FloatingPointError, match=f'loss_dice is nan: {remedy}'):
+        FiniteLossHook().after_train_iter(runner, 0, outputs=NAN)
 
 
 def test_the_last_checkpoint_has_all_ranks_counts(monkeypatch):

@@ -23,6 +23,7 @@ from mmseg_balance.datasets import CamVidDataset
 from mmseg_balance.statistics import (
     ClassStatistics,
     LabelSource,
+    auto,
     build_training_set,
     load_statistics,
     statistics_path,
@@ -402,6 +403,22 @@ def test_a_file_must_fit_the_data_set(tmp_path, tiny_camvid, caplog):
     renamed = replace(found, class_names=('sky', 'house', *found.class_names[2:]))
     with pytest.raises(ValueError, match="has the class 'house' where .* has 'building'"):
         load_statistics(renamed, dataset)
+
+
+def test_joined_statistics_do_not_warn_of_their_own_data(tmp_path, monkeypatch):
+    """Their fingerprint 'x+y' is that of no data set, and '+' of statistics without one is none."""
+    dataset = make_dataset(write_labels(tmp_path, [np.zeros((3, 3))]), 2)
+    one = ClassStatistics.scan(dataset, progress=False)
+    both = ConcatDataset([dataset, dataset])
+    bare = replace(one, fingerprint='')
+    warnings = []
+    monkeypatch.setattr(auto, 'print_log', lambda *args: warnings.append(args))
+    older = [replace(one + one, fingerprint=name) for name in ('x+y', '+')]
+    for joined in (one + one, bare + bare, *older):
+        load_statistics(joined, both)
+    assert warnings == []
+    load_statistics(replace(one + one, fingerprint='x'), both)
+    assert len(warnings) == 1
 
 
 def _auto_on_rank(rank: int, root: str, folder: str) -> list | str:

@@ -11,11 +11,17 @@ from mmengine import Config
 from mmengine.model import BaseModel
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
+from mmseg.registry import DATASETS
 from torch import nn
 from torch.utils.data import DataLoader
 
 from mmseg_balance.datasets import CamVidDataset
-from mmseg_balance.statistics import ClassStatistics, load_statistics, statistics_for_transform
+from mmseg_balance.statistics import (
+    ClassStatistics,
+    auto,
+    load_statistics,
+    statistics_for_transform,
+)
 
 
 class Counter(BaseModel):
@@ -100,3 +106,21 @@ def test_one_worker_counts_and_the_others_wait(tiny_camvid, tmp_path, monkeypatc
     assert log.read_text() == 'scan\n'
     expected = load_statistics('auto', dataset).pixels.tolist()
     assert [answer.tolist() for answer in answers] == [expected] * 4
+
+
+def test_a_transform_without_workers_asks_for_statistics_on_one_rank_only(
+    tiny_camvid, tmp_path, monkeypatch
+):
+    """Chance decides which rank asks first; its broadcast met the others' all-reduce of gradients."""
+    monkeypatch.setenv('MMSEG_BALANCE_STATISTICS', str(tmp_path / 'auto'))
+    monkeypatch.setattr(auto, 'get_world_size', lambda: 2)
+    monkeypatch.setattr(auto, 'get_rank', lambda: 1)
+    monkeypatch.setattr(
+        auto, 'broadcast_object_list', lambda note: pytest.fail('a collective on one rank')
+    )
+    monkeypatch.setattr(
+        auto, '_wait_for', lambda *args: pytest.fail('rank 0 may wait for this one')
+    )
+    init_default_scope('mmseg')
+    dataset = DATASETS.build(dataset_config(tiny_camvid))
+    assert statistics_for_transform('auto', dataset).num_images == len(dataset)
