@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from mmseg_balance.doctor import examine_config, pipeline_sample
+from mmseg_balance.doctor import examine_config, label_survey, pipeline_sample
 from mmseg_balance.doctor.imbalance_view import class_rows
 from mmseg_balance.doctor.pipeline_sample import PipelineSample
 from mmseg_balance.statistics import ClassStatistics
@@ -14,9 +14,11 @@ from tests.doctor.samples import (
     balanced_batch_of_one,
     batch_of_one,
     last_batch_of_one,
+    relabel,
     scheduled_in_epochs,
     sixteen_bits,
     with_metric,
+    zero_reduced,
 )
 
 
@@ -94,3 +96,12 @@ def test_what_failed_imports_leave_unread_is_named(config):
     config.train_dataloader.batch_size = 1
     found = examine_config(config, progress=False).findings
     assert [one.where for one in found if one.check == 'not-read'] == ['evaluation', 'model']
+
+
+def test_a_rare_last_class_is_not_a_lost_zero(root, config, monkeypatch):
+    """The values of a sample were taken for those of all label maps of all splits."""
+    monkeypatch.setattr(label_survey, 'STORED_SAMPLE', 2)
+    zero_reduced(root, config)  # 0 is unlabelled, and class 3 is stored as 4, in one image
+    relabel(root, lambda labels: np.where(labels == 0, 4, labels), 'train', '3')
+    found = examine_config(config, progress=False).findings
+    assert {one.check for one in found if one.severity != 'advice'} == {'one-split-only'}

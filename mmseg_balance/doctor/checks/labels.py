@@ -127,7 +127,7 @@ def reduce_zero_label(reading: Reading) -> Iterator[Finding]:
     """``reduce_zero_label`` shifts labels that start from 0, so that class 0 is lost."""
     for split, survey in surveys(reading):
         stored = set(survey.stored_values) - {255}
-        if _zero_is_lost(survey):
+        if _zero_is_lost(reading, survey):
             names = survey.class_names
             yield error(
                 _dataset_key(split),
@@ -139,15 +139,19 @@ def reduce_zero_label(reading: Reading) -> Iterator[Finding]:
             )
 
 
-def _zero_is_lost(survey: Survey) -> bool:
+def _zero_is_lost(reading: Reading, survey: Survey) -> bool:
     stored = set(survey.stored_values) - {255}
     whole = 0 in stored and max(stored) == len(survey.class_names) - 1
-    return survey.reduces_zero and not survey.failures and whole
+    if not survey.reduces_zero or survey.failures or not whole:
+        return False
+    # That was a sample: where any image has the last class, labels start from 1 and it is rare.
+    reduced = [one for _, one in surveys(reading) if one.reduces_zero]
+    return not any(one.statistics.pixels[-1] for one in reduced)
 
 
-def _is_explained(survey: Survey) -> bool:
+def _is_explained(reading: Reading, survey: Survey) -> bool:
     """Whether another check has the reason why labels are missing."""
-    return bool(survey.failures) or _foreground_is_ignored(survey) or _zero_is_lost(survey)
+    return bool(survey.failures) or _foreground_is_ignored(survey) or _zero_is_lost(reading, survey)
 
 
 def _no_reduction(reading: Reading) -> dict:
@@ -187,7 +191,7 @@ def zero_label_splits(reading: Reading) -> Iterator[Finding]:
 def never_labelled(reading: Reading) -> Iterator[Finding]:
     """A class of the training set is on no pixel of it."""
     survey = reading.train
-    if _is_explained(survey):
+    if _is_explained(reading, survey):
         return
     pixels = survey.statistics.pixels
     missing = [name for name, number in zip(survey.class_names, pixels, strict=True) if not number]
@@ -209,7 +213,11 @@ def _listing(names: list[str], most: int = 8) -> str:
 def one_split_only(reading: Reading) -> Iterator[Finding]:
     """A class is validated but not trained, or trained but not validated."""
     train, val = reading.train, reading.val
-    if _is_explained(train) or _is_explained(val) or train.class_names != val.class_names:
+    if (
+        _is_explained(reading, train)
+        or _is_explained(reading, val)
+        or train.class_names != val.class_names
+    ):
         return
     names = train.class_names
     trained, validated = train.statistics.pixels > 0, val.statistics.pixels > 0
@@ -235,7 +243,7 @@ def one_split_only(reading: Reading) -> Iterator[Finding]:
 def unlabelled_share(reading: Reading) -> Iterator[Finding]:
     """More than half of the pixels are ignored, or all are."""
     for split, survey in surveys(reading):
-        if _is_explained(survey):
+        if _is_explained(reading, survey):
             continue
         found = survey.statistics
         total = found.ignored_pixels + int(found.pixels.sum())
@@ -261,7 +269,7 @@ def unlabelled_share(reading: Reading) -> Iterator[Finding]:
 def images_without_labels(reading: Reading) -> Iterator[Finding]:
     """Some images have no labelled pixel at all."""
     for split, survey in surveys(reading):
-        if _is_explained(survey):
+        if _is_explained(reading, survey):
             continue
         found = survey.statistics
         empty = found.classes_per_image == 0
