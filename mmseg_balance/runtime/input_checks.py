@@ -31,6 +31,7 @@ from mmseg_balance.statistics.label_reader import (
 from mmseg_balance.statistics.label_scan import unwrap
 
 MAX_FILES_LOOKED_FOR = 100_000
+REMOTE = ('http', 's3:', 'petrel:')
 
 
 class InputError(ValueError):
@@ -147,14 +148,19 @@ def _check_seen(seen: set[int], dataset) -> None:
         )
 
 
+def is_absent(path: str) -> bool:
+    """Whether a path names a file of this machine that is not there.
+
+    >>> is_absent('no/such.png'), is_absent('s3://no/such.png'), is_absent('')
+    (True, False, False)
+    """
+    return bool(path) and not path.startswith(REMOTE) and not os.path.exists(path)
+
+
 def _check_there(info: dict) -> None:
     for kind, key in (('image', 'img_path'), ('label map', 'seg_map_path')):
-        path = info.get(key)
-        if (
-            path
-            and not str(path).startswith(('http', 's3:', 'petrel:'))
-            and not os.path.exists(path)
-        ):
+        path = str(info.get(key) or '')
+        if is_absent(path):
             raise InputError(
                 f'{path}: there is no such {kind}, though its counterpart is listed: '
                 'look at the suffixes and folders of the data set'

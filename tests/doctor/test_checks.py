@@ -105,3 +105,20 @@ def test_a_rare_last_class_is_not_a_lost_zero(root, config, monkeypatch):
     relabel(root, lambda labels: np.where(labels == 0, 4, labels), 'train', '3')
     found = examine_config(config, progress=False).findings
     assert {one.check for one in found if one.severity != 'advice'} == {'one-split-only'}
+
+
+def test_labels_are_examined_where_their_count_cannot_be_kept(config, tmp_path, monkeypatch):
+    """Every check that looks at labels failed, though all of them had been read."""
+    (tmp_path / 'file').write_text('')
+    monkeypatch.setenv('MMSEG_BALANCE_STATISTICS', str(tmp_path / 'file' / 'statistics'))
+    assert examine_config(config, progress=False).findings == []
+
+
+def test_a_damaged_count_is_made_again(config, tmp_path):
+    """Every check that looks at labels failed, as long as the file was there."""
+    examine_config(config, progress=False)
+    (kept, *_) = sorted(tmp_path.glob('statistics/*.npz'))
+    whole = kept.read_bytes()
+    kept.write_bytes(whole[:50])
+    assert examine_config(config, progress=False).findings == []
+    assert kept.read_bytes() == whole

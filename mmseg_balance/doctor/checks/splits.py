@@ -7,8 +7,9 @@ from pathlib import Path
 
 from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.findings import Finding, error, warning
-from mmseg_balance.doctor.label_survey import REMOTE, Survey
+from mmseg_balance.doctor.label_survey import Survey
 from mmseg_balance.doctor.reading import NotReadError, Reading, absent_roots
+from mmseg_balance.runtime.input_checks import REMOTE
 
 MAX_HASHED = 4000
 HASHED_BYTES = 1 << 16
