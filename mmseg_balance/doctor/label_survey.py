@@ -1,6 +1,6 @@
 """The labels of one split: counted once, and what cannot be counted told apart."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -107,20 +107,20 @@ class Survey:
 
     @cached_property
     def _failed(self) -> np.ndarray:
+        if self._kept is not None:  # a count is kept only where none failed
+            return np.zeros(0, dtype=np.int64)
         found = self._by_file
         return np.flatnonzero((found.classes_per_image == 0) & (found.ignored == 0))
 
     @cached_property
     def failures(self) -> list[Failure]:
         """What is wrong with the label maps that could not be counted (some, if many)."""
-        if self._kept is not None:  # a count is kept only where none failed
-            return []
         some = self._failed[:MAX_FAILURES_READ]
         return [self._diagnose(int(index)) for index in some]
 
     @property
     def num_failures(self) -> int:
-        return 0 if not self.failures else len(self._failed)
+        return len(self._failed)
 
     def _diagnose(self, index: int) -> Failure:
         reader, info = self.source.entry(index)
@@ -146,9 +146,20 @@ class Survey:
     @cached_property
     def stored_values(self) -> tuple[int, ...]:
         """Values in the files of some images, before ``reduce_zero_label`` and label maps."""
-        seen: set[int] = set()
-        for index in self.spread(STORED_SAMPLE):
-            reader, info = self.source.entry(index)
+        maps = self._stored(self.spread(STORED_SAMPLE))
+        return tuple(sorted(set().union(*(np.unique(one).tolist() for one in maps))))
+
+    @cached_property
+    def holds_zero(self) -> bool:
+        """Whether any label map has class 0 or, if it could not be counted, a stored 0."""
+        return bool(self.statistics.pixels[0]) or any(
+            (one == 0).any() for one in self._stored(self._failed)
+        )
+
+    def _stored(self, indices: Iterable[int]) -> Iterator[np.ndarray]:
+        """The values in files, of those that can be read."""
+        for index in indices:
+            reader, info = self.source.entry(int(index))
             if not is_stock_loader(reader.loader):
                 continue
             try:
@@ -156,8 +167,7 @@ class Survey:
             except Exception:  # reported as a failure
                 continue
             if stored.ndim == 2:
-                seen |= set(np.unique(stored).tolist())
-        return tuple(sorted(seen))
+                yield stored
 
     @cached_property
     def missing_files(self) -> list[tuple[str, str, str]]:

@@ -13,6 +13,7 @@ from tests.doctor.samples import (
     a_pixel,
     balanced_batch_of_one,
     batch_of_one,
+    from_one,
     last_batch_of_one,
     relabel,
     scheduled_in_epochs,
@@ -122,3 +123,40 @@ def test_a_damaged_count_is_made_again(config, tmp_path):
     kept.write_bytes(whole[:50])
     assert examine_config(config, progress=False).findings == []
     assert kept.read_bytes() == whole
+
+
+def range_fixes(config):
+    found = examine_config(config, progress=False).findings
+    return [one.fix for one in found if one.check == 'label-range']
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_a_void_label_above_the_classes_is_not_shifted(root, config, split):
+    """Class 0 was made the ignored label where the label maps with void do not have it."""
+    relabel(root, lambda labels: np.where(labels == 0, 4, labels), split, '3')
+    assert range_fixes(config) == [None]
+
+
+def test_a_void_label_in_more_label_maps_than_are_described_is_not_shifted(
+    root, config, monkeypatch
+):
+    """Only the first of them were searched for class 0."""
+    monkeypatch.setattr(label_survey, 'MAX_FAILURES_READ', 2)
+    relabel(root, lambda labels: np.where(labels == 0, 4, labels))
+    relabel(root, lambda labels: np.where(labels == 1, 0, labels), 'train', '7')
+    assert range_fixes(config) == [None, None]
+
+
+def test_labels_from_one_are_shifted_in_the_pipeline_too(root, config):
+    """A step that named the old value was left: MMSegmentation asks for the same in both."""
+    from_one(root, config)
+    steps = config.val_dataloader.dataset.pipeline
+    steps[1].reduce_zero_label = False
+    first, second = range_fixes(config)
+    assert first == second
+    assert set(first.values()) == {True}
+    assert set(first) == {
+        'train_dataloader.dataset.reduce_zero_label',
+        'val_dataloader.dataset.reduce_zero_label',
+        'val_dataloader.dataset.pipeline.1.reduce_zero_label',
+    }

@@ -52,7 +52,7 @@ def _and_others(survey: Survey, failures: list[Failure]) -> str:
 
 def label_range(reading: Reading) -> Iterator[Finding]:
     """A label is neither a class nor the ignored value."""
-    for split, survey, failures, others in failing(reading, 'range'):
+    for _, survey, failures, others in failing(reading, 'range'):
         first = failures[0]
         stored = set().union(*(one.values for one in failures)) - {survey.ignore_index}
         classes = len(survey.class_names)
@@ -65,17 +65,20 @@ def label_range(reading: Reading) -> Iterator[Finding]:
         if max(first.values) > LARGEST_STORED:
             change = remedy
         elif max(stored) == classes and min(stored) >= 0 and not survey.reduces_zero:
+            # Class 0 is not among `stored` where label maps with a void label do not have it.
+            has_zero = min(stored) == 0 or any(one.holds_zero for _, one in surveys(reading))
             change = (
-                f'the files hold {min(stored)} to {classes} for {classes} classes: if 0 means '
-                '"unlabelled", labels start from 1 and the data set needs reduce_zero_label=True'
+                f'the files hold {0 if has_zero else min(stored)} to {classes} for {classes} '
+                'classes: if 0 means "unlabelled", labels start from 1 and the data set needs '
+                'reduce_zero_label=True'
             )
-            if min(stored) > 0:
+            if has_zero:
+                change += (
+                    f'; if {classes} does, data set, heads and metrics need ignore_index={classes}'
+                )
+            else:
                 change += ':'
-                fix = {
-                    f'{key}.reduce_zero_label': True
-                    for split in ('train', 'val', 'test')
-                    for key, _ in view.leaf_datasets(reading.config, split)
-                }
+                fix = _reduction(reading, True)
         yield error(
             first.path,
             f'{statement}{others}{_consequence(reading, first)}',
@@ -135,7 +138,7 @@ def reduce_zero_label(reading: Reading) -> Iterator[Finding]:
                 f'and reduce_zero_label=True makes 0 ignored and the others one less: '
                 f'{names[0]!r} is lost and each other class has the name of the one before it',
                 'if 0 is a class:',
-                fix=_no_reduction(reading),
+                fix=_reduction(reading, False),
             )
 
 
@@ -154,16 +157,16 @@ def _is_explained(reading: Reading, survey: Survey) -> bool:
     return bool(survey.failures) or _foreground_is_ignored(survey) or _zero_is_lost(reading, survey)
 
 
-def _no_reduction(reading: Reading) -> dict:
+def _reduction(reading: Reading, value: bool) -> dict:
+    """The change that gives every data set this ``reduce_zero_label``, and the steps that name it."""
     fix = {}
     for split in ('train', 'val', 'test'):
-        for key, leaf in view.leaf_datasets(reading.config, split):
-            kind = view.registered(view.DATASETS, leaf)
-            if leaf.get('reduce_zero_label') or ('reduce_zero_label' not in leaf and kind):
-                fix[f'{key}.reduce_zero_label'] = False
-        for key, step in view.steps_of(reading.config, split):
-            if step.get('reduce_zero_label'):
-                fix[f'{key}.reduce_zero_label'] = False
+        steps = view.steps_of(reading.config, split)
+        places = view.leaf_datasets(reading.config, split)
+        places += [(key, one) for key, one in steps if one.get('reduce_zero_label') is not None]
+        for key, one in places:
+            if one.get('reduce_zero_label') is not value:
+                fix[f'{key}.reduce_zero_label'] = value
     return fix
 
 
