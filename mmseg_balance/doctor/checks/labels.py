@@ -119,7 +119,9 @@ def masks_0_255(reading: Reading) -> Iterator[Finding]:
 
 def _foreground_is_ignored(survey: Survey) -> bool:
     binary = len(survey.class_names) == 2 and survey.ignore_index == 255
-    return binary and not survey.failures and set(survey.stored_values) == {0, 255}
+    if not binary or survey.failures or set(survey.stored_values) != {0, 255}:
+        return False
+    return not survey.statistics.pixels[1]  # the stored values are those of a sample
 
 
 def _most_ignored(survey: Survey) -> int:
