@@ -1,13 +1,17 @@
 """Checks that need more than a config to be tried: GPUs, unread labels, an unlucky sample."""
 
+import shutil
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 
 from mmseg_balance.doctor import examine_config, label_survey, pipeline_sample
+from mmseg_balance.doctor.checks.splits import shared_images
 from mmseg_balance.doctor.imbalance_view import class_rows
 from mmseg_balance.doctor.pipeline_sample import PipelineSample
+from mmseg_balance.doctor.reading import Reading
 from mmseg_balance.statistics import ClassStatistics
 from tests.doctor.samples import (
     a_pixel,
@@ -18,6 +22,8 @@ from tests.doctor.samples import (
     relabel,
     scheduled_in_epochs,
     sixteen_bits,
+    tested,
+    two_classes,
     with_metric,
     zero_reduced,
 )
@@ -160,3 +166,43 @@ def test_labels_from_one_are_shifted_in_the_pipeline_too(root, config):
         'val_dataloader.dataset.reduce_zero_label',
         'val_dataloader.dataset.pipeline.1.reduce_zero_label',
     }
+
+
+def test_a_foreground_outside_the_sample_is_no_0_255_mask(root, config, monkeypatch):
+    """Values of a sample were taken for those of all label maps."""
+    monkeypatch.setattr(label_survey, 'STORED_SAMPLE', 2)
+    two_classes(root, config)
+    relabel(root, lambda labels: np.where(labels == 1, 255, 0), 'train')
+    relabel(root, lambda labels: np.where(labels == 255, 1, 0), 'train', '3')
+    found = examine_config(config, progress=False).findings
+    assert [one for one in found if one.severity != 'advice'] == []
+
+
+def test_the_metrics_of_the_test_ignore_the_same_label(root, config):
+    """Those of the validation alone were looked at, and changed."""
+    tested(root, config)
+    for split in ('val', 'test'):
+        config[f'{split}_evaluator'] = [dict(type='IoUMetric', ignore_index=0)]
+    (found,) = examine_config(config, labels=False, progress=False).findings[:1]
+    keys = [f'{split}_evaluator.0.ignore_index' for split in ('val', 'test')]
+    assert (found.check, found.fix) == ('metric-ignore-index', dict.fromkeys(keys, 255))
+    config.val_evaluator[0].ignore_index = 255
+    (found,) = examine_config(config, labels=False, progress=False).findings[:1]
+    assert (found.check, list(found.fix)) == ('metric-ignore-index', keys[1:])
+
+
+def test_images_with_equal_borders_are_not_the_same(root, config):
+    """The first and last 64 KB of uncompressed images are often alike."""
+    rng = np.random.default_rng(0)
+    for path in sorted(root.glob('images/*/*.jpg')):
+        image = np.zeros((320, 480, 3), np.uint8)
+        image[80:-80] = rng.integers(0, 256, (160, 480, 3))
+        cv2.imwrite(str(path.with_suffix('.bmp')), image)
+        path.unlink()
+    for split in ('train', 'val'):
+        config[f'{split}_dataloader'].dataset.img_suffix = '.bmp'
+    reading = Reading(config, progress=False)
+    assert shared_images(reading.train, reading.val) == []
+    twin, path = str(root / 'images/train/5.bmp'), str(root / 'images/val/2.bmp')
+    shutil.copy(twin, path)
+    assert shared_images(reading.train, reading.val) == [(twin, path)]
