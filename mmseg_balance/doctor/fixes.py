@@ -11,12 +11,9 @@ from mmengine.config import Config
 
 from mmseg_balance.doctor.config_view import Loss
 from mmseg_balance.doctor.findings import ADVICE, Finding
-from mmseg_balance.runtime.config_files import is_pure_python
+from mmseg_balance.runtime.config_files import is_pure_python, read_config
 
-REGISTER = {
-    'custom_imports.imports+': ['mmseg_balance'],
-    'custom_imports.allow_failed_imports': False,
-}
+REGISTER = {'custom_imports.imports+': ['mmseg_balance']}
 KEPT = ('loss_weight', 'loss_name', 'class_weight')
 
 
@@ -60,17 +57,20 @@ def overrides_of(before: Mapping, after: Mapping) -> dict:
     {'b': {'c': 3}}
     >>> overrides_of(dict(b=dict(type='X', c=2)), dict(b=dict(type='Y')))
     {'b': {'_delete_': True, 'type': 'Y'}}
+    >>> overrides_of(dict(b=None), dict(b=dict(type='Y')))
+    {'b': {'_delete_': True, 'type': 'Y'}}
     """
     changed = {}
     for key, new in after.items():
         old = before.get(key)
         if key in before and old == new:
             continue
-        if isinstance(new, Mapping) and isinstance(old, Mapping):
-            leftovers = set(old) - set(new)
-            changed[key] = {'_delete_': True, **new} if leftovers else overrides_of(old, new)
-        else:
+        if key not in before or not isinstance(new, Mapping):
             changed[key] = new
+        elif isinstance(old, Mapping) and set(old) <= set(new):
+            changed[key] = overrides_of(old, new)
+        else:  # MMEngine puts a dict in the place of anything else only if it is told to
+            changed[key] = {'_delete_': True, **new}
     return changed
 
 
@@ -90,7 +90,7 @@ def _on_one_line(numbers: re.Match) -> str:
 
 def fix_text(config: Config, fix: Mapping[str, Any]) -> str:
     """The changes of one finding as text to paste into a config that inherits this one."""
-    return as_text(overrides_of(*_before_and_after(config, fix.items())))
+    return as_text(overrides_of(_content(config), _content(config, fix.items())))
 
 
 def fixed_config(
@@ -99,7 +99,8 @@ def fixed_config(
     """Text of a config with the safe changes of errors and warnings, and whose they are.
 
     Args:
-        config: what the doctor read.
+        config: what the doctor read, overrides of the command line included: they will stand in the
+            text, too.
         findings: what it found.
         source: the user's config, to inherit from, which no text can do from one of pure Python:
             then it is all there.
@@ -109,22 +110,25 @@ def fixed_config(
     changes = [item for finding in made for item in finding.fix.items()]
     # A loss that is replaced comes before a change of one of its arguments.
     changes.sort(key=lambda item: item[0].count('.'))
-    before, after = _before_and_after(config, changes)
+    after = _content(config, changes)
     base = os.path.relpath(Path(source).resolve(), Path(out).resolve().parent)
-    inherited = [f'_base_ = {Path(base).as_posix()!r}', as_text(overrides_of(before, after))]
     lines = [f'# {base} with these changes (mmseg-balance doctor --fix):']
     lines += [f'# - {finding.check}: {finding.where}' for finding in made]
-    lines += [as_text(after)] if is_pure_python(source) else inherited
+    if is_pure_python(source):
+        lines.append(as_text(after))
+    else:
+        before = _content(read_config(source, import_custom_modules=False))
+        lines += [f'_base_ = {Path(base).as_posix()!r}', as_text(overrides_of(before, after))]
     return '\n'.join(lines).rstrip() + '\n', made
 
 
-def _before_and_after(config: Config, changes: Iterable[tuple[str, Any]]) -> tuple[dict, dict]:
+def _content(config: Config, changes: Iterable[tuple[str, Any]] = ()) -> dict:
+    """What is in a config, with some changes."""
     scope = config.get('default_scope')
-    before = plain(config._cfg_dict, scope)
-    after = deepcopy(before)
+    content = deepcopy(plain(config._cfg_dict, scope))
     for key, value in changes:
-        apply_fix(after, {key: plain(value, scope)})
-    return before, after
+        apply_fix(content, {key: plain(value, scope)})
+    return content
 
 
 def plain(value: Any, scope: str | None) -> Any:

@@ -1,24 +1,22 @@
 """The labels of one split: counted once, and what cannot be counted told apart."""
 
-import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 from mmseg.registry import DATASETS
 
 from mmseg_balance.functional.sampling import evenly
+from mmseg_balance.runtime.input_checks import MAX_FILES_LOOKED_FOR, is_absent
 from mmseg_balance.statistics import ClassStatistics, LabelSource, statistics_path
 from mmseg_balance.statistics.auto import labels_only
 from mmseg_balance.statistics.label_reader import LabelReader, is_stock_loader, reason_of
 from mmseg_balance.statistics.label_scan import count_labels
 
 MAX_FAILURES_READ = 32
-MAX_FILES_LOOKED_FOR = 100_000
 STORED_SAMPLE = 32
-REMOTE = ('http', 's3:', 'petrel:')
 
 
 @dataclass(frozen=True)
@@ -77,20 +75,24 @@ class Survey:
         return evenly(len(self), number).tolist()
 
     @cached_property
-    def _path(self) -> Path:
-        return statistics_path(self.source)
+    def _kept(self) -> ClassStatistics | None:
+        """What an earlier count left; None if that is nothing, or cannot be read."""
+        try:
+            return ClassStatistics.load(statistics_path(self.source))
+        except (OSError, ValueError):
+            return None
 
     @cached_property
     def statistics(self) -> ClassStatistics:
         """Counts of all images in the data set's order, from the cache if they are there."""
-        path = self._path
-        if path.is_file():
-            return ClassStatistics.load(path)
+        if self._kept is not None:
+            return self._kept
         found = self._by_file
         if not self.source.in_order:
             found = found.take(self.source.order)
         if not len(self._failed):
-            found.save(path)
+            with suppress(OSError):  # the folder cannot be written to, or the disk is full
+                found.save(statistics_path(self.source))
         return found
 
     @cached_property
@@ -105,25 +107,25 @@ class Survey:
 
     @cached_property
     def _failed(self) -> np.ndarray:
+        if self._kept is not None:  # a count is kept only where none failed
+            return np.zeros(0, dtype=np.int64)
         found = self._by_file
         return np.flatnonzero((found.classes_per_image == 0) & (found.ignored == 0))
 
     @cached_property
     def failures(self) -> list[Failure]:
         """What is wrong with the label maps that could not be counted (some, if many)."""
-        if self._path.is_file():  # a file is saved only where none failed
-            return []
         some = self._failed[:MAX_FAILURES_READ]
         return [self._diagnose(int(index)) for index in some]
 
     @property
     def num_failures(self) -> int:
-        return 0 if not self.failures else len(self._failed)
+        return len(self._failed)
 
     def _diagnose(self, index: int) -> Failure:
         reader, info = self.source.entry(index)
         path, image = str(info.get('seg_map_path', '')), str(info.get('img_path', ''))
-        if path and not path.startswith(REMOTE) and not os.path.exists(path):
+        if is_absent(path):
             return Failure('missing', path, image, 'there is no such file')
         if is_stock_loader(reader.loader):
             try:
@@ -144,9 +146,20 @@ class Survey:
     @cached_property
     def stored_values(self) -> tuple[int, ...]:
         """Values in the files of some images, before ``reduce_zero_label`` and label maps."""
-        seen: set[int] = set()
-        for index in self.spread(STORED_SAMPLE):
-            reader, info = self.source.entry(index)
+        maps = self._stored(self.spread(STORED_SAMPLE))
+        return tuple(sorted(set().union(*(np.unique(one).tolist() for one in maps))))
+
+    @cached_property
+    def holds_zero(self) -> bool:
+        """Whether any label map has class 0 or, if it could not be counted, a stored 0."""
+        return bool(self.statistics.pixels[0]) or any(
+            (one == 0).any() for one in self._stored(self._failed)
+        )
+
+    def _stored(self, indices: Iterable[int]) -> Iterator[np.ndarray]:
+        """The values in files, of those that can be read."""
+        for index in indices:
+            reader, info = self.source.entry(int(index))
             if not is_stock_loader(reader.loader):
                 continue
             try:
@@ -154,8 +167,7 @@ class Survey:
             except Exception:  # reported as a failure
                 continue
             if stored.ndim == 2:
-                seen |= set(np.unique(stored).tolist())
-        return tuple(sorted(seen))
+                yield stored
 
     @cached_property
     def missing_files(self) -> list[tuple[str, str, str]]:
@@ -165,7 +177,7 @@ class Survey:
             info = self.info(index)
             image, labels = str(info.get('img_path', '')), str(info.get('seg_map_path', ''))
             for kind, path, other in (('image', image, labels), ('label map', labels, image)):
-                if path and not path.startswith(REMOTE) and not os.path.exists(path):
+                if is_absent(path):
                     found.append((kind, path, other))
         return found
 

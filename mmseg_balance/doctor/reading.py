@@ -14,7 +14,7 @@ from mmengine.utils import import_modules_from_strings
 from mmseg.registry import DATASETS
 
 from mmseg_balance.doctor import config_view as view
-from mmseg_balance.doctor.label_survey import REMOTE, Survey
+from mmseg_balance.doctor.label_survey import Survey
 from mmseg_balance.doctor.model_build import BuiltModel, build_model, training_size
 from mmseg_balance.doctor.pipeline_sample import (
     PipelineSample,
@@ -23,6 +23,7 @@ from mmseg_balance.doctor.pipeline_sample import (
     run_pipeline,
 )
 from mmseg_balance.runtime import config_files
+from mmseg_balance.runtime.input_checks import REMOTE
 from mmseg_balance.statistics import ClassStatistics
 
 RARE = 0.01  # share of the labelled pixels below which a class is called rare

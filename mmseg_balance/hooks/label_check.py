@@ -24,7 +24,8 @@ class LabelCheckHook(Hook):
 
     Args:
         num_images: how many training images, evenly spread, to read before the first iteration;
-            None reads all, 0 none. That the files are there is looked up for all.
+            None reads all, 0 none; more where those have no label to train on. That the files are
+            there is looked up for all.
         batches: whether to look at the labels of every batch.
 
     Example:

@@ -31,6 +31,7 @@ from mmseg_balance.statistics.label_reader import (
 from mmseg_balance.statistics.label_scan import unwrap
 
 MAX_FILES_LOOKED_FOR = 100_000
+REMOTE = ('http', 's3:', 'petrel:')
 
 
 class InputError(ValueError):
@@ -111,7 +112,8 @@ def check_files(dataset, num_images: int | None) -> None:
 
     Args:
         dataset: the training set, wrappers such as RepeatDataset included.
-        num_images: how many, evenly spread, to read; None reads all.
+        num_images: how many, evenly spread, to read; None reads all. More are read where those have
+            no label to train on.
 
     Raises:
         InputError: the first bad file.
@@ -134,27 +136,42 @@ def check_files(dataset, num_images: int | None) -> None:
 
 def _check_seen(seen: set[int], dataset) -> None:
     ignore_index = getattr(dataset, 'ignore_index', 255)
+    is_binary = len(class_names(dataset)) == 2
+    suspicious = seen == {ignore_index} or (is_binary and seen == {0, ignore_index})
+    if not suspicious or _has_others(dataset, seen):
+        return
     if seen == {ignore_index}:
         raise InputError(
             f'every label that was read from {type(dataset).__name__} is ignored: look at its '
             'reduce_zero_label, label_map and ignore_index'
         )
-    if seen == {0, ignore_index} and len(class_names(dataset)) == 2:
-        raise InputError(
-            f'the labels read from {type(dataset).__name__} are 0 or the ignored {ignore_index}, '
-            'never 1: masks coded 0/255 are to be divided by 255 first, '
-            'and masks coded 0/1 need reduce_zero_label=False'
-        )
+    raise InputError(
+        f'the labels read from {type(dataset).__name__} are 0 or the ignored {ignore_index}, '
+        'never 1: masks coded 0/255 are to be divided by 255 first, '
+        'and masks coded 0/1 need reduce_zero_label=False'
+    )
+
+
+def _has_others(dataset, seen: set[int]) -> bool:
+    """Whether any image has another label than these; all are read until one has."""
+    infos = map(dataset.get_data_info, range(len(dataset)))
+    maps = (np.asarray(_loaded(dataset, info, 'label map')) for info in infos)
+    return any(not np.isin(labels, list(seen)).all() for labels in maps)
+
+
+def is_absent(path: str) -> bool:
+    """Whether a path names a file of this machine that is not there.
+
+    >>> is_absent('no/such.png'), is_absent('s3://no/such.png'), is_absent('')
+    (True, False, False)
+    """
+    return bool(path) and not path.startswith(REMOTE) and not os.path.exists(path)
 
 
 def _check_there(info: dict) -> None:
     for kind, key in (('image', 'img_path'), ('label map', 'seg_map_path')):
-        path = info.get(key)
-        if (
-            path
-            and not str(path).startswith(('http', 's3:', 'petrel:'))
-            and not os.path.exists(path)
-        ):
+        path = str(info.get(key) or '')
+        if is_absent(path):
             raise InputError(
                 f'{path}: there is no such {kind}, though its counterpart is listed: '
                 'look at the suffixes and folders of the data set'

@@ -30,8 +30,10 @@ def write_data(root: Path, classes: int = CLASSES) -> None:
             cv2.imwrite(str(root / 'labels' / split / f'{i}.png'), labels)
 
 
-def relabel(root: Path, change: Callable[[np.ndarray], np.ndarray], split: str = '*') -> None:
-    for path in sorted(root.glob(f'labels/{split}/*.png')):
+def relabel(
+    root: Path, change: Callable[[np.ndarray], np.ndarray], split: str = '*', name: str = '*'
+) -> None:
+    for path in sorted(root.glob(f'labels/{split}/{name}.png')):
         cv2.imwrite(str(path), change(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)))
 
 

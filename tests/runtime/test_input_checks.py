@@ -196,12 +196,30 @@ def test_a_data_set_of_one_class_is_refused(tmp_path):
         train(BadInput('one class', one_class, ''), tmp_path, CHECKS)
 
 
-def ohem_on_one_channel(root, cfg):
+def two_classes(root, cfg):
     for loader in (cfg.train_dataloader, cfg.val_dataloader):
         loader.dataset.metainfo = dict(classes=['background', 'vessel'], palette=[[0] * 3] * 2)
     relabel(root, lambda labels: (labels == 1).astype(np.uint8))
+    cfg.model.decode_head.num_classes = 2
+
+
+@pytest.mark.parametrize('background', [0, 255])
+def test_a_foreground_outside_the_sample_is_no_0_255_mask(tmp_path, background):
+    """A run was refused for the labels of a sample, the others not being looked at."""
+
+    def rare(root, cfg):
+        two_classes(root, cfg)
+        relabel(root, lambda labels: np.where(labels == 1, 255, background).astype(np.uint8))
+        path = str(root / 'labels' / '3.png')
+        cv2.imwrite(path, (cv2.imread(path, cv2.IMREAD_UNCHANGED) == 255).astype(np.uint8))
+
+    hooks = [dict(type='LabelCheckHook', num_images=2)]
+    assert train(BadInput('nothing', rare, ''), tmp_path, hooks).iter == 3
+
+
+def ohem_on_one_channel(root, cfg):
+    two_classes(root, cfg)
     cfg.model.decode_head.update(
-        num_classes=2,
         out_channels=1,
         threshold=0.5,
         sampler=dict(type='OHEMPixelSampler', thresh=0.7, min_kept=10),

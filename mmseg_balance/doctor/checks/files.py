@@ -7,8 +7,8 @@ from PIL import Image
 
 from mmseg_balance.doctor.checks.labels import example, failing, split_name, surveys
 from mmseg_balance.doctor.findings import Finding, error
-from mmseg_balance.doctor.label_survey import REMOTE
 from mmseg_balance.doctor.reading import Reading
+from mmseg_balance.runtime.input_checks import REMOTE
 
 IMAGES_MEASURED = 1000
 SWAPS_SIDES = (5, 6, 7, 8)  # values of the EXIF orientation tag

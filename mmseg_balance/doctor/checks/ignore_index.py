@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from inspect import signature
+from itertools import chain
 
 from mmseg.evaluation import IoUMetric
 from mmseg.registry import METRICS, MODELS
@@ -53,17 +54,22 @@ def _of_data(reading: Reading) -> int:
 def metric_ignore_index(reading: Reading) -> Iterator[Finding]:
     """A metric ignores another label than the data set."""
     theirs = _of_data(reading)
-    for key, metric in view.metrics_of(reading.config):
+    wrong = {}
+    metrics = [view.metrics_of(reading.config, split) for split in ('val', 'test')]
+    for key, metric in chain(*metrics):
         own = metric.get('ignore_index', STOCK_DEFAULT)
         kind = view.registered(METRICS, metric)
         reads_it = isinstance(kind, type) and issubclass(kind, (IoUMetric, StreamedMetric))
         if reads_it and own != theirs:
-            yield error(
-                f'{key}.ignore_index',
-                f'{own}, and the data set ignores {theirs}: pixels without a label are scored, or '
-                'a class is not',
-                fix={f'{key}.ignore_index': theirs},
-            )
+            wrong[f'{key}.ignore_index'] = own
+    if wrong:
+        where, own = next(iter(wrong.items()))
+        yield error(
+            where,
+            f'{own}, and the data set ignores {theirs}: pixels without a label are scored, or a '
+            'class is not',
+            fix=dict.fromkeys(wrong, theirs),
+        )
 
 
 def padding(reading: Reading) -> Iterator[Finding]:

@@ -52,7 +52,7 @@ def _and_others(survey: Survey, failures: list[Failure]) -> str:
 
 def label_range(reading: Reading) -> Iterator[Finding]:
     """A label is neither a class nor the ignored value."""
-    for split, survey, failures, others in failing(reading, 'range'):
+    for _, survey, failures, others in failing(reading, 'range'):
         first = failures[0]
         stored = set().union(*(one.values for one in failures)) - {survey.ignore_index}
         classes = len(survey.class_names)
@@ -65,17 +65,20 @@ def label_range(reading: Reading) -> Iterator[Finding]:
         if max(first.values) > LARGEST_STORED:
             change = remedy
         elif max(stored) == classes and min(stored) >= 0 and not survey.reduces_zero:
+            # Class 0 is not among `stored` where label maps with a void label do not have it.
+            has_zero = min(stored) == 0 or any(one.holds_zero for _, one in surveys(reading))
             change = (
-                f'the files hold {min(stored)} to {classes} for {classes} classes: if 0 means '
-                '"unlabelled", labels start from 1 and the data set needs reduce_zero_label=True'
+                f'the files hold {0 if has_zero else min(stored)} to {classes} for {classes} '
+                'classes: if 0 means "unlabelled", labels start from 1 and the data set needs '
+                'reduce_zero_label=True'
             )
-            if min(stored) > 0:
+            if has_zero:
+                change += (
+                    f'; if {classes} does, data set, heads and metrics need ignore_index={classes}'
+                )
+            else:
                 change += ':'
-                fix = {
-                    f'{key}.reduce_zero_label': True
-                    for split in ('train', 'val', 'test')
-                    for key, _ in view.leaf_datasets(reading.config, split)
-                }
+                fix = _reduction(reading, True)
         yield error(
             first.path,
             f'{statement}{others}{_consequence(reading, first)}',
@@ -116,7 +119,9 @@ def masks_0_255(reading: Reading) -> Iterator[Finding]:
 
 def _foreground_is_ignored(survey: Survey) -> bool:
     binary = len(survey.class_names) == 2 and survey.ignore_index == 255
-    return binary and not survey.failures and set(survey.stored_values) == {0, 255}
+    if not binary or survey.failures or set(survey.stored_values) != {0, 255}:
+        return False
+    return not survey.statistics.pixels[1]  # the stored values are those of a sample
 
 
 def _most_ignored(survey: Survey) -> int:
@@ -127,7 +132,7 @@ def reduce_zero_label(reading: Reading) -> Iterator[Finding]:
     """``reduce_zero_label`` shifts labels that start from 0, so that class 0 is lost."""
     for split, survey in surveys(reading):
         stored = set(survey.stored_values) - {255}
-        if _zero_is_lost(survey):
+        if _zero_is_lost(reading, survey):
             names = survey.class_names
             yield error(
                 _dataset_key(split),
@@ -135,31 +140,35 @@ def reduce_zero_label(reading: Reading) -> Iterator[Finding]:
                 f'and reduce_zero_label=True makes 0 ignored and the others one less: '
                 f'{names[0]!r} is lost and each other class has the name of the one before it',
                 'if 0 is a class:',
-                fix=_no_reduction(reading),
+                fix=_reduction(reading, False),
             )
 
 
-def _zero_is_lost(survey: Survey) -> bool:
+def _zero_is_lost(reading: Reading, survey: Survey) -> bool:
     stored = set(survey.stored_values) - {255}
     whole = 0 in stored and max(stored) == len(survey.class_names) - 1
-    return survey.reduces_zero and not survey.failures and whole
+    if not survey.reduces_zero or survey.failures or not whole:
+        return False
+    # That was a sample: where any image has the last class, labels start from 1 and it is rare.
+    reduced = [one for _, one in surveys(reading) if one.reduces_zero]
+    return not any(one.statistics.pixels[-1] for one in reduced)
 
 
-def _is_explained(survey: Survey) -> bool:
+def _is_explained(reading: Reading, survey: Survey) -> bool:
     """Whether another check has the reason why labels are missing."""
-    return bool(survey.failures) or _foreground_is_ignored(survey) or _zero_is_lost(survey)
+    return bool(survey.failures) or _foreground_is_ignored(survey) or _zero_is_lost(reading, survey)
 
 
-def _no_reduction(reading: Reading) -> dict:
+def _reduction(reading: Reading, value: bool) -> dict:
+    """The change that gives every data set this ``reduce_zero_label``, and the steps that name it."""
     fix = {}
     for split in ('train', 'val', 'test'):
-        for key, leaf in view.leaf_datasets(reading.config, split):
-            kind = view.registered(view.DATASETS, leaf)
-            if leaf.get('reduce_zero_label') or ('reduce_zero_label' not in leaf and kind):
-                fix[f'{key}.reduce_zero_label'] = False
-        for key, step in view.steps_of(reading.config, split):
-            if step.get('reduce_zero_label'):
-                fix[f'{key}.reduce_zero_label'] = False
+        steps = view.steps_of(reading.config, split)
+        places = view.leaf_datasets(reading.config, split)
+        places += [(key, one) for key, one in steps if one.get('reduce_zero_label') is not None]
+        for key, one in places:
+            if one.get('reduce_zero_label') is not value:
+                fix[f'{key}.reduce_zero_label'] = value
     return fix
 
 
@@ -187,7 +196,7 @@ def zero_label_splits(reading: Reading) -> Iterator[Finding]:
 def never_labelled(reading: Reading) -> Iterator[Finding]:
     """A class of the training set is on no pixel of it."""
     survey = reading.train
-    if _is_explained(survey):
+    if _is_explained(reading, survey):
         return
     pixels = survey.statistics.pixels
     missing = [name for name, number in zip(survey.class_names, pixels, strict=True) if not number]
@@ -209,7 +218,11 @@ def _listing(names: list[str], most: int = 8) -> str:
 def one_split_only(reading: Reading) -> Iterator[Finding]:
     """A class is validated but not trained, or trained but not validated."""
     train, val = reading.train, reading.val
-    if _is_explained(train) or _is_explained(val) or train.class_names != val.class_names:
+    if (
+        _is_explained(reading, train)
+        or _is_explained(reading, val)
+        or train.class_names != val.class_names
+    ):
         return
     names = train.class_names
     trained, validated = train.statistics.pixels > 0, val.statistics.pixels > 0
@@ -235,7 +248,7 @@ def one_split_only(reading: Reading) -> Iterator[Finding]:
 def unlabelled_share(reading: Reading) -> Iterator[Finding]:
     """More than half of the pixels are ignored, or all are."""
     for split, survey in surveys(reading):
-        if _is_explained(survey):
+        if _is_explained(reading, survey):
             continue
         found = survey.statistics
         total = found.ignored_pixels + int(found.pixels.sum())
@@ -261,7 +274,7 @@ def unlabelled_share(reading: Reading) -> Iterator[Finding]:
 def images_without_labels(reading: Reading) -> Iterator[Finding]:
     """Some images have no labelled pixel at all."""
     for split, survey in surveys(reading):
-        if _is_explained(survey):
+        if _is_explained(reading, survey):
             continue
         found = survey.statistics
         empty = found.classes_per_image == 0

@@ -2,7 +2,7 @@
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
@@ -20,6 +20,8 @@ from mmseg_balance.experiments.progress import number_of
 from mmseg_balance.functional.schedules import build_schedules
 
 OTHER_RATE = 2.0
+MOST_CHECKPOINTS = 100  # of a training
+TIMES = ('begin', 'end', 'T_max', 'step_size', 'milestones', 'periods', 'total_steps')
 WRAPPERS = ('', 'OptimWrapper', 'AmpOptimWrapper')
 OF_HALF_PRECISION = ('loss_scale', 'dtype', 'use_fsdp')
 ANY_LENGTH = 1000  # of a run whose length is not known: the form is looked at all the same
@@ -42,7 +44,14 @@ def scheduler_length(reading: Reading) -> Iterator[Finding]:
             yield warning(
                 f'{key}.begin',
                 f'{begin}: after the last of {total} iterations, so it never acts',
-                fix={f'{key}.begin': 0},
+                'give a begin and an end within the training, or leave this schedule out',
+            )
+        elif end and end > total and _is_warm_up(one):
+            yield warning(
+                f'{key}.end',
+                f'{end}, and the training ends at {total}: the learning rate never gets as high as '
+                'it is set',
+                'give a warm-up that ends within the training',
             )
         elif end and end > total:
             yield warning(
@@ -57,6 +66,13 @@ def scheduler_length(reading: Reading) -> Iterator[Finding]:
                 f'{end}, and the training goes on to {total} at the lowest learning rate',
                 fix={f'{key}.end': total},
             )
+
+
+def _is_warm_up(scheduler: Mapping) -> bool:
+    """Whether it starts below the learning rate that is set, and ends there."""
+    kind = view.type_name(scheduler)
+    rises = scheduler.get('start_factor', 1 / 3) < scheduler.get('end_factor', 1.0)
+    return kind == 'ConstantLR' or (kind == 'LinearLR' and rises)
 
 
 def optimizer_builds(reading: Reading) -> Iterator[Finding]:
@@ -102,16 +118,33 @@ def _silence() -> Iterator[None]:
 
 def scheduler_by_epoch(reading: Reading) -> Iterator[Finding]:
     """A schedule in epochs in a training of iterations."""
-    if not view.max_iters(reading.config):
+    total = view.max_iters(reading.config)
+    if not total:
         return
-    for key, one in view.schedulers_of(reading.config):
-        if one.get('by_epoch', True) and 'type' in one:
-            yield error(
-                f'{key}.by_epoch',
-                f'{view.type_name(one)} counts epochs (by_epoch=True is the default) and the '
-                'training has iterations only: the learning rate never changes',
-                fix={f'{key}.by_epoch': False},
-            )
+    schedulers = [
+        (key, one)
+        for key, one in view.schedulers_of(reading.config)
+        if one.get('by_epoch', True) and 'type' in one
+    ]
+    # Numbers of iterations that lack by_epoch=False alone reach into the second half of the run.
+    times = [value for _, one in schedulers for value in _numbers(one, TIMES)]
+    are_iterations = any(value >= total / 2 for value in times)
+    for key, one in schedulers:
+        yield error(
+            f'{key}.by_epoch',
+            f'{view.type_name(one)} counts epochs (by_epoch=True is the default) and the '
+            'training has iterations only: the learning rate never changes',
+            ''
+            if are_iterations
+            else 'set by_epoch=False, and begin, end and the like in iterations',
+            fix={f'{key}.by_epoch': False} if are_iterations else None,
+        )
+
+
+def _numbers(part: Mapping, arguments: Iterable[str]) -> list[float]:
+    """The numbers among some arguments and in their lists."""
+    values = [value for argument in arguments for value in view.listed(part.get(argument))]
+    return [value for value in values if isinstance(value, (int, float))]
 
 
 def intervals(reading: Reading) -> Iterator[Finding]:
@@ -127,11 +160,17 @@ def intervals(reading: Reading) -> Iterator[Finding]:
         )
     checkpoint = (reading.config.get('default_hooks') or {}).get('checkpoint') or {}
     if total and checkpoint and checkpoint.get('by_epoch', True) and 'interval' in checkpoint:
+        # A number of epochs, taken for iterations, would fill the disk.
+        interval = _numbers(checkpoint, ['interval'])
+        is_iterations = any(value >= total / MOST_CHECKPOINTS for value in interval)
         yield warning(
             'default_hooks.checkpoint.by_epoch',
             'True (its default), and the training has iterations only: no checkpoint before the '
             'end, all is lost if the run stops',
-            fix={'default_hooks.checkpoint.by_epoch': False},
+            ''
+            if is_iterations
+            else f'set by_epoch=False, and interval, which is {checkpoint["interval"]}, in iterations',
+            fix={'default_hooks.checkpoint.by_epoch': False} if is_iterations else None,
         )
 
 
@@ -174,12 +213,8 @@ def _known_iterations(reading: Reading) -> int | None:
 
 def _late_boundaries(key: str, schedules: Mapping, total: int) -> Iterator[Finding]:
     for name, spec in schedules.items():
-        late = [
-            value
-            for argument in ('boundaries', 'start', 'end', 'period')
-            for value in view.listed(spec.get(argument))
-            if isinstance(value, (int, float)) and value > total
-        ]
+        times = _numbers(spec, ('boundaries', 'start', 'end', 'period'))
+        late = [value for value in times if value > total]
         if late:
             yield warning(
                 f'{key}.schedules.{name}',

@@ -5,13 +5,17 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
 from mmseg_balance.doctor import config_view as view
 from mmseg_balance.doctor.findings import Finding, error, warning
-from mmseg_balance.doctor.label_survey import REMOTE, Survey
+from mmseg_balance.doctor.label_survey import Survey
 from mmseg_balance.doctor.reading import NotReadError, Reading, absent_roots
+from mmseg_balance.functional.sampling import evenly
+from mmseg_balance.runtime.input_checks import REMOTE
 
 MAX_HASHED = 4000
-HASHED_BYTES = 1 << 16
+PIECES, PIECE = 16, 1 << 12  # of a file: how many, and bytes of each
 
 
 def dataset_builds(reading: Reading) -> Iterator[Finding]:
@@ -97,24 +101,18 @@ def validation_is_training(reading: Reading) -> Iterator[Finding]:
 
 def shared_images(train: Survey, val: Survey) -> list[tuple[str, str]]:
     """Pairs of a training and a validation image with the same content."""
-    of_size: dict[int, list[str]] = {}
-    for path in _image_paths(val, val.spread(MAX_HASHED)):
-        of_size.setdefault(os.path.getsize(path), []).append(path)
-    candidates = [
-        path for path in _image_paths(train, range(len(train))) if os.path.getsize(path) in of_size
-    ]
-    if len(candidates) > MAX_HASHED:
-        candidates = candidates[:: -(-len(candidates) // MAX_HASHED)]
-    sizes = {os.path.getsize(path) for path in candidates}
-    known: dict[str, str] = {}
-    for path in candidates:
-        known.setdefault(_digest(path), path)
-    return [
-        (known[digest], path)
-        for size in sorted(sizes)
-        for path in of_size[size]
-        if (digest := _digest(path)) in known
-    ]
+    trained = list(_image_paths(train, range(len(train))))
+    validated = list(_image_paths(val, val.spread(MAX_HASHED)))
+    # Each takes longer than the one before and has fewer images to look at.
+    for key in (os.path.getsize, _sample, _whole):
+        known = {path: key(path) for path in trained}
+        keys = {path: key(path) for path in validated}
+        both = set(known.values()) & set(keys.values())
+        trained = [path for path in known if known[path] in both]
+        trained = [trained[i] for i in evenly(len(trained), MAX_HASHED)]
+        validated = [path for path in keys if keys[path] in both]
+    first = {known[path]: path for path in reversed(trained)}
+    return [(first[keys[path]], path) for path in validated]
 
 
 def _image_paths(survey: Survey, indices) -> Iterator[str]:
@@ -124,13 +122,16 @@ def _image_paths(survey: Survey, indices) -> Iterator[str]:
             yield path
 
 
-def _digest(path: str) -> str:
-    """Hash of the size and the first and last 64 KB."""
-    size = os.path.getsize(path)
-    digest = hashlib.blake2b(str(size).encode())
+def _sample(path: str) -> bytes:
+    """Hash of some pieces of a file, evenly spread."""
+    last, digest = max(os.path.getsize(path) - PIECE, 0), hashlib.blake2b()
     with open(path, 'rb') as file:
-        digest.update(file.read(HASHED_BYTES))
-        if size > 2 * HASHED_BYTES:
-            file.seek(-HASHED_BYTES, os.SEEK_END)
-            digest.update(file.read())
-    return digest.hexdigest()
+        for start in np.linspace(0, last, PIECES, dtype=int):
+            file.seek(start)
+            digest.update(file.read(PIECE))
+    return digest.digest()
+
+
+def _whole(path: str) -> bytes:
+    """Hash of a file."""
+    return hashlib.blake2b(Path(path).read_bytes()).digest()
