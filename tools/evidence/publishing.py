@@ -15,7 +15,7 @@ from mmseg_balance.runtime.json_files import plain
 CONFUSIONS = 'confusions'
 AND = ' and '  # between commands
 BETWEEN = re.compile(f'{AND}(?=mmseg-balance |python -m )')
-FILE_LIMIT, NAME_LIMIT = 300_000, 8_000_000  # bytes
+FILE_LIMIT, NAME_LIMIT = 300_000, 10_000_000  # bytes
 RUN = ('method', 'loss', 'sampler', 'decision', 'seed', 'split', 'scores', 'per_class', 'settings')
 STATE = ('recipe', 'sha256', 'commits')  # of trainings
 CURVES = ('mIoU', 'imbalance/mRecall', 'imbalance/acc', 'imbalance/mIoU_tail', 'cal')
