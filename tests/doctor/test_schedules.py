@@ -47,6 +47,19 @@ def test_a_schedule_after_the_training_is_not_begun_at_0(config):
     assert 'never acts' in late.message
 
 
+def test_a_cosine_ends_with_the_training_and_has_its_length(config):
+    """``T_max`` stayed, with which the learning rate hardly falls before the new end."""
+    cosine = dict(type='CosineAnnealingLR', by_epoch=False, begin=200, end=160_000, T_max=160_000)
+    (found,) = length_findings(config, 1000, cosine)
+    assert found.fix == {'param_scheduler.0.end': 1000, 'param_scheduler.0.T_max': 800}
+
+
+def test_a_schedule_that_is_converted_to_iterations_is_no_error(config):
+    config.train_cfg.max_iters = 40_000
+    config.param_scheduler = [dict(type='PolyLR', end=100, convert_to_iter_based=True)]
+    assert findings(config, ['scheduler-by-epoch']) == []
+
+
 @pytest.mark.parametrize(
     ('scheduler', 'iterations'),
     [

@@ -58,14 +58,22 @@ def scheduler_length(reading: Reading) -> Iterator[Finding]:
                 f'{key}.end',
                 f'{end}, and the training ends at {total}: the learning rate stops at '
                 f'{total / end:.0%} of its schedule and is never small',
-                fix={f'{key}.end': total},
+                fix=_ends_at(total, key, one),
             )
         elif end and end == max(ends) and end < total / 2 and 'eta_min' in one:
             yield warning(
                 f'{key}.end',
                 f'{end}, and the training goes on to {total} at the lowest learning rate',
-                fix={f'{key}.end': total},
+                fix=_ends_at(total, key, one),
             )
+
+
+def _ends_at(total: int, key: str, scheduler: Mapping) -> dict:
+    """The change that ends a schedule with the training; a cosine has its length apart."""
+    fix = {f'{key}.end': total}
+    if scheduler.get('T_max'):
+        fix[f'{key}.T_max'] = total - (scheduler.get('begin') or 0)
+    return fix
 
 
 def _is_warm_up(scheduler: Mapping) -> bool:
@@ -124,7 +132,7 @@ def scheduler_by_epoch(reading: Reading) -> Iterator[Finding]:
     schedulers = [
         (key, one)
         for key, one in view.schedulers_of(reading.config)
-        if one.get('by_epoch', True) and 'type' in one
+        if one.get('by_epoch', True) and 'type' in one and not one.get('convert_to_iter_based')
     ]
     # Numbers of iterations that lack by_epoch=False alone reach into the second half of the run.
     times = [value for _, one in schedulers for value in _numbers(one, TIMES)]
