@@ -179,6 +179,12 @@ FAKE_SLURM = {
     'sleep': 'echo sleep >>calls',
 }
 
+# The script ends what it started, which first has to have been called.
+COMMAND = """
+until [[ $(grep -c ^srun calls 2>/dev/null) == 2 ]]; do /bin/sleep .1; done
+echo "at $RAY_ADDRESS"
+"""
+
 
 @pytest.fixture
 def slurm_ray(repository, tmp_path):
@@ -193,7 +199,7 @@ def slurm_ray(repository, tmp_path):
         allocation = {'SLURM_JOB_ID': '7', 'SLURM_JOB_NODELIST': 'node[1-2]'}
         ray = {'STATUS': '0', 'NODES': '[{"node_id": "a"}, {"node_id": "b"}]'}
         result = subprocess.run(
-            ['bash', repository / 'tools/slurm_ray.sh', 'bash', '-c', 'echo "at $RAY_ADDRESS"'],
+            ['bash', repository / 'tools/slurm_ray.sh', 'bash', '-c', COMMAND],
             cwd=tmp_path,
             capture_output=True,
             text=True,
