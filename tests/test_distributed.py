@@ -28,30 +28,33 @@ from tools.bad_inputs import config, relabel, write_data
 SECONDS = 240
 
 
+def run_with_fakes(script, *arguments, folder, commands, **variables):
+    """Run a script in a folder, with commands of these bodies first on the PATH."""
+    fake = folder / 'bin'
+    fake.mkdir(exist_ok=True)
+    for name, body in commands.items():
+        (fake / name).write_text(f'#!/usr/bin/env bash\n{body}\n')
+        (fake / name).chmod(0o755)
+    return subprocess.run(
+        ['bash', str(script), *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, 'PATH': f'{fake}:{os.environ["PATH"]}', **variables},
+    )
+
+
 @pytest.fixture
 def launch(repository, tmp_path):
     """Run a launcher with tools that only record their arguments, and return those."""
-    fake = tmp_path / 'bin'
-    fake.mkdir()
-    for name in ('srun', 'recorder'):
-        (fake / name).write_text('#!/usr/bin/env bash\nprintf "%s\\n" "$@"\n')
-        (fake / name).chmod(0o755)
+    commands = dict.fromkeys(('srun', 'recorder'), 'printf "%s\\n" "$@"')
 
     def run(script, *arguments, status=0, **variables):
-        result = subprocess.run(
-            ['bash', str(repository / 'tools' / script), *arguments],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            env={
-                **os.environ,
-                'PATH': f'{fake}:{os.environ["PATH"]}',
-                'PYTHON': 'recorder',
-                **variables,
-            },
-        )
+        variables = {'PYTHON': 'recorder', **variables}
+        script = repository / 'tools' / script
+        result = run_with_fakes(script, *arguments, folder=tmp_path, commands=commands, **variables)
         assert result.returncode == status, result.stderr
         return result.stdout.splitlines() if not status else result.stderr
 
@@ -189,29 +192,16 @@ echo "at $RAY_ADDRESS"
 @pytest.fixture
 def slurm_ray(repository, tmp_path):
     """Run ``slurm_ray.sh`` in an allocation of two fake nodes; returns the result and the calls."""
-    fake = tmp_path / 'bin'
-    fake.mkdir()
-    for name, body in FAKE_SLURM.items():
-        (fake / name).write_text(f'#!/usr/bin/env bash\n{body}\n')
-        (fake / name).chmod(0o755)
 
     def run(**variables):
         allocation = {'SLURM_JOB_ID': '7', 'SLURM_JOB_NODELIST': 'node[1-2]'}
         ray = {'STATUS': '0', 'NODES': '[{"node_id": "a"}, {"node_id": "b"}]'}
-        result = subprocess.run(
-            ['bash', repository / 'tools/slurm_ray.sh', 'bash', '-c', COMMAND],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-            env={
-                **os.environ,
-                'PATH': f'{fake}:{os.environ["PATH"]}',
-                **allocation,
-                **ray,
-                **variables,
-            },
+        result = run_with_fakes(
+            repository / 'tools' / 'slurm_ray.sh',
+            *('bash', '-c', COMMAND),
+            folder=tmp_path,
+            commands=FAKE_SLURM,
+            **(allocation | ray | variables),
         )
         calls = tmp_path / 'calls'
         return result, calls.read_text().splitlines() if calls.exists() else []
